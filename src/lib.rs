@@ -1,0 +1,6 @@
+//! jeton: a gRPC service that issues, renews, lists, introspects and revokes access tokens.
+pub mod ambient;
+pub mod revocation;
+pub mod store;
+pub mod token;
+pub mod worker;

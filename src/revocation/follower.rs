@@ -1,0 +1,278 @@
+//! Follows the log into memory and answers "up to where" with a confirmed head.
+//!
+//! One read of the head is in flight at a time per worker; it is shared by all calls that were waiting when it was sent,
+//! never by a later one. The read brings the entries after the last applied one with it, so whoever has the answer has
+//! the entries, too.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    cache::Invalidate,
+    entry::Entry,
+    state::{State, Ticket},
+};
+use crate::{
+    ambient::Clock,
+    store::{self, Store, Tail},
+    token::{Error, Ident, Position, Reason, Result, ident::Idents},
+    worker::PerWorker,
+};
+
+/// A bounded answer wants a confirmed head that was asked for less than this ago.
+pub const BOUND: Duration = Duration::from_secs(1);
+/// How often the head is asked for when nobody else does.
+pub const HEARTBEAT: Duration = Duration::from_millis(250);
+/// How many loads of the state map one read of the head puts up with before it gives up.
+const MAX_LOADS: usize = 8;
+
+/// The log as one replica knows it.
+pub struct Follower {
+    store: Arc<dyn Store>,
+    clock: Clock,
+    state: RwLock<State>,
+    /// `state.version()`, for those who only compare.
+    version: AtomicU64,
+    /// Set once, before the first call.
+    caches: OnceLock<Vec<Arc<dyn Invalidate>>>,
+    gates: PerWorker<Arc<Gate>>,
+    /// Only one load of the state map at a time.
+    loading: tokio::sync::Mutex<()>,
+    started: Instant,
+    /// When the newest head that was reached had been asked for, in microseconds after `started`; 0: never.
+    asked: AtomicU64,
+}
+
+/// Collects the calls that wait for a head while one read is in flight.
+#[derive(Default)]
+struct Gate(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    in_flight: bool,
+    calls: Vec<oneshot::Sender<Option<Position>>>,
+}
+
+// === impl Follower ===
+
+impl Follower {
+    pub fn new(store: Arc<dyn Store>, clock: Clock, workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            clock,
+            state: RwLock::default(),
+            version: AtomicU64::new(0),
+            caches: OnceLock::new(),
+            gates: PerWorker::new(workers, |_| Arc::default()),
+            loading: tokio::sync::Mutex::default(),
+            started: Instant::now(),
+            asked: AtomicU64::new(0),
+        })
+    }
+
+    /// Names the caches to keep true. Once, before the first call.
+    pub fn keep_true(&self, caches: Vec<Arc<dyn Invalidate>>) {
+        // A second call would be a second composition root; the first one's caches stay.
+        let _ = self.caches.set(caches);
+    }
+
+    /// The log's head, confirmed after this call began, with every entry up to it applied.
+    pub async fn head(self: &Arc<Self>) -> Result<Position> {
+        let gate = self.gates.mine();
+        let (answer, wait) = oneshot::channel();
+        let mut waiting = gate.0.lock();
+        waiting.calls.push(answer);
+        let idle = !std::mem::replace(&mut waiting.in_flight, true);
+        drop(waiting);
+        if idle {
+            // A task of its own: a caller that goes away must not take the others' answer along.
+            tokio::spawn(Arc::clone(self).drive(Arc::clone(gate)));
+        }
+        wait.await
+            .ok()
+            .flatten()
+            .ok_or_else(|| Error::new(Reason::StoreUnavailable, "the revocation log could not be read in time"))
+    }
+
+    /// The head that memory has reached, if it was asked for under [`BOUND`] ago.
+    pub fn bounded(&self) -> Result<Position> {
+        let asked = self.asked.load(Ordering::Acquire);
+        let since = self.started.elapsed().saturating_sub(Duration::from_micros(asked));
+        if asked == 0 || since >= BOUND {
+            return Err(Error::new(Reason::Stale, "the revocation log was not reached within the last second"));
+        }
+        Ok(self.state.read().applied())
+    }
+
+    /// Appends entries to the log. When this returns, they are durable and every later head is at or above them.
+    pub async fn append(&self, entries: &[Entry]) -> Result<Position> {
+        Ok(self.store.append(entries).await?)
+    }
+
+    /// Whether the applied log revokes what has these identifiers and was issued at `rev`.
+    pub fn revokes(&self, idents: &Idents, rev: Position) -> bool {
+        self.state.read().revokes(idents, rev)
+    }
+
+    /// Grows with every applied entry: what was judged at the same version need not be judged again.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// To take before loading a record that is to be cached.
+    pub fn ticket(&self) -> (Ticket, Instant) {
+        (self.state.read().ticket(), Instant::now())
+    }
+
+    /// The state, for filling caches.
+    pub fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read()
+    }
+
+    /// Asks for the head every [`HEARTBEAT`], so that bounded answers stay possible; ends with `stop`.
+    pub async fn heartbeat(self: Arc<Self>, stop: tokio_util::sync::CancellationToken) {
+        let mut ticks = tokio::time::interval(HEARTBEAT);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            // A failure is logged by the read itself, and bounded answers go stale by themselves.
+            let _ = self.head().await;
+        }
+    }
+
+    /// Reads heads for as long as calls wait at `gate`.
+    async fn drive(self: Arc<Self>, gate: Arc<Gate>) {
+        loop {
+            let calls = {
+                let mut waiting = gate.0.lock();
+                if waiting.calls.is_empty() {
+                    waiting.in_flight = false;
+                    return;
+                }
+                std::mem::take(&mut waiting.calls)
+            };
+            let head = match self.advance().await {
+                Ok(head) => Some(head),
+                Err(error) => {
+                    tracing::warn!(error = %crate::token::error::chain(&error), "reading the head of the revocation log failed");
+                    None
+                }
+            };
+            for call in calls {
+                // A caller that went away needs no answer.
+                let _ = call.send(head);
+            }
+        }
+    }
+
+    /// Reads the confirmed head and applies everything up to it.
+    async fn advance(&self) -> store::Result<Position> {
+        let asked = self.started.elapsed();
+        let mut loads = 0;
+        while loads < MAX_LOADS {
+            let (after, epoch) = {
+                let state = self.state.read();
+                (state.applied(), state.epoch())
+            };
+            if epoch == 0 {
+                self.load(epoch).await?;
+                loads += 1;
+                continue;
+            }
+            let tail = self.store.tail(after).await?;
+            // A grown line means that history may have forked: nothing from before can be trusted to be complete.
+            if tail.gap || tail.head.line() != after.line() {
+                self.load(epoch).await?;
+                loads += 1;
+                continue;
+            }
+            if !self.apply(&tail, epoch) {
+                loads += 1;
+            } else if !tail.more {
+                let micros = u64::try_from(asked.as_micros()).unwrap_or(u64::MAX).max(1);
+                self.asked.fetch_max(micros, Ordering::AcqRel);
+                return Ok(tail.head);
+            }
+        }
+        Err(store::Error::Unavailable { attempted: "follow the revocation log", source: None })
+    }
+
+    /// Applies what was read while the state was of `epoch`; false if it was loaded anew meanwhile.
+    fn apply(&self, tail: &Tail, epoch: u64) -> bool {
+        if tail.entries.is_empty() {
+            let state = self.state.read();
+            if state.epoch() != epoch {
+                return false;
+            }
+            if state.applied() >= tail.head {
+                return true;
+            }
+        }
+        let now = self.clock.now();
+        let mut state = self.state.write();
+        if state.epoch() != epoch {
+            return false;
+        }
+        for at in &tail.entries {
+            state.apply(at, now);
+            self.outdate(&at.entry.ident);
+        }
+        if !tail.more {
+            state.reach(tail.head);
+        }
+        self.version.store(state.version(), Ordering::Release);
+        true
+    }
+
+    /// Drops every cached copy and loads the state map, unless somebody else did so since `epoch`.
+    async fn load(&self, epoch: u64) -> store::Result<()> {
+        let _one_at_a_time = self.loading.lock().await;
+        if self.state.read().epoch() != epoch {
+            return Ok(());
+        }
+        // The head first: whatever is appended while the pages are read stands above it and is followed afterwards.
+        let head = self.store.tail(Position::START).await?.head;
+        let mut slots = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = self.store.state_page(cursor).await?;
+            slots.extend(page.slots);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let mut state = self.state.write();
+        *state = state.reloaded(head, slots);
+        for cache in self.caches.get().into_iter().flatten() {
+            cache.clear();
+        }
+        self.version.store(state.version(), Ordering::Release);
+        tracing::info!(position = %head, slots = state.len(), "loaded the revocation state");
+        Ok(())
+    }
+
+    fn outdate(&self, ident: &Ident) {
+        for cache in self.caches.get().into_iter().flatten() {
+            cache.outdate(ident);
+        }
+    }
+}
+
+impl fmt::Debug for Follower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Follower").field("applied", &self.state.read().applied()).finish_non_exhaustive()
+    }
+}

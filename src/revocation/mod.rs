@@ -1,0 +1,16 @@
+//! The revocation log: the ordered list of everything that was invalidated.
+//!
+//! Every invalidation is one small entry at a [`Position`](crate::token::Position). A token carries `rev`, the log's
+//! confirmed head when it was issued; it is revoked exactly when the log holds a revoke entry above its `rev` that names
+//! one of its identifiers. So revoke-everything costs one entry, what was issued before is dead, and what is issued after
+//! is alive, without comparing clocks.
+//!
+//! Promises: [`follower::Follower`] never answers from a copy that is older than the head it asked for; [`cache::Cache`]
+//! never holds a record that an entry applied since the load began has outdated.
+//!
+//! Start reading at [`entry`] (what is in the log), then [`state`] (what it means), then [`follower`].
+
+pub mod cache;
+pub mod entry;
+pub mod follower;
+pub mod state;

@@ -1,0 +1,453 @@
+//! The store: what must survive, and how to reach it.
+//!
+//! [`Store`] is the port, written for what the domain needs; [`embedded`] and [`redis`] are its adapters, held to one
+//! conformance suite (`tests/suite/store.rs`). It promises: a mutation that returned `Ok` is durable; one that returned
+//! an error has an unknown outcome that converges when it is repeated; nothing is half done.
+//!
+//! Invariant: the store knows records as bytes with a version and an expiry, and decides nothing about tokens. Expiry is
+//! decided by the `now` that is passed in; what a store removes by itself is garbage collection only.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{
+    ambient::Time,
+    revocation::entry::{Entry, Slot},
+    token::{AccountId, ClientId, FamilyId, Ident, Position, TenantId, TokenId, access::SessionId},
+};
+
+pub mod embedded;
+pub mod redis;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The port.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    // --- the revocation log ---
+
+    /// The log's confirmed head, and the entries after `after`, oldest first.
+    ///
+    /// Confirmed: an acknowledged append is never above a head that is returned later, whatever fails over meanwhile.
+    /// This call also raises the line if the store's history may have forked since the last one.
+    async fn tail(&self, after: Position) -> Result<Tail>;
+
+    /// Appends entries, in this order, and merges them into the state map. Returns the position of the last one.
+    async fn append(&self, entries: &[Entry]) -> Result<Position>;
+
+    /// One page of the state map, as `cursor` of the page before says. Entries that are appended meanwhile may be missing:
+    /// follow from a head that was read before the first page.
+    async fn state_page(&self, cursor: Option<String>) -> Result<StatePage>;
+
+    // --- a tenant's directory ---
+
+    /// Reads records, in the order of `keys`. Confirmed, "not found" included.
+    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>>;
+
+    /// The id that holds a unique name. Confirmed.
+    async fn holder(&self, tenant: &TenantId, name: &Unique) -> Result<Option<String>>;
+
+    /// Writes records of one tenant in one atomic step, or nothing at all.
+    async fn write(&self, change: &Change) -> Result<Written>;
+
+    /// Up to `limit` ids of `kind` in the tenant's index `parent` that stand after `after`, in order.
+    async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>>;
+
+    // --- tokens ---
+
+    /// Stores a token, a family and a session's mint, as far as given, each in one atomic step.
+    async fn mint(&self, mint: &Mint) -> Result<Minted>;
+
+    /// Reads a token's record. Confirmed.
+    async fn token(&self, id: &TokenId) -> Result<Option<Bytes>>;
+
+    /// Reads tokens' records, in the order of `ids`. Confirmed.
+    async fn tokens(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>>;
+
+    /// Reads a family's record. Confirmed.
+    async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>>;
+
+    /// When tokens were last minted for sessions, in the order given. Confirmed.
+    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Time>>>;
+
+    /// Up to `limit` tokens of a subject in the order of (expiry, id), after `after`.
+    async fn subject_page(
+        &self,
+        subject: &SubjectKey,
+        after: Option<&IndexEntry>,
+        now: Time,
+        limit: usize,
+    ) -> Result<Vec<IndexEntry>>;
+
+    // --- the store itself ---
+
+    /// Whether the store can be reached and written; for readiness.
+    async fn ping(&self) -> Result<()>;
+
+    /// What the operator should know about how the store is set up, found at start.
+    fn warnings(&self) -> Vec<String>;
+}
+
+/// Why a call to the store failed.
+#[derive(Debug)]
+pub enum Error {
+    /// Not reached in time, or not durable in time. The outcome of a mutation is unknown.
+    Unavailable { attempted: &'static str, source: Option<Cause> },
+    /// A record cannot be read or names something else than what was asked for.
+    Corrupt { what: String },
+    /// The store is set up in a way that breaks the promises above.
+    Unsuitable { why: String },
+}
+
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// The end of the log.
+#[derive(Debug, Clone)]
+pub struct Tail {
+    /// The confirmed head.
+    pub head: Position,
+    /// Entries after the position asked for, oldest first, at most [`TAIL_LIMIT`]; the last one stands at `head` unless
+    /// there are more than that, or `head` was only raised.
+    pub entries: Vec<LogEntry>,
+    /// There are more entries up to `head`: ask again from the last one.
+    pub more: bool,
+    /// Entries after the position asked for were trimmed: load the state map instead.
+    pub gap: bool,
+}
+
+/// An entry at its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEntry {
+    pub position: Position,
+    pub entry: Entry,
+}
+
+/// One page of the state map.
+#[derive(Debug)]
+pub struct StatePage {
+    pub slots: Vec<(Ident, Slot)>,
+    /// Opens the next page; `None`: this was the last one.
+    pub next: Option<String>,
+}
+
+/// What kind of record in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A tenant; all stand in the directory of `system`.
+    Tenant,
+    /// A client.
+    Client,
+    /// When a client's secrets were last used; approximate, so apart from the client's record.
+    SecretUse,
+    /// An account.
+    Account,
+    /// A client's admission.
+    Admission,
+    /// A tenant's signing keys, all in one record.
+    KeySet,
+}
+
+/// Where a record stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordKey {
+    pub tenant: TenantId,
+    pub kind: Kind,
+    /// Text of the id.
+    pub id: String,
+}
+
+/// A directory record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Grows by one with each write; 1 is the first.
+    pub version: u64,
+    /// Entries that the write owes the log: whoever loads the record appends them first. Empty once they are logged.
+    pub pending: Vec<Entry>,
+    pub body: Bytes,
+}
+
+/// A list that records stand in: all of a kind, or those with one parent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Index {
+    pub tenant: TenantId,
+    pub kind: Kind,
+    pub parent: Option<String>,
+}
+
+/// What an unique name belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Unique {
+    pub kind: Kind,
+    /// Which names: "foreign_id", "registration_id".
+    pub field: &'static str,
+    pub value: String,
+}
+
+/// An atomic change of one tenant's directory. All checks are made before anything is written.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub tenant: TenantId,
+    pub now: Time,
+    pub puts: Vec<Put>,
+    /// Names to take for an id. Refused if another id holds one.
+    pub take: Vec<(Unique, String)>,
+    /// Names to free, if the id holds them.
+    pub free: Vec<(Unique, String)>,
+    /// Ids to put into indexes.
+    pub index: Vec<(Index, String)>,
+    /// Ids to take out of indexes.
+    pub unindex: Vec<(Index, String)>,
+    /// Indexes that must be empty, and for which member limits hold.
+    pub require_empty: Vec<Index>,
+    /// Makes the change repeatable.
+    pub request: Option<Request>,
+}
+
+/// One record to write.
+#[derive(Clone, Debug)]
+pub struct Put {
+    pub kind: Kind,
+    pub id: String,
+    /// The version that it must have now; 0: it must not exist; `None`: any.
+    pub expected: Option<u64>,
+    pub pending: Vec<Entry>,
+    pub body: Bytes,
+}
+
+/// What makes a change repeatable.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Digest of tenant, caller, method and request id.
+    pub key: [u8; 16],
+    /// Digest of the body.
+    pub body: [u8; 16],
+    /// The id that the change creates, told to a repeat.
+    pub result: String,
+    /// When the key may be forgotten.
+    pub until: Time,
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// All written.
+    Done,
+    /// Nothing: a record has another version than expected. Its kind and id.
+    Conflict(Kind, String),
+    /// Nothing: another id holds a name.
+    Taken(Unique),
+    /// Nothing: an index is not empty.
+    NotEmpty(Index),
+    /// Nothing: the request was done before; this is its result.
+    Repeated { body: [u8; 16], result: String },
+}
+
+/// Which list of tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SubjectKey {
+    /// Tokens that act as a client in a tenant.
+    Client(TenantId, ClientId),
+    /// Tokens that act as an account.
+    Account(AccountId),
+}
+
+/// One token in a subject's list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IndexEntry {
+    pub expires: Time,
+    pub token: TokenId,
+}
+
+/// Which session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey {
+    pub tenant: TenantId,
+    pub session: SessionId,
+}
+
+/// What one issue or renewal stores. The parts are sent together and each is atomic by itself.
+#[derive(Clone, Debug)]
+pub struct Mint {
+    pub now: Time,
+    pub token: Option<TokenMint>,
+    pub family: Option<FamilyMint>,
+    pub session: Option<SessionMint>,
+}
+
+/// A token to store and to list.
+#[derive(Clone, Debug)]
+pub struct TokenMint {
+    pub id: TokenId,
+    pub record: Bytes,
+    /// When the record may be forgotten.
+    pub expires: Time,
+    pub subject: SubjectKey,
+    /// Whether a record that is there already is kept and returned, or replaced.
+    pub exists: Existing,
+}
+
+/// What to do about a record that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    Keep,
+    Replace,
+}
+
+/// A family to create or to move on.
+#[derive(Clone, Debug)]
+pub struct FamilyMint {
+    pub id: FamilyId,
+    pub record: FamilyRecord,
+    /// When the record may be forgotten.
+    pub expires: Time,
+    /// The revision that it must have now; `None`: it must not exist.
+    pub expected: Option<u32>,
+}
+
+/// A family's record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FamilyRecord {
+    /// Grows by one with each write: what a concurrent renewal compares.
+    pub revision: u32,
+    pub body: Bytes,
+}
+
+/// A mint to note on a session.
+#[derive(Clone, Debug)]
+pub struct SessionMint {
+    pub key: SessionKey,
+    /// The mint's time.
+    pub now: Time,
+    /// The session is lapsed when its last mint is so long ago.
+    pub idle: Duration,
+    /// How long the record is kept at least.
+    pub until: Time,
+    /// Whether a lapsed session is brought back. Its tokens must have been revoked in the log before.
+    pub revive: bool,
+}
+
+/// What became of a mint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Minted {
+    /// The token's record that was there already and was kept.
+    pub token: Option<Bytes>,
+    /// The family's record that was there instead of the expected one; nothing was written to it.
+    pub family: Option<FamilyConflict>,
+    /// The session has lapsed and was not touched.
+    pub session_lapsed: bool,
+}
+
+/// Why a family was not written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FamilyConflict {
+    /// Another record stands there.
+    Other(FamilyRecord),
+    /// It is gone.
+    Gone,
+}
+
+/// How long the log's entries are kept for followers; who was away longer loads the state map.
+pub const LOG_RETENTION: Duration = Duration::from_secs(3600);
+/// The most entries that one [`Store::tail`] returns.
+pub const TAIL_LIMIT: usize = 1000;
+/// How much earlier the mint of a session sees it lapsed than introspection does.
+pub const SESSION_MARGIN: Duration = Duration::from_secs(5);
+/// Expired entries stay in a subject's list at least so long after their expiry by the store's own clock.
+pub const PRUNE_MARGIN: Duration = Duration::from_secs(5);
+
+// === impl Kind ===
+
+impl Kind {
+    /// The kind's name in stored keys. Never change one.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Client => "client",
+            Self::SecretUse => "secretuse",
+            Self::Account => "account",
+            Self::Admission => "admission",
+            Self::KeySet => "keyset",
+        }
+    }
+}
+
+// === impl SubjectKey ===
+
+impl fmt::Display for SubjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(tenant, client) => write!(f, "c:{tenant}:{client}"),
+            Self::Account(account) => write!(f, "a:{account}"),
+        }
+    }
+}
+
+// === impl IndexEntry ===
+
+impl IndexEntry {
+    /// 6 bytes of expiry (ms) and 16 of id: compares as the entry does.
+    pub fn to_bytes(&self) -> [u8; 22] {
+        let mut bytes = [0; 22];
+        bytes[..6].copy_from_slice(&self.expires.as_millis().to_be_bytes()[2..]);
+        bytes[6..].copy_from_slice(self.token.random_bytes().unwrap_or(&[0; 16]));
+        bytes
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; 22] = bytes.try_into().ok()?;
+        let (expires, token) = bytes.split_first_chunk::<6>()?;
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(expires);
+        Some(Self {
+            expires: Time::from_millis(u64::from_be_bytes(millis)),
+            token: TokenId::from_bytes(token.try_into().ok()?),
+        })
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    pub fn unavailable(attempted: &'static str, source: impl Into<Cause>) -> Self {
+        Self::Unavailable { attempted, source: Some(source.into()) }
+    }
+
+    pub fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable { attempted, .. } => write!(f, "{attempted}: the store did not answer in time"),
+            Self::Corrupt { what } => write!(f, "the store holds an unreadable record: {what}"),
+            Self::Unsuitable { why } => write!(f, "the store is not set up for use: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unavailable { source: Some(source), .. } => Some(&**source),
+            Self::Unavailable { source: None, .. } | Self::Corrupt { .. } | Self::Unsuitable { .. } => None,
+        }
+    }
+}
+
+impl From<Error> for crate::token::Error {
+    fn from(error: Error) -> Self {
+        use crate::token::Reason;
+        match error {
+            Error::Unavailable { .. } => {
+                Self::new(Reason::StoreUnavailable, "the store did not answer in time").with_source(error)
+            }
+            Error::Corrupt { .. } | Error::Unsuitable { .. } => {
+                Self::internal("read from the store").with_source(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Access tokens: what is known of one, however it is written.
+
+use std::sync::Arc;
+
+use super::{
+    id::{AccountId, ClientId, FamilyId, TenantId, TokenId},
+    ident::{Ident, Idents},
+    position::Position,
+    scope::Scopes,
+};
+use crate::ambient::Time;
+
+/// An access token's content: what a JWT says in its claims, and what the store keeps of every token. Times are whole
+/// seconds.
+#[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct AccessToken {
+    /// `jti`.
+    #[n(0)]
+    pub id: TokenId,
+    /// `ten`.
+    #[n(1)]
+    pub tenant: TenantId,
+    /// The client that obtained it.
+    #[n(2)]
+    pub client: ClientId,
+    /// What it acts as.
+    #[n(3)]
+    pub subject: Subject,
+    /// What it may be used for.
+    #[n(4)]
+    pub scopes: Scopes,
+    /// Whom it is meant for.
+    #[n(5)]
+    pub audience: Audience,
+    #[n(6)]
+    pub format: Format,
+    /// Seconds since the epoch.
+    #[n(7)]
+    pub issued_secs: u64,
+    /// Seconds of life; `None`: eternal.
+    #[n(8)]
+    pub ttl_secs: Option<u64>,
+    /// The log's confirmed head that its issuer read at the start of the call.
+    #[n(9)]
+    pub rev: Position,
+    /// The key that signed it (JWT).
+    #[n(10)]
+    pub signing_key: Option<KeyId>,
+    /// `act`.
+    #[n(11)]
+    pub actor: Option<Actor>,
+    /// `anc`: ancestors of the subject's account, nearest first.
+    #[n(12)]
+    pub ancestors: Vec<AccountId>,
+    #[n(13)]
+    pub session: Option<SessionId>,
+    /// `fam`.
+    #[n(14)]
+    pub family: Option<FamilyId>,
+    /// `src`: tokens and families whose end takes this token along, at most 4.
+    #[n(15)]
+    pub sources: Vec<Source>,
+    /// `opt`: feature options as JSON text. Not stored for JWTs, which carry them.
+    #[n(16)]
+    pub options: Option<Json>,
+    /// `ext`: free claims as JSON text. Not stored for JWTs.
+    #[n(17)]
+    pub claims: Option<Json>,
+    /// Digest of the request body, when the token was issued under a `request_id`.
+    #[n(18)]
+    pub request: Option<RequestDigest>,
+}
+
+/// What a token acts as.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
+pub enum Subject {
+    /// The client itself, in its tenant or within the account that confines it.
+    #[n(0)]
+    Client(#[n(0)] Option<AccountId>),
+    /// An account and its descendants.
+    #[n(1)]
+    Account(#[n(0)] AccountId),
+}
+
+/// How a token is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum Format {
+    #[n(0)]
+    Jwt,
+    #[n(1)]
+    Opaque,
+}
+
+/// Who acts on behalf of the subject (RFC 8693 §4.1).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
+pub enum Actor {
+    /// The client that obtained the token, as itself. By far the most common, so it costs nothing more to store.
+    #[n(0)]
+    Client,
+    /// Somebody else, through that client.
+    #[n(1)]
+    Other(#[n(0)] String),
+}
+
+/// A token or family whose end takes another token along.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
+pub enum Source {
+    #[n(0)]
+    Token(#[n(0)] TokenId),
+    #[n(1)]
+    Family(#[n(0)] FamilyId),
+}
+
+/// Audiences. Those that begin with the tenant's issuer are stored without it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct Audience(#[n(0)] Vec<String>);
+
+macro_rules! text {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
+                Self(text.into())
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            pub fn shared(&self) -> Arc<str> {
+                Arc::clone(&self.0)
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl<C> minicbor::Encode<C> for $name {
+            fn encode<W: minicbor::encode::Write>(&self, e: &mut minicbor::Encoder<W>, _: &mut C) -> Result<(), minicbor::encode::Error<W::Error>> {
+                e.str(&self.0)?.ok()
+            }
+        }
+
+        impl<'b, C> minicbor::Decode<'b, C> for $name {
+            fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+                Ok(Self(d.str()?.into()))
+            }
+        }
+    )*};
+}
+
+text! {
+    /// The id of a session, as the platform chose it.
+    SessionId;
+    /// The id of a signing key (`kid`).
+    KeyId;
+    /// JSON text.
+    Json;
+}
+
+/// SHA-256 of a request body, cut to 128 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct RequestDigest(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
+
+/// The most `src` ids of a token.
+pub const MAX_SOURCES: usize = 4;
+
+// === impl AccessToken ===
+
+impl AccessToken {
+    pub fn issued(&self) -> Time {
+        Time::from_secs(self.issued_secs)
+    }
+
+    /// When it expires; NEVER for an eternal token.
+    pub fn expires(&self) -> Time {
+        match self.ttl_secs {
+            Some(ttl) => Time::from_secs(self.issued_secs.saturating_add(ttl)),
+            None => Time::NEVER,
+        }
+    }
+
+    /// The account that it acts as, or that confines its client.
+    pub const fn account(&self) -> Option<&AccountId> {
+        match &self.subject {
+            Subject::Client(account) => account.as_ref(),
+            Subject::Account(account) => Some(account),
+        }
+    }
+
+    /// The claim `sub`.
+    pub fn sub(&self) -> String {
+        match &self.subject {
+            Subject::Client(_) => self.client.to_string(),
+            Subject::Account(account) => account.to_string(),
+        }
+    }
+
+    /// The `sub` of the principal that created it.
+    pub fn creator(&self) -> String {
+        match &self.actor {
+            None => self.sub(),
+            Some(Actor::Client) => self.client.to_string(),
+            Some(Actor::Other(sub)) => sub.clone(),
+        }
+    }
+
+    /// Every identifier by which the revocation log can name it.
+    pub fn idents(&self) -> Idents {
+        let mut idents = vec![Ident::Token(self.id.clone())];
+        idents.extend(self.family.clone().map(Ident::Family));
+        let own = idents.len();
+        idents.extend([
+            Ident::Client(self.client.clone()),
+            Ident::Admission(self.tenant.clone(), self.client.clone()),
+            Ident::Tenant(self.tenant.clone()),
+        ]);
+        if let Some(key) = &self.signing_key {
+            idents.push(Ident::SigningKey(self.tenant.clone(), key.shared()));
+        }
+        lineage(&mut idents, &self.tenant, self.session.as_ref(), self.account(), &self.ancestors, &self.sources);
+        Idents::new(idents, own)
+    }
+
+    /// What an entry spares when its `except` names this token's holder: the family, else the token.
+    pub fn except(&self) -> Ident {
+        match &self.family {
+            Some(family) => Ident::Family(family.clone()),
+            None => Ident::Token(self.id.clone()),
+        }
+    }
+}
+
+/// The identifiers that a token shares with its family.
+pub(super) fn lineage(
+    idents: &mut Vec<Ident>,
+    tenant: &TenantId,
+    session: Option<&SessionId>,
+    account: Option<&AccountId>,
+    ancestors: &[AccountId],
+    sources: &[Source],
+) {
+    idents.extend(session.map(|session| Ident::Session(tenant.clone(), session.shared())));
+    if let Some(account) = account {
+        idents.push(Ident::Account(account.clone()));
+        idents.push(Ident::Subtree(account.clone()));
+    }
+    idents.extend(ancestors.iter().cloned().map(Ident::Subtree));
+    idents.extend(sources.iter().map(|source| match source {
+        Source::Token(id) => Ident::Token(id.clone()),
+        Source::Family(id) => Ident::Family(id.clone()),
+    }));
+}
+
+// === impl Audience ===
+
+impl Audience {
+    /// What an audience that begins with the issuer begins with in the store.
+    const ISSUER: char = '~';
+
+    /// Takes absolute audiences; `issuer` is the tenant's.
+    pub fn new(audiences: impl IntoIterator<Item = impl AsRef<str>>, issuer: &str) -> Self {
+        let relative = audiences.into_iter().map(|audience| {
+            let audience = audience.as_ref();
+            match audience.strip_prefix(issuer) {
+                // Not "{issuer}~x", which would read back as the literal "~x".
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{}{rest}", Self::ISSUER),
+                // A literal "~" doubles, so that it reads back as itself.
+                _ if audience.starts_with(Self::ISSUER) => format!("{}{audience}", Self::ISSUER),
+                _ => audience.to_owned(),
+            }
+        });
+        Self(relative.collect())
+    }
+
+    /// The absolute audiences.
+    pub fn absolute<'a>(&'a self, issuer: &'a str) -> impl Iterator<Item = String> + 'a {
+        self.0.iter().map(move |audience| match audience.strip_prefix(Self::ISSUER) {
+            Some(literal) if literal.starts_with(Self::ISSUER) => literal.to_owned(),
+            Some(rest) => format!("{issuer}{rest}"),
+            None => audience.clone(),
+        })
+    }
+
+    /// Whether jeton itself is meant.
+    pub fn is_issuer(&self) -> bool {
+        self.0.iter().any(|audience| audience.len() == 1 && audience.starts_with(Self::ISSUER))
+    }
+
+    /// Whether any of `wanted` (absolute, or "*") is meant.
+    pub fn meets(&self, wanted: &[String], issuer: &str) -> bool {
+        wanted.iter().any(|wanted| wanted == "*" || self.absolute(issuer).any(|own| own == *wanted))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn audiences_read_back_whatever_they_begin_with() {
+        let issuer = "https://id.example/t/default";
+        let absolute = [
+            issuer.to_owned(),
+            format!("{issuer}/api"),
+            "~".into(),
+            "~~x".into(),
+            format!("{issuer}~y"),
+            "https://other".into(),
+        ];
+        let audience = Audience::new(&absolute, issuer);
+        assert!(audience.absolute(issuer).eq(absolute.iter().cloned()));
+        assert!(audience.is_issuer());
+        assert!(!Audience::new(["~"], issuer).is_issuer());
+        assert!(audience.meets(&["https://other".into()], issuer));
+        assert!(!audience.meets(&["https://third".into()], issuer));
+    }
+}

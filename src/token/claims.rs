@@ -1,0 +1,175 @@
+//! The claims of our JWTs (RFC 9068) and their strict reading.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    access::{AccessToken, Actor, Audience, Format, Json, KeyId, SessionId, Source, Subject},
+    scope::Scopes,
+};
+use crate::ambient::Time;
+
+/// The media type of RFC 9068 §2.1, so that no other JWT can stand in for an access token.
+pub const TYP: &str = "at+jwt";
+/// The longest token that is made or read, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 7 * 1024;
+
+/// The header of our JWTs. Any other member, `crit` above all, makes a token not ours (RFC 7515 §4.1.11).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    pub alg: String,
+    pub kid: String,
+    pub typ: String,
+}
+
+/// The claims as they stand in the token.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claims {
+    pub iss: String,
+    pub sub: String,
+    aud: Aud,
+    /// Seconds since the epoch. Required: a JWT always expires.
+    exp: u64,
+    iat: u64,
+    jti: String,
+    client_id: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    scope: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    act: Option<Act>,
+    pub ten: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acc: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    anc: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fam: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    src: Vec<String>,
+    rev: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    opt: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ext: Option<Box<RawValue>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Aud {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Act {
+    sub: String,
+    client_id: String,
+}
+
+// === impl Claims ===
+
+impl Claims {
+    /// The claims of a token that `issuer` signs.
+    pub fn new(token: &AccessToken, issuer: &str) -> Option<Self> {
+        let mut audience: Vec<String> = token.audience.absolute(issuer).collect();
+        let aud = if audience.len() == 1 { Aud::One(audience.remove(0)) } else { Aud::Many(audience) };
+        let raw = |json: &Option<Json>| match json {
+            Some(json) => RawValue::from_string(json.as_str().to_owned()).ok().map(Some),
+            None => Some(None),
+        };
+        Some(Self {
+            iss: issuer.to_owned(),
+            sub: token.sub(),
+            aud,
+            exp: token.issued_secs.checked_add(token.ttl_secs?)?,
+            iat: token.issued_secs,
+            jti: token.id.to_string(),
+            client_id: token.client.to_string(),
+            scope: token.scopes.to_claim(),
+            sid: token.session.as_ref().map(ToString::to_string),
+            act: token.actor.as_ref().map(|_| Act { sub: token.creator(), client_id: token.client.to_string() }),
+            ten: token.tenant.to_string(),
+            acc: token.account().map(ToString::to_string),
+            anc: token.ancestors.iter().map(ToString::to_string).collect(),
+            fam: token.family.as_ref().map(ToString::to_string),
+            src: token.sources.iter().map(ToString::to_string).collect(),
+            rev: token.rev.to_string(),
+            opt: raw(&token.options)?,
+            ext: raw(&token.claims)?,
+        })
+    }
+
+    /// The token that the claims describe, or `None` if they contradict themselves or the issuer.
+    pub fn into_token(self, issuer: &str, signing_key: KeyId) -> Option<AccessToken> {
+        if self.iss != issuer {
+            return None;
+        }
+        let ttl = self.exp.checked_sub(self.iat).filter(|ttl| *ttl > 0)?;
+        if self.exp > Time::NEVER.as_secs() {
+            return None;
+        }
+        let client: super::id::ClientId = self.client_id.parse().ok()?;
+        let account = self.acc.map(|account| account.parse()).transpose().ok()?;
+        let subject = match account {
+            Some(account) if self.sub != self.client_id => Subject::Account(account),
+            account => Subject::Client(account),
+        };
+        let actor = match self.act {
+            Some(act) if act.client_id != self.client_id => return None,
+            Some(act) if act.sub == self.client_id => Some(Actor::Client),
+            Some(act) => Some(Actor::Other(act.sub)),
+            None => None,
+        };
+        let audience = match &self.aud {
+            Aud::One(one) => Audience::new([one], issuer),
+            Aud::Many(many) => Audience::new(many, issuer),
+        };
+        let ancestors = self.anc.iter().map(|id| id.parse()).collect::<Result<_, _>>().ok()?;
+        let sources = self.src.iter().map(|id| id.parse()).collect::<Result<_, _>>().ok()?;
+        let json = |raw: Option<Box<RawValue>>| raw.map(|raw| Json::new(raw.get()));
+        let token = AccessToken {
+            id: self.jti.parse().ok()?,
+            tenant: self.ten.parse().ok()?,
+            client,
+            subject,
+            scopes: Scopes::from_claim(&self.scope),
+            audience,
+            format: Format::Jwt,
+            issued_secs: self.iat,
+            ttl_secs: Some(ttl),
+            rev: self.rev.parse().ok()?,
+            signing_key: Some(signing_key),
+            actor,
+            ancestors,
+            session: self.sid.map(SessionId::new),
+            family: self.fam.map(|id| id.parse()).transpose().ok()?,
+            sources,
+            options: json(self.opt),
+            claims: json(self.ext),
+            request: None,
+        };
+        (token.sub() == self.sub).then_some(token)
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Token(id) => id.fmt(f),
+            Self::Family(id) => id.fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for Source {
+    type Err = super::id::Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self::Token).or_else(|_| text.parse().map(Self::Family))
+    }
+}

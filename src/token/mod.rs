@@ -1,0 +1,27 @@
+//! The nouns: ids, positions, scopes, secrets, tokens, families, and the rules that are pure functions of them.
+//!
+//! Promises: whatever exists as one of these types is well formed. Invariant: no I/O, no clock, no randomness of its own,
+//! nothing asynchronous; everything here can be tested by calling it.
+//!
+//! Start reading at [`access::AccessToken`] and [`family::Family`].
+
+pub mod access;
+pub mod base62;
+pub mod claims;
+pub mod error;
+pub mod family;
+pub mod filter;
+pub mod id;
+pub mod ident;
+pub mod lifetime;
+pub mod position;
+pub mod scope;
+pub mod secret;
+
+pub use access::{AccessToken, Actor, Format, Subject};
+pub use error::{Error, Reason, Result};
+pub use family::Family;
+pub use id::{AccountId, ClientId, FamilyId, GroupId, MemberId, TenantId, TokenId};
+pub use ident::Ident;
+pub use position::Position;
+pub use scope::Scopes;
