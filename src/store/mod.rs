@@ -52,6 +52,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Writes records of one tenant in one atomic step, or nothing at all.
     async fn write(&self, change: &Change) -> Result<Written>;
 
+    /// What a request that is remembered at `now` wrote: the digest of its body, and its result. Confirmed.
+    async fn remembered(&self, tenant: &TenantId, request: [u8; 16], now: Time) -> Result<Option<([u8; 16], String)>>;
+
+    /// Clears `pending` of a record whose version is still `version`; the version stays.
+    async fn settle(&self, key: &RecordKey, version: u64) -> Result<()>;
+
     /// Up to `limit` ids of `kind` in the tenant's index `parent` that stand after `after`, in order.
     async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>>;
 
@@ -191,6 +197,8 @@ pub struct Change {
     pub tenant: TenantId,
     pub now: Time,
     pub puts: Vec<Put>,
+    /// Versions that records which are not written must have now.
+    pub require: Vec<(Kind, String, u64)>,
     /// Names to take for an id. Refused if another id holds one.
     pub take: Vec<(Unique, String)>,
     /// Names to free, if the id holds them.
@@ -356,6 +364,26 @@ pub const TAIL_LIMIT: usize = 1000;
 pub const SESSION_MARGIN: Duration = Duration::from_secs(5);
 /// Expired entries stay in a subject's list at least so long after their expiry by the store's own clock.
 pub const PRUNE_MARGIN: Duration = Duration::from_secs(5);
+
+// === impl Change ===
+
+impl Change {
+    /// A change that does nothing yet.
+    pub const fn new(tenant: TenantId, now: Time) -> Self {
+        Self {
+            tenant,
+            now,
+            puts: Vec::new(),
+            require: Vec::new(),
+            take: Vec::new(),
+            free: Vec::new(),
+            index: Vec::new(),
+            unindex: Vec::new(),
+            require_empty: Vec::new(),
+            request: None,
+        }
+    }
+}
 
 // === impl Kind ===
 

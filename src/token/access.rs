@@ -70,6 +70,9 @@ pub struct AccessToken {
     /// Digest of the request body, when the token was issued under a `request_id`.
     #[n(18)]
     pub request: Option<RequestDigest>,
+    /// The client's own tenant, if another than `tenant`. Only in the store.
+    #[n(19)]
+    pub home: Option<TenantId>,
 }
 
 /// What a token acts as.

@@ -152,6 +152,7 @@ impl Claims {
             options: json(self.opt),
             claims: json(self.ext),
             request: None,
+            home: None,
         };
         (token.sub() == self.sub).then_some(token)
     }

@@ -199,6 +199,7 @@ impl Family {
             options: self.options.clone(),
             claims: self.claims.clone(),
             request: None,
+            home: self.home.clone(),
         }
     }
 }

@@ -1,0 +1,438 @@
+//! Accounts.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Directory,
+    caller::{Caller, Right},
+    commit::{Edit, Repeat, refused},
+    load::{Wanted, key},
+    page::{MAX_SIZE, Page, PageRequest},
+    record::{Account, Confinement, MAX_DEPTH, State, Stored as _},
+};
+use crate::{
+    revocation::entry::Entry,
+    store::{Change, Index, Kind, Put, Unique, Written},
+    token::{
+        AccountId, Error, Ident, Position, Reason, Result, TenantId,
+        filter::{Field, Filter, TEXT_OPS, Value},
+        id::RESERVED_PREFIXES,
+    },
+};
+
+/// What a caller says of an account; `None` leaves as it is.
+#[derive(Clone, Debug, Default)]
+pub struct AccountPatch {
+    pub display_name: Option<String>,
+    pub legal_name: Option<String>,
+    /// Empty: none.
+    pub registration_id: Option<String>,
+    /// Empty: none.
+    pub foreign_id: Option<String>,
+    pub children_disabled: Option<bool>,
+    pub labels: Option<BTreeMap<String, String>>,
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Single keys of the metadata to set, or to remove.
+    pub metadata_keys: Vec<(String, Option<String>)>,
+}
+
+/// Which accounts to list.
+#[derive(Clone, Debug, Default)]
+pub struct AccountQuery {
+    /// Only the children of this account.
+    pub parent: Option<String>,
+    pub filter: Filter,
+    pub show_deleted: bool,
+}
+
+/// The fields that accounts can be filtered by.
+pub const FIELDS: &[Field] = &[
+    Field { name: "display_name", ops: TEXT_OPS, value: any },
+    Field { name: "legal_name", ops: TEXT_OPS, value: any },
+    Field { name: "registration_id", ops: TEXT_OPS, value: any },
+    Field { name: "foreign_id", ops: TEXT_OPS, value: any },
+    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "labels.", ops: TEXT_OPS, value: any },
+];
+
+pub(super) const READ: &str = "jeton.accounts.read";
+const FOREIGN_ID: &str = "foreign_id";
+const REGISTRATION_ID: &str = "registration_id";
+
+// === impl Directory ===
+
+impl Directory {
+    /// The account that a slot names by id or foreign id, deleted ones included.
+    pub async fn find_account(&self, tenant: &TenantId, slot: &str) -> Result<Option<Arc<Account>>> {
+        if let Ok(id) = slot.parse() {
+            return self.account(tenant, &id).await;
+        }
+        if has_reserved_prefix(slot) {
+            return Ok(None);
+        }
+        let name = Unique { kind: Kind::Account, field: FOREIGN_ID, value: slot.to_owned() };
+        let Some(id) = self.store.holder(tenant, &name).await? else {
+            return Ok(None);
+        };
+        let id = id.parse().map_err(|_| Error::internal("read the holder of a foreign id"))?;
+        self.account(tenant, &id).await
+    }
+
+    /// The account that a slot names, if the caller reaches it by `right`.
+    pub async fn reachable_account(&self, caller: &Caller, tenant: &TenantId, slot: &str, right: Right) -> Result<Arc<Account>> {
+        self.find_account(tenant, slot)
+            .await?
+            .filter(|account| caller.reaches(account, right))
+            .ok_or_else(|| Error::not_found("Account", slot))
+    }
+
+    /// Whether an account and all of its ancestors are enabled.
+    pub async fn is_alive(&self, tenant: &TenantId, confinement: &Confinement) -> Result<bool> {
+        let line = || std::iter::once(&confinement.account).chain(&confinement.ancestors);
+        let accounts = line().map(|id| (tenant.clone(), id.clone())).collect();
+        self.preload(&[Wanted { accounts, ..Wanted::default() }]).await?;
+        for id in line() {
+            let account = self.account(tenant, id).await?;
+            if account.is_none_or(|account| account.state != State::Enabled) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    pub async fn create_account(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        parent: Option<&str>,
+        patch: AccountPatch,
+        repeat: Option<Repeat>,
+    ) -> Result<(Arc<Account>, Position)> {
+        self.follower.head().await?;
+        if self.tenant(tenant).await?.is_none() {
+            return Err(Error::not_found("Tenant", tenant.to_string()));
+        }
+        let now = self.now();
+        let id = AccountId::random()?;
+        let mut change = Change::new(tenant.clone(), now);
+        let ancestors = self.place_below(caller, tenant, parent, &mut change).await?;
+        let mut account = Account {
+            id: id.clone(),
+            tenant: tenant.clone(),
+            display_name: String::new(),
+            legal_name: String::new(),
+            registration_id: None,
+            foreign_id: None,
+            ancestors,
+            state: State::Enabled,
+            children_disabled: false,
+            labels: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            created: now,
+            updated: now,
+            deleted: None,
+            version: 1,
+        };
+        apply(&mut account, patch, &mut change)?;
+        if account.display_name.is_empty() {
+            return Err(Error::field("account.display_name", "must be set"));
+        }
+        change.index.push((all(tenant), id.to_string()));
+        if let Some(parent) = account.parent() {
+            change.index.push((children(tenant, parent), id.to_string()));
+        }
+        change.puts.push(Put {
+            kind: Kind::Account,
+            id: id.to_string(),
+            expected: Some(0),
+            pending: Vec::new(),
+            body: account.to_bytes(),
+        });
+        change.request = repeat.map(|repeat| repeat.request(tenant, caller, id.to_string(), now));
+        let (written, position) = self.commit(change, &[Entry::changed(account.ident())]).await?;
+        match (written, repeat) {
+            (Written::Done, _) => Ok((Arc::new(account), position)),
+            (Written::Repeated { body, result }, Some(repeat)) => {
+                repeat.check(body)?;
+                let id: AccountId = result.parse().map_err(|_| Error::internal("read a remembered request"))?;
+                let account = self.fresh::<Account>(&key::<Account>(tenant, &id)).await?;
+                let account = account.ok_or_else(|| Error::internal("find what a remembered request made"))?;
+                let position = self.follower.append(&[Entry::changed(account.ident())]).await?;
+                Ok((Arc::new(account), position))
+            }
+            (other, _) => Err(refused(other)),
+        }
+    }
+
+    pub async fn update_account(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+        etag: &str,
+        patch: AccountPatch,
+    ) -> Result<(Arc<Account>, Position)> {
+        self.edit_account(caller, tenant, slot, Some(etag), |mut account| {
+            require_not_deleted(&account)?;
+            let mut change = Change::new(tenant.clone(), self.now());
+            apply(&mut account, patch.clone(), &mut change)?;
+            account.updated = self.now();
+            let entries = vec![Entry::changed(account.ident())];
+            Ok(Edit { record: account, change, entries })
+        })
+        .await
+    }
+
+    /// Enables or disables an account. Disabling takes the descendants' tokens along.
+    pub async fn set_account_state(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+        state: State,
+    ) -> Result<(Arc<Account>, Position)> {
+        self.edit_account(caller, tenant, slot, None, |mut account| {
+            require_not_deleted(&account)?;
+            account.state = state;
+            account.updated = self.now();
+            let entry = match state {
+                State::Enabled => Entry::changed(account.ident()),
+                State::Disabled | State::Deleted => Entry::revoke(Ident::Subtree(account.id.clone())),
+            };
+            Ok(Edit { record: account, change: Change::new(tenant.clone(), self.now()), entries: vec![entry] })
+        })
+        .await
+    }
+
+    pub async fn delete_account(&self, caller: &Caller, tenant: &TenantId, slot: &str, etag: &str) -> Result<(Arc<Account>, Position)> {
+        self.edit_account(caller, tenant, slot, Some(etag), |mut account| {
+            let now = self.now();
+            let id = account.id.to_string();
+            let mut change = Change::new(tenant.clone(), now);
+            change.require_empty.push(children(tenant, &account.id));
+            for name in names(&account) {
+                change.free.push((name, id.clone()));
+            }
+            if let Some(parent) = account.parent() {
+                change.unindex.push((children(tenant, parent), id));
+            }
+            account.state = State::Deleted;
+            account.deleted.get_or_insert(now);
+            account.updated = now;
+            let entries = vec![Entry::revoke(Ident::Subtree(account.id.clone()))];
+            Ok(Edit { record: account, change, entries })
+        })
+        .await
+    }
+
+    pub async fn undelete_account(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<(Arc<Account>, Position)> {
+        self.follower.head().await?;
+        let found = self.reachable_account(caller, tenant, slot, Right::Scope).await?;
+        let mut parent_version = None;
+        if let Some(parent) = found.parent() {
+            let parent: Option<Account> = self.fresh(&key::<Account>(tenant, parent)).await?;
+            match parent {
+                Some(parent) if parent.state != State::Deleted => parent_version = Some((parent.id.to_string(), parent.version)),
+                _ => return Err(Error::new(Reason::Disabled, "the parent account is deleted")),
+            }
+        }
+        self.edit_account(caller, tenant, slot, None, |mut account| {
+            let mut change = Change::new(tenant.clone(), self.now());
+            if account.state == State::Deleted {
+                account.state = State::Enabled;
+                account.deleted = None;
+                account.updated = self.now();
+                let id = account.id.to_string();
+                change.take = names(&account).into_iter().map(|name| (name, id.clone())).collect();
+                if let (Some(parent), Some((parent_id, version))) = (account.parent(), &parent_version) {
+                    change.index.push((children(tenant, parent), id));
+                    change.require.push((Kind::Account, parent_id.clone(), *version));
+                }
+            }
+            let entries = vec![Entry::changed(account.ident())];
+            Ok(Edit { record: account, change, entries })
+        })
+        .await
+    }
+
+    /// Lists the accounts within reach, by id. A page examines at most [`MAX_SIZE`] rows.
+    pub async fn list_accounts(&self, caller: &Caller, tenant: &TenantId, query: &AccountQuery, page: &PageRequest) -> Result<Page<Arc<Account>>> {
+        self.follower.head().await?;
+        let right = caller.right(READ);
+        let index = match &query.parent {
+            Some(parent) => {
+                let parent = self.reachable_account(caller, tenant, parent, right).await?;
+                children(tenant, &parent.id)
+            }
+            None if right == Right::OwnOnly => match caller.confinement(tenant) {
+                Some(own) => children(tenant, own),
+                None => return Ok(Page { items: Vec::new(), next: String::new() }),
+            },
+            None => all(tenant),
+        };
+        let ids = self.store.list(&index, page.cursor.as_deref(), MAX_SIZE).await?;
+        let wanted = ids.iter().filter_map(|id| Some((tenant.clone(), id.parse().ok()?))).collect();
+        self.preload(&[Wanted { accounts: wanted, ..Wanted::default() }]).await?;
+        let mut items = Vec::new();
+        for (row, id) in ids.iter().enumerate() {
+            let account_id = id.parse().map_err(|_| Error::internal("read an index of accounts"))?;
+            let Some(account) = self.account(tenant, &account_id).await? else { continue };
+            let shown = query.show_deleted || account.state != State::Deleted;
+            if shown && caller.reaches(&account, right) && matches(&query.filter, &account) {
+                items.push(account);
+            }
+            if items.len() == page.size && row + 1 < ids.len() {
+                return Ok(Page { items, next: page.next(id, &self.ring)? });
+            }
+        }
+        let next = match ids.last() {
+            Some(last) if ids.len() == MAX_SIZE => page.next(last, &self.ring)?,
+            _ => String::new(),
+        };
+        Ok(Page { items, next })
+    }
+
+    /// The ancestors of an account that is created below `parent`, and what must hold for it.
+    async fn place_below(&self, caller: &Caller, tenant: &TenantId, parent: Option<&str>, change: &mut Change) -> Result<Vec<AccountId>> {
+        let parent = match parent {
+            Some(slot) => Some(self.reachable_account(caller, tenant, slot, Right::Scope).await?),
+            // A confined caller creates below its own account.
+            None => match caller.confinement(tenant) {
+                Some(own) => self.account(tenant, own).await?,
+                None => None,
+            },
+        };
+        let Some(parent) = parent else { return Ok(Vec::new()) };
+        // Read afresh: its version is a condition of the write, so that a parent that is deleted meanwhile gets no child.
+        let parent: Account = self
+            .fresh(&key::<Account>(tenant, &parent.id))
+            .await?
+            .filter(|parent: &Account| parent.state != State::Deleted)
+            .ok_or_else(|| Error::not_found("Account", parent.id.to_string()))?;
+        if parent.children_disabled {
+            return Err(Error::new(Reason::ChildrenDisabled, "the parent account allows no children"));
+        }
+        if parent.ancestors.len() + 2 > MAX_DEPTH {
+            return Err(Error::new(Reason::AccountTooDeep, format!("accounts can stand {MAX_DEPTH} levels deep")));
+        }
+        change.require.push((Kind::Account, parent.id.to_string(), parent.version));
+        Ok(std::iter::once(parent.id).chain(parent.ancestors).collect())
+    }
+
+    async fn edit_account(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+        etag: Option<&str>,
+        edit: impl Fn(Account) -> Result<Edit<Account>>,
+    ) -> Result<(Arc<Account>, Position)> {
+        self.follower.head().await?;
+        let account = self.reachable_account(caller, tenant, slot, Right::Scope).await?;
+        self.edit(&key::<Account>(tenant, &account.id), etag, edit).await
+    }
+}
+
+fn apply(account: &mut Account, patch: AccountPatch, change: &mut Change) -> Result<()> {
+    let id = account.id.to_string();
+    if let Some(name) = patch.display_name {
+        if name.is_empty() {
+            return Err(Error::field("account.display_name", "must be set"));
+        }
+        account.display_name = name;
+    }
+    if let Some(name) = patch.legal_name {
+        account.legal_name = name;
+    }
+    let before = names(account);
+    if let Some(registration) = patch.registration_id {
+        account.registration_id = Some(registration).filter(|id| !id.is_empty());
+    }
+    if let Some(foreign) = patch.foreign_id {
+        if has_reserved_prefix(&foreign) {
+            return Err(Error::field("account.foreign_id", "must not begin with a reserved prefix such as acc_"));
+        }
+        account.foreign_id = Some(foreign).filter(|id| !id.is_empty());
+    }
+    let after = names(account);
+    change.free = before.iter().filter(|name| !after.contains(name)).map(|name| (name.clone(), id.clone())).collect();
+    change.take = after.into_iter().map(|name| (name, id.clone())).collect();
+    if let Some(disabled) = patch.children_disabled {
+        account.children_disabled = disabled;
+    }
+    if let Some(labels) = patch.labels {
+        account.labels = labels;
+    }
+    if let Some(metadata) = patch.metadata {
+        account.metadata = metadata;
+    }
+    for (key, value) in patch.metadata_keys {
+        match value {
+            Some(value) => account.metadata.insert(key, value),
+            None => account.metadata.remove(&key),
+        };
+    }
+    Ok(())
+}
+
+fn names(account: &Account) -> Vec<Unique> {
+    let unique = |field, value: &Option<String>| {
+        value.clone().map(|value| Unique { kind: Kind::Account, field, value })
+    };
+    [unique(FOREIGN_ID, &account.foreign_id), unique(REGISTRATION_ID, &account.registration_id)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn matches(filter: &Filter, account: &Account) -> bool {
+    filter.matches(|field, key| match field {
+        "display_name" => Value::Text(Some(&account.display_name)),
+        "legal_name" => Value::Text(Some(&account.legal_name)),
+        "registration_id" => Value::Text(account.registration_id.as_deref()),
+        "foreign_id" => Value::Text(account.foreign_id.as_deref()),
+        "state" => Value::Name(name_of(account.state)),
+        _ => Value::Text(account.labels.get(key).map(String::as_str)),
+    })
+}
+
+/// A state as filters call it.
+pub(super) const fn name_of(state: State) -> &'static str {
+    match state {
+        State::Enabled => "ENABLED",
+        State::Disabled => "DISABLED",
+        State::Deleted => "DELETED",
+    }
+}
+
+pub(super) fn state_name(value: &str) -> Option<String> {
+    [State::Enabled, State::Disabled, State::Deleted]
+        .into_iter()
+        .map(name_of)
+        .find(|name| *name == value)
+        .map(str::to_owned)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a filter field's value function may refuse; this one takes any text")]
+pub(super) fn any(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
+
+fn has_reserved_prefix(text: &str) -> bool {
+    RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+}
+
+fn require_not_deleted(account: &Account) -> Result<()> {
+    if account.state == State::Deleted {
+        return Err(Error::not_found("Account", account.id.to_string()));
+    }
+    Ok(())
+}
+
+fn all(tenant: &TenantId) -> Index {
+    Index { tenant: tenant.clone(), kind: Kind::Account, parent: None }
+}
+
+fn children(tenant: &TenantId, parent: &AccountId) -> Index {
+    Index { tenant: tenant.clone(), kind: Kind::Account, parent: Some(parent.to_string()) }
+}

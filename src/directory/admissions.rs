@@ -1,0 +1,120 @@
+//! Admissions: clients of other tenants that may work in this one.
+
+use std::sync::Arc;
+
+use super::{
+    Directory,
+    caller::Caller,
+    commit::{Edit, refused},
+    load::key,
+    page::{MAX_SIZE, Page, PageRequest},
+    record::{Admission, State, Stored as _},
+};
+use crate::{
+    revocation::entry::Entry,
+    store::{Change, Index, Kind, Put, Written},
+    token::{ClientId, Error, Ident, Position, Reason, Result, Scopes, TenantId},
+};
+
+// === impl Directory ===
+
+impl Directory {
+    /// Admits a client, or changes what an admitted one may do.
+    pub async fn admit_client(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        client: &str,
+        ceiling: (Scopes, Vec<String>),
+        account: Option<&str>,
+    ) -> Result<(Arc<Admission>, Position)> {
+        self.follower.head().await?;
+        let client: ClientId = client.parse().map_err(|_| Error::field("admission.client_id", "must be a client id"))?;
+        let (scopes, audiences) = ceiling;
+        caller.may_grant(&scopes)?;
+        if self.tenant(tenant).await?.is_none() {
+            return Err(Error::not_found("Tenant", tenant.to_string()));
+        }
+        let confinement = self.confinement_for(caller, tenant, account).await?;
+        let now = self.now();
+        let admission = Admission {
+            tenant: tenant.clone(),
+            client: client.clone(),
+            scopes,
+            audiences,
+            confinement,
+            state: State::Enabled,
+            created: now,
+            updated: now,
+            version: 1,
+        };
+        let id = client.to_string();
+        let mut change = Change::new(tenant.clone(), now);
+        change.index.push((all(tenant), id.clone()));
+        change.puts.push(Put {
+            kind: Kind::Admission,
+            id: id.clone(),
+            expected: Some(0),
+            pending: Vec::new(),
+            body: admission.to_bytes(),
+        });
+        let (written, position) = self.commit(change, &[Entry::changed(admission.ident())]).await?;
+        match written {
+            Written::Done => return Ok((Arc::new(admission), position)),
+            Written::Conflict(..) => {}
+            other => return Err(refused(other)),
+        }
+        self.edit(&key::<Admission>(tenant, &client), None, |old: Admission| {
+            let created = if old.state == State::Enabled { old.created } else { now };
+            let mut change = Change::new(tenant.clone(), now);
+            change.index.push((all(tenant), id.clone()));
+            let record = Admission { created, version: old.version, ..admission.clone() };
+            Ok(Edit { entries: vec![Entry::changed(record.ident())], record, change })
+        })
+        .await
+    }
+
+    /// Ends an admission. Its tokens die even if there was none.
+    pub async fn expel_client(&self, caller: &Caller, tenant: &TenantId, client: &str) -> Result<Position> {
+        self.follower.head().await?;
+        super::tenants::require_unconfined(caller)?;
+        let client: ClientId = client.parse().map_err(|_| Error::field("client_id", "must be a client id"))?;
+        let expelled = self
+            .edit(&key::<Admission>(tenant, &client), None, |mut admission: Admission| {
+                admission.state = State::Deleted;
+                admission.updated = self.now();
+                let mut change = Change::new(tenant.clone(), self.now());
+                change.unindex.push((all(tenant), client.to_string()));
+                Ok(Edit { entries: vec![Entry::revoke(admission.ident())], record: admission, change })
+            })
+            .await;
+        match expelled {
+            Ok((_, position)) => Ok(position),
+            Err(error) if error.reason() == Reason::NotFound => {
+                self.follower.append(&[Entry::revoke(Ident::Admission(tenant.clone(), client))]).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lists the admissions of a tenant, by client id.
+    pub async fn list_admissions(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<Arc<Admission>>> {
+        self.follower.head().await?;
+        let limit = page.size.min(MAX_SIZE);
+        let ids = self.store.list(&all(tenant), page.cursor.as_deref(), limit + 1).await?;
+        let mut items = Vec::new();
+        for id in ids.iter().take(limit) {
+            let client = id.parse().map_err(|_| Error::internal("read an index of admissions"))?;
+            items.extend(self.admission(tenant, &client).await?);
+        }
+        let next = match ids.get(limit.saturating_sub(1)) {
+            Some(last) if ids.len() > limit => page.next(last, &self.ring)?,
+            _ => String::new(),
+        };
+        Ok(Page { items, next })
+    }
+}
+
+fn all(tenant: &TenantId) -> Index {
+    Index { tenant: tenant.clone(), kind: Kind::Admission, parent: None }
+}

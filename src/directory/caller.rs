@@ -1,0 +1,105 @@
+//! Who calls, and what is within reach.
+
+use std::sync::Arc;
+
+use super::{SYSTEM, record::Account, standing::Standing};
+use crate::token::{
+    AccessToken, AccountId, Error, Reason, Result, Scopes, Subject, TenantId,
+    scope::management,
+};
+
+/// An authenticated caller: the bearer of one of our tokens, or a client that proved itself in the request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The tenant that it acts in unless it names another.
+    pub tenant: TenantId,
+    pub subject: Subject,
+    /// Its `sub`.
+    pub sub: String,
+    pub scopes: Scopes,
+    /// The client behind it, with what it may do in the tenant.
+    pub standing: Arc<Standing>,
+    /// The bearer token; `None`: client authentication.
+    pub token: Option<Arc<AccessToken>>,
+}
+
+/// By which right a caller acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// It holds the scope that the method declares.
+    Scope,
+    /// It holds no scope but acts on what is its own.
+    OwnOnly,
+}
+
+// === impl Caller ===
+
+impl Caller {
+    pub fn has(&self, scope: &str) -> bool {
+        self.scopes.contains(scope)
+    }
+
+    /// Whether all tenants are within reach.
+    pub fn is_admin(&self) -> bool {
+        self.tenant.to_string() == SYSTEM && self.has(management::ADMIN)
+    }
+
+    /// By which right it acts under a method that declares `scope`.
+    pub fn right(&self, scope: &str) -> Right {
+        if self.has(scope) { Right::Scope } else { Right::OwnOnly }
+    }
+
+    /// The tenant that a request is about. Another's looks as if it did not exist.
+    pub fn tenant(&self, requested: Option<&str>) -> Result<TenantId> {
+        let Some(requested) = requested.filter(|requested| !requested.is_empty()) else {
+            return Ok(self.tenant.clone());
+        };
+        match requested.parse() {
+            Ok(tenant) if tenant == self.tenant || self.is_admin() => Ok(tenant),
+            _ => Err(Error::not_found("Tenant", requested)),
+        }
+    }
+
+    /// The account that it acts as, or that confines it; in another tenant than its own an admin is not confined.
+    pub fn confinement(&self, tenant: &TenantId) -> Option<&AccountId> {
+        if *tenant != self.tenant {
+            return None;
+        }
+        match &self.subject {
+            Subject::Client(account) => account.as_ref(),
+            Subject::Account(account) => Some(account),
+        }
+    }
+
+    /// Whether an account is within reach by `right`.
+    pub fn reaches(&self, account: &Account, right: Right) -> bool {
+        match (right, &self.subject) {
+            (Right::Scope, _) => {
+                let own = account.tenant == self.tenant || self.is_admin();
+                own && self.confinement(&account.tenant).is_none_or(|root| account.is_within(root))
+            }
+            (Right::OwnOnly, Subject::Account(own)) => account.tenant == self.tenant && account.is_within(own),
+            (Right::OwnOnly, Subject::Client(_)) => false,
+        }
+    }
+
+    /// Refuses a caller without `scope`.
+    pub fn require(&self, scope: &str) -> Result<()> {
+        if self.has(scope) {
+            return Ok(());
+        }
+        Err(Error::new(Reason::ScopeInsufficient, format!("the scope {scope} is needed")))
+    }
+
+    /// Refuses to hand on a `jeton.` scope that the caller lacks.
+    pub fn may_grant(&self, scopes: &Scopes) -> Result<()> {
+        let beyond = scopes.iter().find(|scope| crate::token::scope::is_management(scope) && !self.has(scope));
+        match beyond {
+            Some(scope) => Err(Error::new(
+                Reason::ScopeNotAllowed,
+                format!("the scope {scope} cannot be given by a caller that lacks it"),
+            )),
+            None => Ok(()),
+        }
+    }
+}

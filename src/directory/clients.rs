@@ -1,0 +1,454 @@
+//! Clients and their secrets.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    Directory,
+    accounts::{any, name_of, state_name},
+    caller::{Caller, Right},
+    commit::{Edit, Repeat, refused},
+    load::{Wanted, key},
+    page::{MAX_SIZE, Page, PageRequest},
+    record::{Client, Confinement, GrantType, MAX_SECRETS, Secret, SecretUse, State, Stored as _},
+};
+use crate::{
+    ambient::{self, Time},
+    revocation::entry::Entry,
+    store::{Change, Index, Kind, Put, RecordKey, Written},
+    token::{
+        ClientId, Error, Position, Reason, Result, Scopes, TenantId,
+        family::RenewalPolicy,
+        filter::{Field, Filter, TEXT_OPS, Value},
+        secret::{ClientSecretContent, Mac as _, SecretText},
+    },
+};
+
+/// What a caller says of a client; `None` leaves as it is.
+#[derive(Clone, Debug, Default)]
+pub struct ClientPatch {
+    pub display_name: Option<String>,
+    pub allowed_grants: Option<Vec<GrantType>>,
+    pub allowed_scopes: Option<Scopes>,
+    pub default_scopes: Option<Scopes>,
+    pub audiences: Option<Vec<String>>,
+    pub introspects: Option<Vec<String>>,
+    pub token_ttl: Option<Option<Duration>>,
+    pub refresh_idle_ttl: Option<Option<Duration>>,
+    pub refresh_absolute_ttl: Option<Option<Duration>>,
+    pub replay_window: Option<Option<Duration>>,
+    pub renewal_policy: Option<RenewalPolicy>,
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+/// A secret as it is shown, once.
+#[derive(Debug)]
+pub struct ShownSecret {
+    pub secret: Secret,
+    pub text: SecretText,
+}
+
+/// The fields that clients can be filtered by.
+pub const FIELDS: &[Field] = &[
+    Field { name: "display_name", ops: TEXT_OPS, value: any },
+    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "account_id", ops: TEXT_OPS, value: any },
+    Field { name: "labels.", ops: TEXT_OPS, value: any },
+];
+
+/// How many revoked secrets are still listed.
+const REMEMBERED_SECRETS: usize = 20;
+/// How often at most a secret's last use is written.
+const USE_RESOLUTION: Duration = Duration::from_secs(60);
+
+// === impl Directory ===
+
+impl Directory {
+    pub async fn create_client(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        account: Option<&str>,
+        patch: ClientPatch,
+        repeat: Option<Repeat>,
+    ) -> Result<(Arc<Client>, ShownSecret, Position)> {
+        self.follower.head().await?;
+        if self.tenant(tenant).await?.is_none() {
+            return Err(Error::not_found("Tenant", tenant.to_string()));
+        }
+        let confinement = self.confinement_for(caller, tenant, account).await?;
+        let client = new_client(ClientId::random()?, tenant, confinement, self.now());
+        let client = apply(client, patch, Some(caller))?;
+        let (written, client, shown, position) = self.insert_client(client, |result| repeat.map(|repeat| repeat.request(tenant, caller, result, self.now()))).await?;
+        match (written, repeat) {
+            (Written::Done, _) => Ok((client, shown, position)),
+            (Written::Repeated { body, result }, Some(repeat)) => {
+                repeat.check(body)?;
+                let (client, shown) = self.remembered(tenant, &result).await?;
+                let position = self.follower.append(&[Entry::changed(client.ident())]).await?;
+                Ok((client, shown, position))
+            }
+            (other, _) => Err(refused(other)),
+        }
+    }
+
+    /// Stores a new client with a first secret; `request` makes the remembered request of its result.
+    pub(super) async fn insert_client(
+        &self,
+        mut client: Client,
+        request: impl FnOnce(String) -> Option<crate::store::Request>,
+    ) -> Result<(Written, Arc<Client>, ShownSecret, Position)> {
+        let secret = self.new_secret()?;
+        let text = self.secret_text(&client, &secret)?;
+        client.secrets.push(secret.clone());
+        let id = client.id.to_string();
+        let mut change = Change::new(client.tenant.clone(), self.now());
+        change.index.push((all(&client.tenant), id.clone()));
+        change.request = request(remember(&client.id, &secret));
+        change.puts.push(Put {
+            kind: Kind::Client,
+            id,
+            expected: Some(0),
+            pending: Vec::new(),
+            body: client.to_bytes(),
+        });
+        let (written, position) = self.commit(change, &[Entry::changed(client.ident())]).await?;
+        client.version = 1;
+        Ok((written, Arc::new(client), ShownSecret { secret, text }, position))
+    }
+
+    /// The client that a slot names, if the caller reaches it.
+    pub async fn reachable_client(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<Client>> {
+        let not_found = || Error::not_found("Client", slot);
+        let id: ClientId = slot.parse().map_err(|_| not_found())?;
+        let client = self.client(tenant, &id).await?.ok_or_else(not_found)?;
+        let root = caller.confinement(tenant);
+        let within = root.is_none_or(|root| {
+            client.confinement.as_ref().is_some_and(|own| own.account == *root || own.ancestors.contains(root))
+        });
+        if within { Ok(client) } else { Err(not_found()) }
+    }
+
+    pub async fn update_client(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+        etag: &str,
+        patch: ClientPatch,
+    ) -> Result<(Arc<Client>, Position)> {
+        self.edit_client(caller, tenant, slot, Some(etag), |client| {
+            let mut client = apply(client, patch.clone(), Some(caller))?;
+            client.updated = self.now();
+            Ok((vec![Entry::changed(client.ident())], client))
+        })
+        .await
+    }
+
+    /// Enables, disables or deletes a client.
+    pub async fn set_client_state(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+        etag: Option<&str>,
+        state: State,
+    ) -> Result<(Arc<Client>, Position)> {
+        if state != State::Enabled && caller.standing.client.id.to_string() == slot {
+            // The last administrator would lock everybody out.
+            return Err(Error::new(Reason::BuiltIn, "a client cannot disable or delete itself"));
+        }
+        self.edit_client(caller, tenant, slot, etag, |mut client| {
+            client.state = state;
+            client.updated = self.now();
+            let entry = match state {
+                State::Enabled => Entry::changed(client.ident()),
+                State::Disabled | State::Deleted => Entry::revoke(client.ident()),
+            };
+            Ok((vec![entry], client))
+        })
+        .await
+    }
+
+    /// Lists the clients within reach, by id. A page examines at most [`MAX_SIZE`] rows.
+    pub async fn list_clients(&self, caller: &Caller, tenant: &TenantId, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Client>>> {
+        self.follower.head().await?;
+        let ids = self.store.list(&all(tenant), page.cursor.as_deref(), MAX_SIZE).await?;
+        let wanted = ids.iter().filter_map(|id| Some((tenant.clone(), id.parse().ok()?))).collect();
+        self.preload(&[Wanted { clients: wanted, ..Wanted::default() }]).await?;
+        let mut items = Vec::new();
+        for (row, id) in ids.iter().enumerate() {
+            match self.reachable_client(caller, tenant, id).await {
+                Ok(client) if matches(filter, &client) => items.push(client),
+                Ok(_) => {}
+                Err(error) if error.reason() == Reason::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            if items.len() == page.size && row + 1 < ids.len() {
+                return Ok(Page { items, next: page.next(id, &self.ring)? });
+            }
+        }
+        let next = match ids.last() {
+            Some(last) if ids.len() == MAX_SIZE => page.next(last, &self.ring)?,
+            _ => String::new(),
+        };
+        Ok(Page { items, next })
+    }
+
+    pub async fn create_client_secret(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+        repeat: Option<Repeat>,
+    ) -> Result<(ShownSecret, Position)> {
+        self.follower.head().await?;
+        let found = self.reachable_client(caller, tenant, slot).await?;
+        may_act_for(caller, &found)?;
+        if let Some(repeat) = repeat {
+            // Before the limit is checked: the repeat of the request that reached it is no new secret.
+            let remembered = self.store.remembered(tenant, repeat.key(tenant, caller), self.now()).await?;
+            if let Some((body, result)) = remembered {
+                return self.repeat_secret(tenant, repeat, body, &result).await;
+            }
+        }
+        let secret = self.new_secret()?;
+        let edited = self
+            .edit_repeatable(&key::<Client>(tenant, &found.id), None, |mut client: Client| {
+                let now = self.now();
+                if client.secrets.iter().filter(|secret| secret.is_live(now)).count() >= MAX_SECRETS {
+                    return Err(Error::new(Reason::SecretLimit, format!("the client has its {MAX_SECRETS} live secrets")));
+                }
+                forget_old(&mut client.secrets, now);
+                client.secrets.push(secret.clone());
+                client.updated = now;
+                let mut change = Change::new(tenant.clone(), now);
+                change.request = repeat.map(|repeat| repeat.request(tenant, caller, remember(&client.id, &secret), now));
+                Ok(Edit { entries: vec![Entry::changed(client.ident())], record: client, change })
+            })
+            .await?;
+        match (edited, repeat) {
+            (Ok((client, position)), _) => {
+                Ok((ShownSecret { text: self.secret_text(&client, &secret)?, secret }, position))
+            }
+            (Err((body, result)), Some(repeat)) => self.repeat_secret(tenant, repeat, body, &result).await,
+            (Err(_), None) => Err(Error::internal("handle a repeat that was not asked for")),
+        }
+    }
+
+    /// Revokes a secret at `now + delay`, unless it stops earlier already.
+    pub async fn revoke_client_secret(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+        secret: &str,
+        delay: Duration,
+    ) -> Result<(Secret, Position)> {
+        let (client, position) = self
+            .edit_client(caller, tenant, slot, None, |mut client| {
+                let now = self.now();
+                let found = client.secrets.iter_mut().find(|own| own.id_text() == secret);
+                let found = found.ok_or_else(|| Error::not_found("ClientSecret", secret))?;
+                let revokes = now.plus(delay);
+                found.revokes = Some(found.revokes.map_or(revokes, |earlier| earlier.min(revokes)));
+                client.updated = now;
+                Ok((vec![Entry::changed(client.ident())], client))
+            })
+            .await?;
+        let found = client.secrets.iter().find(|own| own.id_text() == secret).cloned();
+        Ok((found.ok_or_else(|| Error::internal("find the secret that was revoked"))?, position))
+    }
+
+    /// The live client of a genuine secret, with the secret's id. Everything that is wrong looks the same.
+    pub async fn client_of_secret(&self, client_id: &str, secret: &str) -> Result<Option<(Arc<Client>, [u8; 8])>> {
+        let Some(content) = ClientSecretContent::from_text(secret, client_id, &*self.ring) else {
+            return Ok(None);
+        };
+        let Ok(id) = client_id.parse() else { return Ok(None) };
+        let now = self.now();
+        let client = self.client(&content.home, &id).await?;
+        let live = |client: &Arc<Client>| {
+            client.state == State::Enabled
+                && client.secrets.iter().any(|own| own.id == content.secret && own.is_live(now))
+        };
+        Ok(client.filter(live).map(|client| (client, content.secret)))
+    }
+
+    /// When a client's secrets were last used.
+    pub async fn secret_use(&self, client: &Client) -> Result<SecretUse> {
+        let record = self.store.read(&[use_key(client)]).await?.pop().flatten();
+        match record {
+            Some(record) => minicbor::decode(&record.body)
+                .map_err(|source| Error::internal("decode the last use of secrets").with_source(source)),
+            None => Ok(SecretUse::default()),
+        }
+    }
+
+    /// Writes when a secret was last used. Approximate: lost races and failures are left alone.
+    pub async fn note_use(&self, client: &Client, secret: [u8; 8], at: Time) -> Result<()> {
+        let mut uses = self.secret_use(client).await?;
+        uses.last.retain(|(id, _)| client.secrets.iter().any(|own| id.as_slice() == own.id && own.id != secret));
+        uses.last.push((secret.to_vec().into(), at));
+        let mut body = Vec::new();
+        minicbor::encode(&uses, &mut body).map_err(|source| Error::internal("encode the last use of secrets").with_source(source))?;
+        let mut change = Change::new(client.tenant.clone(), at);
+        let key = use_key(client);
+        change.puts.push(Put { kind: key.kind, id: key.id, expected: None, pending: Vec::new(), body: body.into() });
+        self.store.write(&change).await?;
+        Ok(())
+    }
+
+    /// How often at most [`Self::note_use`] is worth calling for one secret.
+    pub const fn use_resolution() -> Duration {
+        USE_RESOLUTION
+    }
+
+    /// The account that confines a client that `caller` creates or admits.
+    pub(super) async fn confinement_for(&self, caller: &Caller, tenant: &TenantId, account: Option<&str>) -> Result<Option<Confinement>> {
+        match account {
+            Some(slot) => {
+                let account = self.reachable_account(caller, tenant, slot, Right::Scope).await?;
+                if account.state == State::Deleted {
+                    return Err(Error::not_found("Account", slot));
+                }
+                Ok(Some(account.confinement()))
+            }
+            // What a confined caller makes stays within its confinement.
+            None => match caller.confinement(tenant) {
+                Some(own) => Ok(self.account(tenant, own).await?.map(|account| account.confinement())),
+                None => Ok(None),
+            },
+        }
+    }
+
+    pub(super) fn secret_text(&self, client: &Client, secret: &Secret) -> Result<SecretText> {
+        ClientSecretContent { home: client.tenant.clone(), secret: secret.id }
+            .to_text(&client.id.to_string(), &*self.ring, secret.key)
+            .ok_or_else(|| Error::internal("derive a client secret: is its master key still configured?"))
+    }
+
+    fn new_secret(&self) -> Result<Secret> {
+        Ok(Secret { id: ambient::random()?, key: self.ring.current(), created: self.now(), revokes: None })
+    }
+
+    async fn repeat_secret(&self, tenant: &TenantId, repeat: Repeat, body: [u8; 16], result: &str) -> Result<(ShownSecret, Position)> {
+        repeat.check(body)?;
+        let (client, shown) = self.remembered(tenant, result).await?;
+        let position = self.follower.append(&[Entry::changed(client.ident())]).await?;
+        Ok((shown, position))
+    }
+
+    /// The client and secret that an earlier request made.
+    async fn remembered(&self, tenant: &TenantId, result: &str) -> Result<(Arc<Client>, ShownSecret)> {
+        let lost = || Error::internal("find what a remembered request made");
+        let (client, secret) = result.split_once(' ').ok_or_else(lost)?;
+        let client: ClientId = client.parse().map_err(|_| lost())?;
+        let client: Client = self.fresh(&key::<Client>(tenant, &client)).await?.ok_or_else(lost)?;
+        let secret = client.secrets.iter().find(|own| own.id_text() == secret).cloned().ok_or_else(lost)?;
+        let text = self.secret_text(&client, &secret)?;
+        Ok((Arc::new(client), ShownSecret { secret, text }))
+    }
+
+    async fn edit_client(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+        etag: Option<&str>,
+        edit: impl Fn(Client) -> Result<(Vec<Entry>, Client)>,
+    ) -> Result<(Arc<Client>, Position)> {
+        self.follower.head().await?;
+        let found = self.reachable_client(caller, tenant, slot).await?;
+        may_act_for(caller, &found)?;
+        self.edit(&key::<Client>(tenant, &found.id), etag, |client: Client| {
+            if client.state == State::Deleted {
+                return Err(Error::not_found("Client", slot));
+            }
+            let (entries, record) = edit(client)?;
+            Ok(Edit { record, change: Change::new(tenant.clone(), self.now()), entries })
+        })
+        .await
+    }
+}
+
+pub(super) fn new_client(id: ClientId, tenant: &TenantId, confinement: Option<Confinement>, now: Time) -> Client {
+    Client {
+        id,
+        tenant: tenant.clone(),
+        display_name: String::new(),
+        state: State::Enabled,
+        allowed_grants: vec![GrantType::ClientCredentials],
+        allowed_scopes: Scopes::default(),
+        default_scopes: Scopes::default(),
+        audiences: Vec::new(),
+        introspects: Vec::new(),
+        confinement,
+        token_ttl: None,
+        refresh_idle_ttl: None,
+        refresh_absolute_ttl: None,
+        replay_window: None,
+        renewal_policy: RenewalPolicy::Always,
+        labels: BTreeMap::new(),
+        secrets: Vec::new(),
+        created: now,
+        updated: now,
+        version: 1,
+    }
+}
+
+fn apply(mut client: Client, patch: ClientPatch, caller: Option<&Caller>) -> Result<Client> {
+    macro_rules! set {
+        ($($field:ident)*) => {$(
+            if let Some(value) = patch.$field {
+                client.$field = value;
+            }
+        )*};
+    }
+    set!(display_name allowed_grants allowed_scopes default_scopes audiences introspects token_ttl);
+    set!(refresh_idle_ttl refresh_absolute_ttl replay_window renewal_policy labels);
+    if let Some(caller) = caller {
+        caller.may_grant(&client.allowed_scopes)?;
+    }
+    if let Some(beyond) = client.default_scopes.beyond(&client.allowed_scopes) {
+        let description = format!("must be a subset of allowed_scopes; {beyond} is not among them");
+        return Err(Error::field("client.default_scopes", description));
+    }
+    if client.allowed_grants.is_empty() {
+        client.allowed_grants.push(GrantType::ClientCredentials);
+    }
+    Ok(client)
+}
+
+/// A caller must not take over a client that may do more than itself.
+fn may_act_for(caller: &Caller, client: &Client) -> Result<()> {
+    caller.may_grant(&client.allowed_scopes)
+}
+
+fn forget_old(secrets: &mut Vec<Secret>, now: Time) {
+    while secrets.len() >= REMEMBERED_SECRETS + MAX_SECRETS {
+        let Some(oldest) = secrets.iter().position(|secret| !secret.is_live(now)) else { return };
+        secrets.remove(oldest);
+    }
+}
+
+fn matches(filter: &Filter, client: &Client) -> bool {
+    let account = client.confinement.as_ref().map(|confinement| confinement.account.to_string());
+    filter.matches(|field, key| match field {
+        "display_name" => Value::Text(Some(&client.display_name)),
+        "state" => Value::Name(name_of(client.state)),
+        "account_id" => Value::Text(account.as_deref()),
+        _ => Value::Text(client.labels.get(key).map(String::as_str)),
+    })
+}
+
+fn remember(client: &ClientId, secret: &Secret) -> String {
+    format!("{client} {}", secret.id_text())
+}
+
+fn use_key(client: &Client) -> RecordKey {
+    RecordKey { tenant: client.tenant.clone(), kind: Kind::SecretUse, id: client.id.to_string() }
+}
+
+fn all(tenant: &TenantId) -> Index {
+    Index { tenant: tenant.clone(), kind: Kind::Client, parent: None }
+}

@@ -1,0 +1,247 @@
+//! Reading records: from the caches that the log keeps true, else from the store, all that is missing in one read.
+
+use std::sync::Arc;
+
+use super::{
+    Directory, SYSTEM,
+    record::{Account, Admission, Client, KeySetRecord, State, Stored, Tenant},
+    standing::Standing,
+};
+use crate::{
+    ambient::Time,
+    keys::signing::KeySet,
+    store::{Kind, Record, RecordKey, SessionKey},
+    token::{AccountId, ClientId, Error, Result, TenantId},
+};
+
+/// What a token depends on.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    pub tenant: Option<TenantId>,
+    pub clients: Vec<(TenantId, ClientId)>,
+    pub admissions: Vec<(TenantId, ClientId)>,
+    pub accounts: Vec<(TenantId, AccountId)>,
+    pub sessions: Vec<SessionKey>,
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// Fills the caches with what is wanted and missing: one read of records and one of sessions, sent together.
+    pub async fn preload(&self, wanted: &[Wanted]) -> Result<()> {
+        let mut keys = Vec::new();
+        let mut sessions = Vec::new();
+        for wanted in wanted {
+            if let Some(tenant) = wanted.tenant.as_ref().filter(|id| self.tenants.get(id).is_none()) {
+                keys.push(tenant_key(tenant)?);
+            }
+            for (tenant, client) in &wanted.clients {
+                if self.clients.get(client).is_none() {
+                    keys.push(key::<Client>(tenant, client));
+                }
+            }
+            for (tenant, client) in &wanted.admissions {
+                if self.admissions.get(&(tenant.clone(), client.clone())).is_none() {
+                    keys.push(key::<Admission>(tenant, client));
+                }
+            }
+            for (tenant, account) in &wanted.accounts {
+                if self.accounts.get(account).is_none() {
+                    keys.push(key::<Account>(tenant, account));
+                }
+            }
+            sessions.extend(wanted.sessions.iter().filter(|key| self.sessions.get(key).is_none()).cloned());
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        sessions.sort_unstable();
+        sessions.dedup();
+        let records = async {
+            if keys.is_empty() { Ok(()) } else { self.read_all(&keys).await }
+        };
+        let sessions = async {
+            if sessions.is_empty() { Ok(()) } else { self.read_sessions(&sessions).await }
+        };
+        tokio::try_join!(records, sessions).map(|_| ())
+    }
+
+    pub async fn tenant(&self, id: &TenantId) -> Result<Option<Arc<Tenant>>> {
+        if let Some(tenant) = self.tenants.get(id) {
+            return Ok(tenant.filter(|tenant| tenant.state != State::Deleted));
+        }
+        let tenant: Option<Tenant> = self.read(&tenant_key(id)?).await?;
+        Ok(tenant.filter(|tenant| tenant.state != State::Deleted).map(Arc::new))
+    }
+
+    /// The client, if `tenant` is its home. Deleted ones are `None`.
+    pub async fn client(&self, tenant: &TenantId, id: &ClientId) -> Result<Option<Arc<Client>>> {
+        let own = |client: &Arc<Client>| client.tenant == *tenant && client.state != State::Deleted;
+        if let Some(client) = self.clients.get(id) {
+            return Ok(Some(client).filter(own));
+        }
+        let client: Option<Client> = self.read(&key::<Client>(tenant, id)).await?;
+        Ok(client.map(Arc::new).filter(own))
+    }
+
+    /// The account, deleted ones included.
+    pub async fn account(&self, tenant: &TenantId, id: &AccountId) -> Result<Option<Arc<Account>>> {
+        if let Some(account) = self.accounts.get(id) {
+            return Ok(Some(account).filter(|account| account.tenant == *tenant));
+        }
+        Ok(self.read(&key::<Account>(tenant, id)).await?.map(Arc::new))
+    }
+
+    /// The admission of a client, unless it was expelled.
+    pub async fn admission(&self, tenant: &TenantId, client: &ClientId) -> Result<Option<Arc<Admission>>> {
+        let admitted = |admission: &Arc<Admission>| admission.state == State::Enabled;
+        if let Some(admission) = self.admissions.get(&(tenant.clone(), client.clone())) {
+            return Ok(admission.filter(admitted));
+        }
+        let admission: Option<Admission> = self.read(&key::<Admission>(tenant, client)).await?;
+        Ok(admission.map(Arc::new).filter(admitted))
+    }
+
+    /// What a client of tenant `home` may do in `tenant`; `None` where it has no business.
+    pub async fn standing(&self, tenant: &TenantId, home: &TenantId, client: &ClientId) -> Result<Option<Arc<Standing>>> {
+        let abroad = home != tenant;
+        let wanted = Wanted {
+            tenant: Some(tenant.clone()),
+            clients: vec![(home.clone(), client.clone())],
+            admissions: if abroad { vec![(tenant.clone(), client.clone())] } else { Vec::new() },
+            ..Wanted::default()
+        };
+        self.preload(std::slice::from_ref(&wanted)).await?;
+        let (Some(tenant_record), Some(client_record)) = (self.tenant(tenant).await?, self.client(home, client).await?) else {
+            return Ok(None);
+        };
+        let admission = if abroad { self.admission(tenant, client).await? } else { None };
+        if abroad && admission.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(Standing { tenant: tenant_record, client: client_record, admission })))
+    }
+
+    /// A tenant's keys, opened and parsed; `None` if there is no such tenant.
+    pub async fn key_set(&self, tenant: &TenantId) -> Result<Option<Arc<KeySet>>> {
+        if let Some(keys) = self.key_sets.get(tenant) {
+            return Ok(Some(keys));
+        }
+        let (ticket, began) = self.follower.ticket();
+        let Some(stored) = self.read::<KeySetRecord>(&key::<KeySetRecord>(tenant, tenant)).await? else {
+            return Ok(None);
+        };
+        let keys = Arc::new(KeySet::open(&stored.set, tenant, &self.ring, self.now())?);
+        self.key_sets.fill(&self.follower.state(), ticket, began, tenant.clone(), Arc::clone(&keys));
+        Ok(Some(keys))
+    }
+
+    /// When a token was last minted for a session, as far as memory knows; it may be later.
+    pub fn known_mint(&self, session: &SessionKey) -> Option<Time> {
+        self.sessions.get(session)
+    }
+
+    /// When tokens were last minted for sessions, from the store.
+    pub async fn read_sessions(&self, sessions: &[SessionKey]) -> Result<()> {
+        let (ticket, began) = self.follower.ticket();
+        let mints = self.store.sessions(sessions).await?;
+        let state = self.follower.state();
+        for (session, mint) in sessions.iter().zip(mints) {
+            if let Some(mint) = mint {
+                self.sessions.fill(&state, ticket, began, session.clone(), mint);
+            }
+        }
+        Ok(())
+    }
+
+    /// When a token was last minted for a session, from the store.
+    pub async fn last_mint(&self, session: &SessionKey) -> Result<Option<Time>> {
+        let mints = self.store.sessions(std::slice::from_ref(session)).await?;
+        Ok(mints.into_iter().next().flatten())
+    }
+
+    /// Reads one record from the store, caches it, and repairs what a crash left undone.
+    pub(super) async fn read<R: Stored>(&self, key: &RecordKey) -> Result<Option<R>> {
+        let (ticket, began) = self.follower.ticket();
+        let mut records = self.store.read(std::slice::from_ref(key)).await?;
+        let record = records.pop().flatten();
+        self.take_in(key, record.as_ref(), ticket, began)?;
+        let Some(record) = record else { return Ok(None) };
+        self.repair(key, &record).await?;
+        decode(key, &record).map(Some)
+    }
+
+    async fn read_all(&self, keys: &[RecordKey]) -> Result<()> {
+        let (ticket, began) = self.follower.ticket();
+        let records = self.store.read(keys).await?;
+        for (key, record) in keys.iter().zip(&records) {
+            self.take_in(key, record.as_ref(), ticket, began)?;
+        }
+        for (key, record) in keys.iter().zip(&records) {
+            if let Some(record) = record {
+                self.repair(key, record).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Caches a record that was read, unless it still owes entries to the log.
+    fn take_in(
+        &self,
+        key: &RecordKey,
+        record: Option<&Record>,
+        ticket: crate::revocation::state::Ticket,
+        began: tokio::time::Instant,
+    ) -> Result<()> {
+        if record.is_some_and(|record| !record.pending.is_empty()) {
+            return Ok(());
+        }
+        let id = |text: &str| Error::internal(format!("read the id {text} of a record"));
+        let state = self.follower.state();
+        match key.kind {
+            Kind::Tenant => {
+                let tenant = record.map(|record| decode::<Tenant>(key, record).map(Arc::new)).transpose()?;
+                let own = key.id.parse().map_err(|_| id(&key.id))?;
+                self.tenants.fill(&state, ticket, began, own, tenant);
+            }
+            // Absence is not cached: the key does not tell at which home it was asked.
+            Kind::Client => {
+                if let Some(record) = record {
+                    let client: Client = decode(key, record)?;
+                    self.clients.fill(&state, ticket, began, client.id.clone(), Arc::new(client));
+                }
+            }
+            Kind::Account => {
+                if let Some(record) = record {
+                    let account: Account = decode(key, record)?;
+                    self.accounts.fill(&state, ticket, began, account.id.clone(), Arc::new(account));
+                }
+            }
+            Kind::Admission => {
+                let admission = record.map(|record| decode::<Admission>(key, record).map(Arc::new)).transpose()?;
+                let client = key.id.parse().map_err(|_| id(&key.id))?;
+                self.admissions.fill(&state, ticket, began, (key.tenant.clone(), client), admission);
+            }
+            Kind::KeySet | Kind::SecretUse => {}
+        }
+        Ok(())
+    }
+}
+
+/// Where a tenant's record stands: in the directory of `system`.
+pub(super) fn tenant_key(id: &TenantId) -> Result<RecordKey> {
+    let system = SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))?;
+    Ok(RecordKey { tenant: system, kind: Kind::Tenant, id: id.to_string() })
+}
+
+/// Where a record of a tenant stands.
+pub(super) fn key<R: Stored>(tenant: &TenantId, id: &impl ToString) -> RecordKey {
+    RecordKey { tenant: tenant.clone(), kind: R::KIND, id: id.to_string() }
+}
+
+/// Reads a record's body.
+pub(super) fn decode<R: Stored>(key: &RecordKey, record: &Record) -> Result<R> {
+    let mut decoded: R = minicbor::decode(&record.body)
+        .map_err(|source| Error::internal(format!("decode the {} {}", R::NAME, key.id)).with_source(source))?;
+    decoded.set_version(record.version);
+    Ok(decoded)
+}

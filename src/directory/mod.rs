@@ -1,0 +1,143 @@
+//! The directory: tenants, clients, accounts, admissions, and who may touch them.
+//!
+//! Promises: a record that is read here is the one that counts at the head that the call read before; a change is atomic,
+//! durable and in the revocation log when it returns; what is out of a caller's reach looks as if it had never existed.
+//!
+//! Invariant: knows neither tokens' text nor the wire. Start reading at [`record`] (what is stored), [`caller`] (who acts,
+//! and within what reach), then [`commit`] (how a change is made).
+
+pub mod accounts;
+pub mod admissions;
+pub mod caller;
+pub mod clients;
+pub mod commit;
+pub mod load;
+pub mod page;
+pub mod record;
+pub mod standing;
+pub mod tenants;
+
+use std::{fmt, sync::Arc};
+
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    ambient::{Clock, Time},
+    keys::{ring::Keyring, signing::KeySet},
+    revocation::{
+        cache::{Cache, Invalidate},
+        follower::Follower,
+    },
+    store::{SessionKey, Store},
+    token::{AccountId, ClientId, Ident, TenantId, access::SessionId},
+};
+use record::{Account, Admission, Client, Tenant};
+
+/// Reads and changes the directory.
+pub struct Directory {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) follower: Arc<Follower>,
+    pub(crate) ring: Arc<Keyring>,
+    pub(crate) clock: Clock,
+    /// Work that goes on after a reply.
+    pub(crate) tasks: TaskTracker,
+    /// `{base}` of issuers, without a slash at its end.
+    public_url: String,
+    tenants: Arc<Cache<TenantId, Option<Arc<Tenant>>>>,
+    clients: Arc<Cache<ClientId, Arc<Client>>>,
+    accounts: Arc<Cache<AccountId, Arc<Account>>>,
+    admissions: Arc<Cache<(TenantId, ClientId), Option<Arc<Admission>>>>,
+    key_sets: Arc<Cache<TenantId, Arc<KeySet>>>,
+    /// When tokens were last minted for sessions. It may prove a session alive, never lapsed.
+    sessions: Arc<Cache<SessionKey, Time>>,
+}
+
+/// What a directory works with.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub follower: Arc<Follower>,
+    pub ring: Arc<Keyring>,
+    pub clock: Clock,
+    pub tasks: TaskTracker,
+    pub public_url: String,
+}
+
+/// The most records of each kind that a replica keeps in memory.
+const CACHED_RECORDS: usize = 20_000;
+/// The most sessions.
+const CACHED_SESSIONS: usize = 100_000;
+
+// === impl Directory ===
+
+impl Directory {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { store, follower, ring, clock, tasks, public_url } = parts;
+        Arc::new(Self {
+            store,
+            follower,
+            ring,
+            clock,
+            tasks,
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            tenants: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::Tenant(id) => Some(id.clone()),
+                _ => None,
+            })),
+            clients: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::Client(id) => Some(id.clone()),
+                _ => None,
+            })),
+            accounts: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::Account(id) | Ident::Subtree(id) => Some(id.clone()),
+                _ => None,
+            })),
+            admissions: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::Admission(tenant, client) => Some((tenant.clone(), client.clone())),
+                _ => None,
+            })),
+            key_sets: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::Tenant(tenant) | Ident::SigningKey(tenant, _) => Some(tenant.clone()),
+                _ => None,
+            })),
+            sessions: Arc::new(Cache::new(CACHED_SESSIONS, |ident| match ident {
+                Ident::Session(tenant, session) => {
+                    Some(SessionKey { tenant: tenant.clone(), session: SessionId::new(Arc::clone(session)) })
+                }
+                _ => None,
+            })),
+        })
+    }
+
+    /// The caches that the follower keeps true.
+    pub fn caches(&self) -> Vec<Arc<dyn Invalidate>> {
+        vec![
+            Arc::clone(&self.tenants) as Arc<dyn Invalidate>,
+            Arc::clone(&self.clients) as Arc<dyn Invalidate>,
+            Arc::clone(&self.accounts) as Arc<dyn Invalidate>,
+            Arc::clone(&self.admissions) as Arc<dyn Invalidate>,
+            Arc::clone(&self.key_sets) as Arc<dyn Invalidate>,
+            Arc::clone(&self.sessions) as Arc<dyn Invalidate>,
+        ]
+    }
+
+    /// The `iss` of a tenant's tokens.
+    pub fn issuer(&self, tenant: &TenantId) -> String {
+        format!("{}/t/{tenant}", self.public_url)
+    }
+
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("public_url", &self.public_url).finish_non_exhaustive()
+    }
+}
+
+/// The tenant that holds the tenants.
+pub const SYSTEM: &str = "system";
+/// The tenant that is there from the start.
+pub const DEFAULT: &str = "default";

@@ -1,0 +1,400 @@
+//! What the directory stores.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    ambient::Time,
+    keys::signing::Algorithm,
+    store::Kind,
+    token::{
+        AccountId, ClientId, Error, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy,
+        secret::DerivationKeyId,
+    },
+};
+
+/// A record of the directory: its kind, and what the revocation log calls it.
+pub trait Stored: Clone + minicbor::Encode<()> + for<'b> minicbor::Decode<'b, ()> + Send + Sync {
+    const KIND: Kind;
+    /// What it is called in errors, as its message in the contract.
+    const NAME: &'static str;
+
+    /// The identifier that a Changed entry about it names.
+    fn ident(&self) -> Ident;
+
+    /// The version of the stored record; not part of its body.
+    fn version(&self) -> u64;
+    fn set_version(&mut self, version: u64);
+
+    fn to_bytes(&self) -> bytes::Bytes {
+        let mut body = Vec::new();
+        // Writing to memory cannot fail.
+        let written = minicbor::encode(self, &mut body);
+        debug_assert!(written.is_ok());
+        body.into()
+    }
+}
+
+/// A tenant.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Tenant {
+    #[n(0)]
+    pub id: TenantId,
+    #[n(1)]
+    pub display_name: String,
+    #[n(2)]
+    pub state: State,
+    #[n(3)]
+    pub service_urls: BTreeMap<String, String>,
+    #[n(4)]
+    pub settings: Settings,
+    #[n(5)]
+    pub created: Time,
+    #[n(6)]
+    pub updated: Time,
+    #[cbor(skip)]
+    pub version: u64,
+}
+
+/// A tenant's lifetimes and rules; `None` is the default, which the accessors give.
+#[derive(Clone, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Settings {
+    #[n(0)]
+    pub client_token_ttl: Option<Duration>,
+    #[n(1)]
+    pub account_token_ttl: Option<Duration>,
+    #[n(2)]
+    pub max_token_ttl: Option<Duration>,
+    #[n(3)]
+    pub refresh_idle_ttl: Option<Duration>,
+    #[n(4)]
+    pub refresh_absolute_ttl: Option<Duration>,
+    #[n(5)]
+    pub replay_window: Option<Duration>,
+    #[n(6)]
+    pub session_idle_ttl: Option<Duration>,
+    #[n(7)]
+    pub eternal_tokens: bool,
+    #[n(8)]
+    pub default_audience: Option<String>,
+    #[n(9)]
+    pub signing_algorithm: Option<Algorithm>,
+    #[n(10)]
+    pub key_rotation_period: Option<Duration>,
+    #[n(11)]
+    pub key_announcement: Option<Duration>,
+}
+
+/// Whether a principal may act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum State {
+    #[n(0)]
+    Enabled,
+    #[n(1)]
+    Disabled,
+    /// A tombstone: the id is never used again.
+    #[n(2)]
+    Deleted,
+}
+
+/// A machine's credential.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Client {
+    #[n(0)]
+    pub id: ClientId,
+    #[n(1)]
+    pub tenant: TenantId,
+    #[n(2)]
+    pub display_name: String,
+    #[n(3)]
+    pub state: State,
+    #[n(4)]
+    pub allowed_grants: Vec<GrantType>,
+    #[n(5)]
+    pub allowed_scopes: Scopes,
+    #[n(6)]
+    pub default_scopes: Scopes,
+    /// What it may ask for besides the tenant's default; "*" is any.
+    #[n(7)]
+    pub audiences: Vec<String>,
+    /// Whose tokens it may ask about; "*" is all.
+    #[n(8)]
+    pub introspects: Vec<String>,
+    /// The account whose subtree confines it, with that account's ancestors, which never change.
+    #[n(9)]
+    pub confinement: Option<Confinement>,
+    #[n(10)]
+    pub token_ttl: Option<Duration>,
+    #[n(11)]
+    pub refresh_idle_ttl: Option<Duration>,
+    #[n(12)]
+    pub refresh_absolute_ttl: Option<Duration>,
+    #[n(13)]
+    pub replay_window: Option<Duration>,
+    #[n(14)]
+    pub renewal_policy: RenewalPolicy,
+    #[n(15)]
+    pub labels: BTreeMap<String, String>,
+    #[n(16)]
+    pub secrets: Vec<Secret>,
+    #[n(17)]
+    pub created: Time,
+    #[n(18)]
+    pub updated: Time,
+    #[cbor(skip)]
+    pub version: u64,
+}
+
+/// An account with its ancestors, nearest first.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Confinement {
+    #[n(0)]
+    pub account: AccountId,
+    #[n(1)]
+    pub ancestors: Vec<AccountId>,
+}
+
+/// A way to obtain a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum GrantType {
+    #[n(0)]
+    ClientCredentials,
+    #[n(1)]
+    Account,
+}
+
+/// One of a client's secrets: its id and how to make it again, never itself.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Secret {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub id: [u8; 8],
+    #[n(1)]
+    pub key: DerivationKeyId,
+    #[n(2)]
+    pub created: Time,
+    /// When it stops or stopped working.
+    #[n(3)]
+    pub revokes: Option<Time>,
+}
+
+/// When a client's secrets were last used: approximate, written at most once a minute.
+#[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct SecretUse {
+    #[n(0)]
+    pub last: Vec<(minicbor::bytes::ByteVec, Time)>,
+}
+
+/// A company, organization or sub-account.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Account {
+    #[n(0)]
+    pub id: AccountId,
+    #[n(1)]
+    pub tenant: TenantId,
+    #[n(2)]
+    pub display_name: String,
+    #[n(3)]
+    pub legal_name: String,
+    #[n(4)]
+    pub registration_id: Option<String>,
+    #[n(5)]
+    pub foreign_id: Option<String>,
+    /// All ancestors, nearest first; the first is the parent.
+    #[n(6)]
+    pub ancestors: Vec<AccountId>,
+    #[n(7)]
+    pub state: State,
+    #[n(8)]
+    pub children_disabled: bool,
+    #[n(9)]
+    pub labels: BTreeMap<String, String>,
+    #[n(10)]
+    pub metadata: BTreeMap<String, String>,
+    #[n(11)]
+    pub created: Time,
+    #[n(12)]
+    pub updated: Time,
+    #[n(13)]
+    pub deleted: Option<Time>,
+    #[cbor(skip)]
+    pub version: u64,
+}
+
+/// Lets a client of another tenant work in this one.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Admission {
+    #[n(0)]
+    pub tenant: TenantId,
+    #[n(1)]
+    pub client: ClientId,
+    #[n(2)]
+    pub scopes: Scopes,
+    #[n(3)]
+    pub audiences: Vec<String>,
+    #[n(4)]
+    pub confinement: Option<Confinement>,
+    /// Enabled, or Deleted once expelled.
+    #[n(5)]
+    pub state: State,
+    #[n(6)]
+    pub created: Time,
+    #[n(7)]
+    pub updated: Time,
+    #[cbor(skip)]
+    pub version: u64,
+}
+
+/// A tenant's signing keys as a record of its directory.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct KeySetRecord {
+    #[n(0)]
+    pub tenant: TenantId,
+    #[n(1)]
+    pub set: crate::keys::signing::StoredKeySet,
+    #[cbor(skip)]
+    pub version: u64,
+}
+
+/// How deep the account tree may be, the root included.
+pub const MAX_DEPTH: usize = 8;
+/// How many live secrets a client may have.
+pub const MAX_SECRETS: usize = 5;
+
+macro_rules! stored {
+    ($($record:ident $kind:ident $name:literal |$self:ident| $ident:expr;)*) => {$(
+        impl Stored for $record {
+            const KIND: Kind = Kind::$kind;
+            const NAME: &'static str = $name;
+
+            fn ident(&$self) -> Ident {
+                $ident
+            }
+
+            fn version(&self) -> u64 {
+                self.version
+            }
+
+            fn set_version(&mut self, version: u64) {
+                self.version = version;
+            }
+        }
+    )*};
+}
+
+stored! {
+    Tenant Tenant "Tenant" |self| Ident::Tenant(self.id.clone());
+    Client Client "Client" |self| Ident::Client(self.id.clone());
+    Account Account "Account" |self| Ident::Account(self.id.clone());
+    Admission Admission "Admission" |self| Ident::Admission(self.tenant.clone(), self.client.clone());
+    KeySetRecord KeySet "SigningKey" |self| Ident::Tenant(self.tenant.clone());
+}
+
+// === impl Settings ===
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Settings {
+    pub fn client_token_ttl(&self) -> Duration {
+        self.client_token_ttl.unwrap_or(15 * MINUTE)
+    }
+
+    pub fn account_token_ttl(&self) -> Duration {
+        self.account_token_ttl.unwrap_or(14 * DAY)
+    }
+
+    pub fn max_token_ttl(&self) -> Duration {
+        self.max_token_ttl.unwrap_or(90 * DAY)
+    }
+
+    pub fn refresh_idle_ttl(&self) -> Duration {
+        self.refresh_idle_ttl.unwrap_or(HOUR)
+    }
+
+    pub fn refresh_absolute_ttl(&self) -> Duration {
+        self.refresh_absolute_ttl.unwrap_or(30 * DAY)
+    }
+
+    pub fn replay_window(&self) -> Duration {
+        self.replay_window.unwrap_or(Duration::from_secs(10))
+    }
+
+    pub fn session_idle_ttl(&self) -> Duration {
+        self.session_idle_ttl.unwrap_or(DAY)
+    }
+
+    /// The audience of tokens that ask for none.
+    pub fn default_audience(&self, issuer: &str) -> String {
+        self.default_audience.clone().unwrap_or_else(|| format!("{issuer}/api"))
+    }
+
+    pub fn signing_algorithm(&self) -> Algorithm {
+        self.signing_algorithm.unwrap_or(Algorithm::EdDsa)
+    }
+
+    pub fn key_rotation_period(&self) -> Duration {
+        self.key_rotation_period.unwrap_or(90 * DAY)
+    }
+
+    pub fn key_announcement(&self) -> Duration {
+        self.key_announcement.unwrap_or(10 * MINUTE)
+    }
+}
+
+// === impl Secret ===
+
+impl Secret {
+    pub fn is_live(&self, now: Time) -> bool {
+        self.revokes.is_none_or(|revokes| revokes > now)
+    }
+
+    /// The id as callers see it.
+    pub fn id_text(&self) -> String {
+        let mut text = "sec_".to_owned();
+        crate::token::base62::encode_into(&self.id, &mut text);
+        text
+    }
+}
+
+// === impl Account ===
+
+impl Account {
+    pub fn parent(&self) -> Option<&AccountId> {
+        self.ancestors.first()
+    }
+
+    /// Whether it is `root` or stands below it.
+    pub fn is_within(&self, root: &AccountId) -> bool {
+        self.id == *root || self.ancestors.contains(root)
+    }
+
+    pub fn confinement(&self) -> Confinement {
+        Confinement { account: self.id.clone(), ancestors: self.ancestors.clone() }
+    }
+}
+
+/// The etag of a version.
+pub fn etag(version: u64) -> String {
+    format!("v{version}")
+}
+
+/// Refuses an etag that is given and not the current one.
+pub fn check_etag(given: Option<&str>, version: u64) -> Result<()> {
+    match given {
+        Some(given) if !given.is_empty() && given != etag(version) => {
+            Err(Error::new(Reason::ConcurrentUpdate, "the resource was changed since it was read"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,102 @@
+//! What a client may do in a tenant: its own record, or, elsewhere than at home, that and its admission together.
+
+use std::{sync::Arc, time::Duration};
+
+use super::record::{Admission, Client, Confinement, GrantType, State, Tenant};
+use crate::token::{Scopes, scope::is_management};
+
+/// A client in a tenant.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub tenant: Arc<Tenant>,
+    pub client: Arc<Client>,
+    /// Set where the client is not at home.
+    pub admission: Option<Arc<Admission>>,
+}
+
+// === impl Standing ===
+
+impl Standing {
+    /// Whether the client may act at all.
+    pub fn is_enabled(&self) -> bool {
+        let admitted = self.admission.as_ref().is_none_or(|admission| admission.state == State::Enabled);
+        self.tenant.state == State::Enabled && self.client.state == State::Enabled && admitted
+    }
+
+    pub fn allows_grant(&self, grant: GrantType) -> bool {
+        self.client.allowed_grants.contains(&grant)
+    }
+
+    /// The scopes that it may ask for. Abroad no `jeton.` scope unless the admission names it.
+    pub fn allowed_scopes(&self) -> Scopes {
+        self.ceiling(&self.client.allowed_scopes)
+    }
+
+    /// The scopes that it gets when it asks for none.
+    pub fn default_scopes(&self) -> Scopes {
+        self.ceiling(&self.client.default_scopes)
+    }
+
+    fn ceiling(&self, scopes: &Scopes) -> Scopes {
+        match &self.admission {
+            // An admission that names no scopes does not narrow ordinary ones.
+            Some(admission) if admission.scopes.is_empty() => {
+                Scopes::new(scopes.iter().filter(|scope| !is_management(scope)))
+            }
+            Some(admission) => scopes.intersection(&admission.scopes),
+            None => scopes.clone(),
+        }
+    }
+
+    /// Whether it may ask for an audience.
+    pub fn allows_audience(&self, audience: &str, issuer: &str) -> bool {
+        if audience == self.tenant.settings.default_audience(issuer) {
+            return true;
+        }
+        let names = |list: &[String]| list.iter().any(|own| own == "*" || own == audience);
+        names(&self.client.audiences) && self.admission.as_ref().is_none_or(|admission| names(&admission.audiences))
+    }
+
+    /// The audiences whose tokens it may ask about; "*" is all.
+    pub fn introspects(&self) -> Vec<String> {
+        let own = &self.client.introspects;
+        let Some(admission) = &self.admission else {
+            return own.clone();
+        };
+        let all = |list: &[String]| list.iter().any(|audience| audience == "*");
+        if all(own) {
+            return admission.audiences.clone();
+        }
+        let ceiling = &admission.audiences;
+        own.iter().filter(|audience| all(ceiling) || ceiling.contains(audience)).cloned().collect()
+    }
+
+    /// The account that confines it here.
+    pub fn confinement(&self) -> Option<&Confinement> {
+        match &self.admission {
+            Some(admission) => admission.confinement.as_ref(),
+            None => self.client.confinement.as_ref(),
+        }
+    }
+
+    pub fn token_ttl(&self, grant: GrantType) -> Duration {
+        let settings = &self.tenant.settings;
+        let default = match grant {
+            GrantType::ClientCredentials => settings.client_token_ttl(),
+            GrantType::Account => settings.account_token_ttl(),
+        };
+        self.client.token_ttl.unwrap_or(default).min(settings.max_token_ttl())
+    }
+
+    pub fn refresh_idle_ttl(&self) -> Duration {
+        self.client.refresh_idle_ttl.unwrap_or_else(|| self.tenant.settings.refresh_idle_ttl())
+    }
+
+    pub fn refresh_absolute_ttl(&self) -> Duration {
+        self.client.refresh_absolute_ttl.unwrap_or_else(|| self.tenant.settings.refresh_absolute_ttl())
+    }
+
+    pub fn replay_window(&self) -> Duration {
+        self.client.replay_window.unwrap_or_else(|| self.tenant.settings.replay_window())
+    }
+}

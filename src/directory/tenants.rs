@@ -1,0 +1,434 @@
+//! Tenants and their signing keys.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    DEFAULT, Directory, SYSTEM,
+    accounts::{any, name_of, state_name},
+    caller::Caller,
+    clients::{ShownSecret, new_client},
+    commit::{Edit, Repeat, refused},
+    load::{Wanted, key, tenant_key},
+    page::{MAX_SIZE, Page, PageRequest},
+    record::{Client, GrantType, KeySetRecord, Settings, State, Stored as _, Tenant},
+};
+use crate::{
+    ambient::Time,
+    keys::{
+        ring::Keyring,
+        signing::{Algorithm, State as KeyState, StoredKey, StoredKeySet},
+    },
+    revocation::entry::Entry,
+    store::{Change, Index, Kind, Put, Written},
+    token::{
+        ClientId, Error, Ident, Position, Reason, Result, Scopes, TenantId,
+        access::KeyId,
+        filter::{Field, Filter, TEXT_OPS, Value},
+        scope::ALL_MANAGEMENT,
+    },
+};
+
+/// What a caller says of a tenant; `None` leaves as it is.
+#[derive(Clone, Debug, Default)]
+pub struct TenantPatch {
+    pub display_name: Option<String>,
+    pub service_urls: Option<BTreeMap<String, String>>,
+    pub settings: SettingsPatch,
+}
+
+/// Settings to change; the inner `None` returns to the default.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsPatch {
+    pub client_token_ttl: Option<Option<Duration>>,
+    pub account_token_ttl: Option<Option<Duration>>,
+    pub max_token_ttl: Option<Option<Duration>>,
+    pub refresh_idle_ttl: Option<Option<Duration>>,
+    pub refresh_absolute_ttl: Option<Option<Duration>>,
+    pub replay_window: Option<Option<Duration>>,
+    pub session_idle_ttl: Option<Option<Duration>>,
+    pub eternal_tokens: Option<bool>,
+    pub default_audience: Option<Option<String>>,
+    pub signing_algorithm: Option<Option<Algorithm>>,
+    pub key_rotation_period: Option<Option<Duration>>,
+    pub key_announcement: Option<Option<Duration>>,
+}
+
+/// The fields that tenants can be filtered by.
+pub const FIELDS: &[Field] = &[
+    Field { name: "display_name", ops: TEXT_OPS, value: any },
+    Field { name: "state", ops: TEXT_OPS, value: state_name },
+];
+
+// === impl Directory: tenants ===
+
+impl Directory {
+    /// Makes what every start needs: the tenants `system` and `default`, and the bootstrap client if there is none yet.
+    /// Returns the client's secret if one was made here.
+    pub async fn bootstrap(&self, client: Option<ClientId>) -> Result<Option<(Arc<Client>, ShownSecret)>> {
+        self.follower.head().await?;
+        for id in [SYSTEM, DEFAULT] {
+            let id: TenantId = id.parse().map_err(|_| Error::internal("parse a built-in tenant's id"))?;
+            if self.tenant(&id).await?.is_none() {
+                let tenant = new_tenant(id.clone(), self.now());
+                match self.insert_tenant(tenant, None).await {
+                    Ok(_) => {}
+                    // Another replica was faster.
+                    Err(error) if error.reason() == Reason::TenantIdTaken => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let system: TenantId = SYSTEM.parse().map_err(|_| Error::internal("parse a built-in tenant's id"))?;
+        let id = match client {
+            Some(id) if self.client(&system, &id).await?.is_some() => return Ok(None),
+            Some(id) => id,
+            None if !self.store.list(&client_index(&system), None, 1).await?.is_empty() => return Ok(None),
+            None => ClientId::random()?,
+        };
+        let all = Scopes::new(ALL_MANAGEMENT);
+        let admin = Client {
+            display_name: "bootstrap administrator".to_owned(),
+            allowed_grants: vec![GrantType::ClientCredentials, GrantType::Account],
+            allowed_scopes: all.clone(),
+            default_scopes: all,
+            introspects: vec!["*".to_owned()],
+            ..new_client(id, &system, None, self.now())
+        };
+        let (written, client, shown, _) = self.insert_client(admin, |_| None).await?;
+        match written {
+            Written::Done => Ok(Some((client, shown))),
+            // Another replica was faster.
+            Written::Conflict(..) => Ok(None),
+            other => Err(refused(other)),
+        }
+    }
+
+    pub async fn create_tenant(
+        &self,
+        caller: &Caller,
+        id: Option<TenantId>,
+        patch: TenantPatch,
+        repeat: Option<Repeat>,
+    ) -> Result<(Arc<Tenant>, Position)> {
+        self.follower.head().await?;
+        let id = match id {
+            Some(id) => id,
+            None => TenantId::random()?,
+        };
+        let mut tenant = new_tenant(id, self.now());
+        apply(&mut tenant, patch)?;
+        let system = tenant_key(&tenant.id)?.tenant;
+        let request = repeat.map(|repeat| repeat.request(&system, caller, tenant.id.to_string(), self.now()));
+        match (self.insert_tenant(tenant, request).await?, repeat) {
+            (Inserted::New(tenant, position), _) => Ok((tenant, position)),
+            (Inserted::Repeated(body, id), Some(repeat)) => {
+                repeat.check(body)?;
+                let id: TenantId = id.parse().map_err(|_| Error::internal("read a remembered request"))?;
+                let tenant: Tenant = self.fresh(&tenant_key(&id)?).await?.ok_or_else(|| Error::internal("find what a remembered request made"))?;
+                let position = self.follower.append(&[Entry::changed(tenant.ident())]).await?;
+                Ok((Arc::new(tenant), position))
+            }
+            (Inserted::Repeated(..), None) => Err(Error::internal("handle a repeat that was not asked for")),
+        }
+    }
+
+    /// The tenant, if it is the caller's or the caller may see all.
+    pub async fn reachable_tenant(&self, caller: &Caller, requested: &str) -> Result<Arc<Tenant>> {
+        self.follower.head().await?;
+        let id = caller.tenant(Some(requested))?;
+        self.tenant(&id).await?.ok_or_else(|| Error::not_found("Tenant", requested))
+    }
+
+    pub async fn update_tenant(&self, caller: &Caller, requested: &str, etag: &str, patch: TenantPatch) -> Result<(Arc<Tenant>, Position)> {
+        let found = self.reachable_tenant(caller, requested).await?;
+        require_unconfined(caller)?;
+        if patch.settings.eternal_tokens == Some(true) {
+            caller.require(crate::token::scope::management::TOKENS_ETERNAL)?;
+        }
+        let before = found.settings.signing_algorithm();
+        let (tenant, position) = self
+            .edit_tenant(&found.id, Some(etag), |tenant| {
+                apply(tenant, patch.clone())?;
+                Ok(Entry::changed(Ident::Tenant(tenant.id.clone())))
+            })
+            .await?;
+        if tenant.settings.signing_algorithm() == before {
+            return Ok((tenant, position));
+        }
+        let (_, position) = self.rotate_key(&tenant, Rotation::NewAlgorithm).await?;
+        Ok((tenant, position))
+    }
+
+    pub async fn set_tenant_state(&self, requested: &str, etag: Option<&str>, state: State) -> Result<(Arc<Tenant>, Position)> {
+        self.follower.head().await?;
+        let not_found = || Error::not_found("Tenant", requested);
+        let id: TenantId = requested.parse().map_err(|_| not_found())?;
+        self.tenant(&id).await?.ok_or_else(not_found)?;
+        if state != State::Enabled && (requested == SYSTEM || (requested == DEFAULT && state == State::Deleted)) {
+            return Err(Error::new(Reason::BuiltIn, format!("the tenant {requested} is built in")));
+        }
+        self.edit_tenant(&id, etag, |tenant| {
+            tenant.state = state;
+            let ident = Ident::Tenant(tenant.id.clone());
+            Ok(match state {
+                State::Enabled => Entry::changed(ident),
+                State::Disabled | State::Deleted => Entry::revoke(ident),
+            })
+        })
+        .await
+    }
+
+    /// Lists the tenants within reach, by id. A page examines at most [`MAX_SIZE`] rows.
+    pub async fn list_tenants(&self, caller: &Caller, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Tenant>>> {
+        self.follower.head().await?;
+        let matches = |tenant: &Tenant| {
+            filter.matches(|field, _| match field {
+                "display_name" => Value::Text(Some(&tenant.display_name)),
+                _ => Value::Name(name_of(tenant.state)),
+            })
+        };
+        if !caller.is_admin() {
+            let own = self.tenant(&caller.tenant).await?.filter(|tenant| matches(tenant));
+            return Ok(Page { items: own.into_iter().collect(), next: String::new() });
+        }
+        let ids = self.store.list(&tenant_index()?, page.cursor.as_deref(), MAX_SIZE).await?;
+        let mut items = Vec::new();
+        let parsed: Vec<TenantId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let wanted: Vec<_> = parsed.iter().map(|id| Wanted { tenant: Some(id.clone()), ..Wanted::default() }).collect();
+        self.preload(&wanted).await?;
+        for (row, id) in parsed.iter().enumerate() {
+            items.extend(self.tenant(id).await?.filter(|tenant| matches(tenant)));
+            if items.len() == page.size && row + 1 < ids.len() {
+                return Ok(Page { items, next: page.next(&id.to_string(), &self.ring)? });
+            }
+        }
+        let next = match ids.last() {
+            Some(last) if ids.len() == MAX_SIZE => page.next(last, &self.ring)?,
+            _ => String::new(),
+        };
+        Ok(Page { items, next })
+    }
+
+    /// Writes the keys, then the tenant: a tenant that can be seen has keys.
+    async fn insert_tenant(&self, tenant: Tenant, request: Option<crate::store::Request>) -> Result<Inserted> {
+        let now = self.now();
+        let taken = || {
+            Error::new(Reason::TenantIdTaken, "the tenant id is taken").with_resource("Tenant", tenant.id.to_string())
+        };
+        let key = self.generate_key(&tenant.id, tenant.settings.signing_algorithm()).await?;
+        let keys = KeySetRecord { tenant: tenant.id.clone(), set: StoredKeySet { keys: vec![key] }, version: 1 };
+        let mut change = Change::new(tenant.id.clone(), now);
+        change.puts.push(put_new(Kind::KeySet, tenant.id.to_string(), keys.to_bytes()));
+        // A key set that is there already belongs to a start or create that died here; its tenant may be written now.
+        let _ = self.store.write(&change).await?;
+
+        let slot = tenant_key(&tenant.id)?;
+        let mut change = Change::new(slot.tenant, now);
+        change.puts.push(put_new(Kind::Tenant, slot.id.clone(), tenant.to_bytes()));
+        change.index.push((tenant_index()?, slot.id));
+        change.request = request;
+        let (written, position) = self.commit(change, &[Entry::changed(tenant.ident())]).await?;
+        match written {
+            Written::Done => Ok(Inserted::New(Arc::new(tenant), position)),
+            Written::Repeated { body, result } => Ok(Inserted::Repeated(body, result)),
+            Written::Conflict(..) => Err(taken()),
+            other => Err(refused(other)),
+        }
+    }
+
+    async fn edit_tenant(&self, id: &TenantId, etag: Option<&str>, edit: impl Fn(&mut Tenant) -> Result<Entry>) -> Result<(Arc<Tenant>, Position)> {
+        let slot = tenant_key(id)?;
+        self.edit(&slot, etag, |mut tenant: Tenant| {
+            if tenant.state == State::Deleted {
+                return Err(Error::not_found("Tenant", id.to_string()));
+            }
+            let entry = edit(&mut tenant)?;
+            tenant.updated = self.now();
+            Ok(Edit { record: tenant, change: Change::new(slot.tenant.clone(), self.now()), entries: vec![entry] })
+        })
+        .await
+    }
+}
+
+enum Inserted {
+    New(Arc<Tenant>, Position),
+    Repeated([u8; 16], String),
+}
+
+// === impl Directory: signing keys ===
+
+/// Why keys rotate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// An operator asks; a key that is announced already will do.
+    Asked,
+    /// The active key is old enough; nothing is done if another replica was faster.
+    Due,
+    /// The tenant signs in another way from now on; a key of the old way that is announced will not do.
+    NewAlgorithm,
+}
+
+impl Directory {
+    /// Announces a new key of a tenant, and returns the one that is announced.
+    pub async fn rotate_key(&self, tenant: &Tenant, why: Rotation) -> Result<(StoredKey, Position)> {
+        let settings = &tenant.settings;
+        let algorithm = settings.signing_algorithm();
+        let fresh = self.generate_key(&tenant.id, algorithm).await?;
+        let (keys, position) = self
+            .edit_keys(tenant, |set, now| {
+                let announced = set.announced(now).filter(|key| key.algorithm == algorithm);
+                let due = set.is_due(now, settings.key_rotation_period(), settings.key_announcement());
+                let enough = match why {
+                    Rotation::Asked | Rotation::NewAlgorithm => announced.is_some(),
+                    Rotation::Due => !due,
+                };
+                if !enough {
+                    // A set that has nothing to sign with cannot wait for the announcement.
+                    let activates = match set.active(now) {
+                        Some(_) => now.plus(settings.key_announcement()),
+                        None => now,
+                    };
+                    set.announce(fresh.clone(), now, activates, settings.max_token_ttl());
+                }
+                Ok(Entry::changed(Ident::Tenant(tenant.id.clone())))
+            })
+            .await?;
+        let now = self.now();
+        let key = keys.set.announced(now).or_else(|| keys.set.active(now)).cloned();
+        Ok((key.ok_or_else(|| Error::internal("find the key that was announced"))?, position))
+    }
+
+    /// Revokes a key. If it was the one that signs, or the next, a new one signs from now on.
+    pub async fn revoke_key(&self, tenant: &Tenant, id: &str) -> Result<(StoredKey, Position)> {
+        let settings = &tenant.settings;
+        let id = KeyId::new(id);
+        let fresh = self.generate_key(&tenant.id, settings.signing_algorithm()).await?;
+        let (keys, position) = self
+            .edit_keys(tenant, |set, now| {
+                if !set.revoke(&id, now, settings.max_token_ttl()) {
+                    return Err(Error::not_found("SigningKey", id.as_str()));
+                }
+                if set.active(now).is_none() {
+                    set.announce(fresh.clone(), now, now, settings.max_token_ttl());
+                }
+                // What another key signs once the revoked one would have taken over is not decided yet.
+                set.extend_active(now);
+                Ok(Entry::revoke(Ident::SigningKey(tenant.id.clone(), id.shared())))
+            })
+            .await?;
+        let key = keys.set.keys.iter().find(|key| key.id == id).cloned();
+        Ok((key.ok_or_else(|| Error::internal("find the key that was revoked"))?, position))
+    }
+
+    /// All keys of a tenant that are listed: announced, active, retiring and revoked ones.
+    pub async fn listed_keys(&self, tenant: &TenantId) -> Result<Vec<StoredKey>> {
+        let record: Option<KeySetRecord> = self.fresh(&key::<KeySetRecord>(tenant, tenant)).await?;
+        let now = self.now();
+        let keys = record.map(|record| record.set.keys).unwrap_or_default();
+        Ok(keys.into_iter().filter(|key| key.state(now) != KeyState::Removed).collect())
+    }
+
+    /// Seals keys again that are sealed under an old master key, so that it can be taken away.
+    pub async fn reseal_keys(&self, tenant: &Tenant) -> Result<()> {
+        let current = crate::token::secret::Mac::current(&*self.ring);
+        let old = |key: &StoredKey| key.sealed_by().is_some_and(|id| id != current);
+        if !self.listed_keys(&tenant.id).await?.iter().any(old) {
+            return Ok(());
+        }
+        let ring: &Keyring = &self.ring;
+        self.edit_keys(tenant, |set, _| {
+            for key in set.keys.iter_mut().filter(|key| old(key)) {
+                key.reseal(&tenant.id, ring)?;
+            }
+            Ok(Entry::changed(Ident::Tenant(tenant.id.clone())))
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn edit_keys(&self, tenant: &Tenant, edit: impl Fn(&mut StoredKeySet, Time) -> Result<Entry>) -> Result<(Arc<KeySetRecord>, Position)> {
+        let slot = key::<KeySetRecord>(&tenant.id, &tenant.id);
+        self.edit(&slot, None, |mut record: KeySetRecord| {
+            let now = self.now();
+            let entry = edit(&mut record.set, now)?;
+            Ok(Edit { record, change: Change::new(tenant.id.clone(), now), entries: vec![entry] })
+        })
+        .await
+    }
+
+    async fn generate_key(&self, tenant: &TenantId, algorithm: Algorithm) -> Result<StoredKey> {
+        let (ring, now, tenant) = (Arc::clone(&self.ring), self.now(), tenant.clone());
+        let generate = move || StoredKey::generate(&tenant, algorithm, &ring, now);
+        // An RSA key takes some 100 ms.
+        let generated = tokio::task::spawn_blocking(generate).await;
+        Ok(generated.map_err(|source| Error::internal("generate a signing key").with_source(source))??)
+    }
+}
+
+fn new_tenant(id: TenantId, now: Time) -> Tenant {
+    Tenant {
+        id,
+        display_name: String::new(),
+        state: State::Enabled,
+        service_urls: BTreeMap::new(),
+        settings: Settings::default(),
+        created: now,
+        updated: now,
+        version: 1,
+    }
+}
+
+fn apply(tenant: &mut Tenant, patch: TenantPatch) -> Result<()> {
+    if let Some(name) = patch.display_name {
+        tenant.display_name = name;
+    }
+    if let Some(urls) = patch.service_urls {
+        tenant.service_urls = urls;
+    }
+    let settings = &mut tenant.settings;
+    macro_rules! set {
+        ($($field:ident)*) => {$(
+            if let Some(value) = patch.settings.$field {
+                settings.$field = value;
+            }
+        )*};
+    }
+    set!(client_token_ttl account_token_ttl max_token_ttl refresh_idle_ttl refresh_absolute_ttl replay_window);
+    set!(session_idle_ttl eternal_tokens default_audience signing_algorithm key_rotation_period key_announcement);
+    let mut violations = Vec::new();
+    let max = settings.max_token_ttl();
+    let mut at_most = |name: &str, ttl: Option<Duration>, bound: Duration, what: &str| {
+        if ttl.is_some_and(|ttl| ttl > bound) {
+            violations.push(crate::token::error::Violation {
+                field: format!("tenant.settings.{name}"),
+                description: format!("must not be longer than {what}"),
+            });
+        }
+    };
+    at_most("client_token_ttl", settings.client_token_ttl, max, "max_token_ttl");
+    at_most("account_token_ttl", settings.account_token_ttl, max, "max_token_ttl");
+    at_most("refresh_idle_ttl", settings.refresh_idle_ttl, settings.refresh_absolute_ttl(), "refresh_absolute_ttl");
+    at_most("key_announcement", Some(settings.key_announcement()), settings.key_rotation_period(), "key_rotation_period");
+    if violations.is_empty() { Ok(()) } else { Err(Error::fields(violations)) }
+}
+
+/// A confined caller must not change what concerns the whole tenant.
+pub(super) fn require_unconfined(caller: &Caller) -> Result<()> {
+    if caller.confinement(&caller.tenant).is_some() {
+        return Err(Error::new(Reason::ScopeInsufficient, "the caller is confined to an account and cannot act on the whole tenant"));
+    }
+    Ok(())
+}
+
+fn put_new(kind: Kind, id: String, body: bytes::Bytes) -> Put {
+    Put { kind, id, expected: Some(0), pending: Vec::new(), body }
+}
+
+fn tenant_index() -> Result<Index> {
+    let tenant = SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))?;
+    Ok(Index { tenant, kind: Kind::Tenant, parent: None })
+}
+
+fn client_index(tenant: &TenantId) -> Index {
+    Index { tenant: tenant.clone(), kind: Kind::Client, parent: None }
+}

@@ -1,0 +1,237 @@
+//! The keyring: everything that is derived from the master keys.
+
+use std::{collections::BTreeMap, fmt};
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
+    constant_time, digest,
+    error::Unspecified,
+    hkdf, hmac,
+};
+
+use super::master::MasterKey;
+use crate::token::secret::{DerivationKeyId, MAC_BYTES, Mac, SecretKind};
+
+/// Derives secrets and seals what must be stored. The first master key makes what is new; the others only read what they
+/// made before.
+pub struct Keyring {
+    current: DerivationKeyId,
+    keys: BTreeMap<DerivationKeyId, DerivationKey>,
+}
+
+/// The sub-keys of one master key.
+struct DerivationKey {
+    opaque: hmac::Key,
+    refresh: hmac::Key,
+    client: hmac::Key,
+    seal: RandomizedNonceKey,
+}
+
+/// What sealed bytes are for; bytes sealed for one thing do not open as another.
+#[derive(Clone, Copy, Debug)]
+pub enum Sealed {
+    /// A signing key's private part.
+    SigningKey,
+    /// A page token's cursor.
+    PageToken,
+}
+
+/// Two master keys have the same id, or a key could not be derived.
+#[derive(Debug)]
+pub struct Unusable;
+
+// === impl Keyring ===
+
+impl Keyring {
+    /// A ring of master keys, newest first.
+    pub fn new(masters: &[MasterKey]) -> Result<Self, Unusable> {
+        let current = masters.first().map(key_id).ok_or(Unusable)?;
+        let mut keys = BTreeMap::new();
+        for master in masters {
+            let key = DerivationKey::new(master).map_err(|Unspecified| Unusable)?;
+            if keys.insert(key_id(master), key).is_some() {
+                return Err(Unusable);
+            }
+        }
+        Ok(Self { current, keys })
+    }
+
+    /// Whether the ring still has a key.
+    pub fn contains(&self, id: DerivationKeyId) -> bool {
+        self.keys.contains_key(&id)
+    }
+
+    /// Encrypts and authenticates `plain`, bound to `purpose` and `context`. Begins with the key's id.
+    pub fn seal(&self, purpose: Sealed, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, Unusable> {
+        let key = self.keys.get(&self.current).ok_or(Unusable)?;
+        let mut text = plain.to_vec();
+        let nonce = key
+            .seal
+            .seal_in_place_append_tag(Aad::from(purpose.associated(context)), &mut text)
+            .map_err(|Unspecified| Unusable)?;
+        Ok([&self.current.0.to_be_bytes(), nonce.as_ref().as_slice(), &text].concat())
+    }
+
+    /// What was sealed, if it was by a key of the ring, for `purpose` and `context`.
+    pub fn open(&self, purpose: Sealed, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (id, rest) = sealed.split_first_chunk::<2>()?;
+        let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let key = self.keys.get(&DerivationKeyId(u16::from_be_bytes(*id)))?;
+        let mut text = text.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let plain = key.seal.open_in_place(nonce, Aad::from(purpose.associated(context)), &mut text).ok()?;
+        Some(plain.to_vec())
+    }
+
+    /// Which key sealed.
+    pub fn sealed_by(sealed: &[u8]) -> Option<DerivationKeyId> {
+        sealed.first_chunk::<2>().map(|id| DerivationKeyId(u16::from_be_bytes(*id)))
+    }
+}
+
+impl Mac for Keyring {
+    fn mac(&self, key: DerivationKeyId, kind: SecretKind, message: &[u8]) -> Option<[u8; MAC_BYTES]> {
+        let tag = hmac::sign(self.keys.get(&key)?.mac_key(kind), message);
+        tag.as_ref().first_chunk().copied()
+    }
+
+    fn verify(&self, key: DerivationKeyId, kind: SecretKind, message: &[u8], mac: &[u8]) -> bool {
+        self.mac(key, kind, message).is_some_and(|own| constant_time::verify_slices_are_equal(&own, mac).is_ok())
+    }
+
+    fn current(&self) -> DerivationKeyId {
+        self.current
+    }
+}
+
+// === impl DerivationKey ===
+
+impl DerivationKey {
+    fn new(master: &MasterKey) -> Result<Self, Unspecified> {
+        let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"jeton master key v1").extract(master.expose());
+        let derive = |label: &[u8]| {
+            let mut bytes = zeroize::Zeroizing::new([0; 32]);
+            extracted.expand(&[label], hkdf::HKDF_SHA256)?.fill(bytes.as_mut())?;
+            Ok::<_, Unspecified>(bytes)
+        };
+        let mac = |label: &[u8]| Ok::<_, Unspecified>(hmac::Key::new(hmac::HMAC_SHA256, derive(label)?.as_ref()));
+        Ok(Self {
+            opaque: mac(b"opaque access token")?,
+            refresh: mac(b"refresh token")?,
+            client: mac(b"client secret")?,
+            seal: RandomizedNonceKey::new(&AES_256_GCM, derive(b"seal")?.as_ref())?,
+        })
+    }
+
+    const fn mac_key(&self, kind: SecretKind) -> &hmac::Key {
+        match kind {
+            SecretKind::Opaque => &self.opaque,
+            SecretKind::Refresh => &self.refresh,
+            SecretKind::Client => &self.client,
+        }
+    }
+}
+
+impl Sealed {
+    fn associated(self, context: &[u8]) -> Vec<u8> {
+        let purpose: &[u8] = match self {
+            Self::SigningKey => b"signing key\0",
+            Self::PageToken => b"page token\0",
+        };
+        [purpose, context].concat()
+    }
+}
+
+/// Derived from the key, so that a key keeps its id wherever it stands in the list.
+fn key_id(master: &MasterKey) -> DerivationKeyId {
+    let sum = digest::digest(&digest::SHA256, &[b"jeton key id".as_slice(), master.expose()].concat());
+    DerivationKeyId(sum.as_ref().first_chunk::<2>().map_or(0, |id| u16::from_be_bytes(*id)))
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("current", &self.current).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("master keys could not be used: one stands twice, or derivation failed")
+    }
+}
+
+impl std::error::Error for Unusable {}
+
+/// SHA-256 of parts, each with its length before it so that no two lists of parts run together; cut to 128 bits. For
+/// ids that derive from something that is told, and for comparing request bodies: not a secret.
+pub fn digest128(parts: &[&[u8]]) -> [u8; 16] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part);
+    }
+    let mut out = [0; 16];
+    out.copy_from_slice(&context.finish().as_ref()[..16]);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::token::{
+        FamilyId, TokenId,
+        secret::{ClientSecretContent, OpaqueContent, RefreshContent},
+    };
+
+    fn ring(first: &[u8]) -> Keyring {
+        let masters: Vec<_> = first.iter().map(|byte| MasterKey::new([*byte; 32])).collect();
+        Keyring::new(&masters).unwrap()
+    }
+
+    #[test]
+    fn secrets_read_back_and_old_keys_still_read() {
+        let (old, new) = (ring(&[1]), ring(&[2, 1]));
+        let content = RefreshContent {
+            tenant: "default".parse().unwrap(),
+            family: FamilyId::from_bytes([3; 16]),
+            generation: 7,
+        };
+        let text = content.to_text(&old, old.current()).unwrap();
+        assert!(text.expose().starts_with("jtr_"));
+        assert_eq!(RefreshContent::from_text(text.expose(), &new), Some((content, old.current())));
+        assert_eq!(OpaqueContent::from_text(text.expose(), &new), None);
+        assert!(RefreshContent::from_text(text.expose(), &ring(&[2])).is_none());
+
+        let secret = ClientSecretContent { home: "default".parse().unwrap(), secret: [9; 8] };
+        let text = secret.to_text("cli_a", &old, old.current()).unwrap();
+        assert_eq!(ClientSecretContent::from_text(text.expose(), "cli_a", &old), Some(secret));
+        assert_eq!(ClientSecretContent::from_text(text.expose(), "cli_b", &old), None);
+    }
+
+    #[test]
+    fn sealed_bytes_open_only_as_what_they_are() {
+        let ring = ring(&[1]);
+        let sealed = ring.seal(Sealed::PageToken, b"a", b"cursor").unwrap();
+        assert_eq!(ring.open(Sealed::PageToken, b"a", &sealed).as_deref(), Some(b"cursor".as_slice()));
+        assert_eq!(ring.open(Sealed::PageToken, b"b", &sealed), None);
+        assert_eq!(ring.open(Sealed::SigningKey, b"a", &sealed), None);
+    }
+
+    proptest! {
+        /// I22: no other text than the genuine one is genuine.
+        #[test]
+        fn any_changed_byte_makes_a_secret_false(at in 0_usize..90, with in "[ -~]") {
+            let ring = ring(&[1]);
+            let content = OpaqueContent { tenant: "default".parse().unwrap(), token: TokenId::from_bytes([3; 16]) };
+            let text = content.to_text(&ring, ring.current()).unwrap().expose().to_owned();
+            let at = at % text.len();
+            let mut changed = text.clone();
+            changed.replace_range(at..=at, &with);
+            let read = OpaqueContent::from_text(&changed, &ring);
+            prop_assert_eq!(read.is_some(), changed == text);
+            prop_assert!(OpaqueContent::from_text(&text[..at], &ring).is_none());
+        }
+    }
+}

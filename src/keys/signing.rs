@@ -1,0 +1,389 @@
+//! Signing keys: one set per tenant, each key announced before it signs and kept until nothing that it signed can live.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use aws_lc_rs::{
+    encoding::{AsDer as _, Pkcs8V1Der},
+    rand::SystemRandom,
+    rsa,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jsonwebtoken::{DecodingKey, EncodingKey, jwk::Jwk};
+
+use super::ring::{Keyring, Sealed};
+use crate::{
+    ambient::{self, Time},
+    token::{TenantId, access::KeyId, base62, secret::DerivationKeyId},
+};
+
+/// How a key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum Algorithm {
+    #[n(0)]
+    EdDsa,
+    #[n(1)]
+    Es256,
+    #[n(2)]
+    Rs256,
+}
+
+/// A tenant's keys as they are stored: one record, so that a change of keys is one atomic step.
+#[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct StoredKeySet {
+    #[n(0)]
+    pub keys: Vec<StoredKey>,
+}
+
+/// One key as it is stored.
+#[derive(Clone, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct StoredKey {
+    #[n(0)]
+    pub id: KeyId,
+    #[n(1)]
+    pub algorithm: Algorithm,
+    /// The public key as JWK text.
+    #[n(2)]
+    public: String,
+    /// PKCS#8, sealed under the master key.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    sealed: Vec<u8>,
+    #[n(4)]
+    pub created: Time,
+    /// When it starts to sign.
+    #[n(5)]
+    pub activates: Time,
+    /// When it stops to sign; NEVER while not decided.
+    #[n(6)]
+    pub retires: Time,
+    /// When the last token that it signed has expired; NEVER while not decided.
+    #[n(7)]
+    pub removes: Time,
+    #[n(8)]
+    pub revoked: Option<Time>,
+}
+
+/// Where a key stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Listed, not signing yet.
+    Announced,
+    Active,
+    /// Not signing any more; its tokens still live.
+    Retiring,
+    /// Its last token has expired; not listed.
+    Removed,
+    Revoked,
+}
+
+/// A tenant's keys, ready for use.
+#[derive(Debug)]
+pub struct KeySet {
+    keys: Vec<Arc<SigningKey>>,
+}
+
+/// A key, ready for use: parsed once.
+pub struct SigningKey {
+    pub stored: StoredKey,
+    pair: Pair,
+    pub(super) decoding: DecodingKey,
+    /// The encoded header of every JWT that it signs.
+    pub(super) header: String,
+}
+
+enum Pair {
+    EdDsa(Ed25519KeyPair),
+    Es256(EcdsaKeyPair),
+    Rs256(RsaKeyPair),
+}
+
+/// A signing key could not be made, sealed, opened or used.
+#[derive(Debug)]
+pub struct KeyFault(&'static str);
+
+// === impl StoredKeySet ===
+
+impl StoredKeySet {
+    /// Announces `key`, which signs from `activates` on; whatever signs then stops then. Keys past their removal go.
+    pub fn announce(&mut self, mut key: StoredKey, now: Time, activates: Time, max_token_ttl: Duration) {
+        key.activates = activates;
+        for old in &mut self.keys {
+            if matches!(old.state(now), State::Active | State::Announced) {
+                old.retires = activates;
+                old.removes = activates.plus(max_token_ttl).plus(REMOVAL_MARGIN);
+            }
+        }
+        self.keys.retain(|key| key.removes > now);
+        self.keys.push(key);
+    }
+
+    /// The key that signs at `now`.
+    pub fn active(&self, now: Time) -> Option<&StoredKey> {
+        self.keys.iter().find(|key| key.state(now) == State::Active)
+    }
+
+    /// The key that is announced.
+    pub fn announced(&self, now: Time) -> Option<&StoredKey> {
+        self.keys.iter().find(|key| key.state(now) == State::Announced)
+    }
+
+    /// Whether a next key must be announced now for it to take over when the active one is `period` old.
+    pub fn is_due(&self, now: Time, period: Duration, announcement: Duration) -> bool {
+        self.announced(now).is_none()
+            && self.active(now).is_none_or(|key| key.activates.plus(period) <= now.plus(announcement))
+    }
+
+    /// Lets the active key sign on if nothing is announced that would take over.
+    pub fn extend_active(&mut self, now: Time) {
+        if self.announced(now).is_some() {
+            return;
+        }
+        if let Some(active) = self.keys.iter_mut().find(|key| key.state(now) == State::Active) {
+            active.retires = Time::NEVER;
+            active.removes = Time::NEVER;
+        }
+    }
+
+    /// Revokes a key, if it is there.
+    pub fn revoke(&mut self, id: &KeyId, now: Time, max_token_ttl: Duration) -> bool {
+        let Some(key) = self.keys.iter_mut().find(|key| key.id == *id) else {
+            return false;
+        };
+        key.revoked.get_or_insert(now);
+        // Listed as revoked until none of its tokens would live anyway; its private part is of no use any more.
+        key.removes = now.plus(max_token_ttl).plus(REMOVAL_MARGIN);
+        key.sealed.clear();
+        true
+    }
+}
+
+/// Clock skew and caches of settings: a key stays this much longer than its last token.
+const REMOVAL_MARGIN: Duration = Duration::from_secs(3600);
+
+// === impl StoredKey ===
+
+impl StoredKey {
+    /// A new key of a tenant, which signs from now on for ever. RS256 takes some 100 ms of CPU.
+    pub fn generate(tenant: &TenantId, algorithm: Algorithm, ring: &Keyring, now: Time) -> Result<Self, KeyFault> {
+        let mut id = String::new();
+        base62::encode_into(&ambient::random::<6>().map_err(|_| KeyFault("make a key id"))?, &mut id);
+        let id = KeyId::new(id);
+        let pkcs8 = zeroize::Zeroizing::new(algorithm.generate()?);
+        let mut public = Jwk::from_encoding_key(&algorithm.encoding_key(&pkcs8)?, algorithm.jsonwebtoken())
+            .map_err(|_| KeyFault("read a new key's public part"))?;
+        public.common.key_id = Some(id.to_string());
+        public.common.public_key_use = Some(jsonwebtoken::jwk::PublicKeyUse::Signature);
+        let sealed = ring
+            .seal(Sealed::SigningKey, &context(tenant, &id), &pkcs8)
+            .map_err(|_| KeyFault("seal a signing key"))?;
+        Ok(Self {
+            id,
+            algorithm,
+            public: serde_json::to_string(&public).map_err(|_| KeyFault("write a public key"))?,
+            sealed,
+            created: now,
+            activates: now,
+            retires: Time::NEVER,
+            removes: Time::NEVER,
+            revoked: None,
+        })
+    }
+
+    pub fn state(&self, now: Time) -> State {
+        if self.removes <= now {
+            State::Removed
+        } else if self.revoked.is_some() {
+            State::Revoked
+        } else if now < self.activates {
+            State::Announced
+        } else if now < self.retires {
+            State::Active
+        } else {
+            State::Retiring
+        }
+    }
+
+    /// The public key (RFC 7517).
+    pub fn jwk(&self) -> Result<Jwk, KeyFault> {
+        serde_json::from_str(&self.public).map_err(|_| KeyFault("read a stored public key"))
+    }
+
+    /// The master key under which the private part is sealed; `None` once it is gone.
+    pub fn sealed_by(&self) -> Option<DerivationKeyId> {
+        Keyring::sealed_by(&self.sealed)
+    }
+
+    /// Seals the private part again under the current master key.
+    pub fn reseal(&mut self, tenant: &TenantId, ring: &Keyring) -> Result<(), KeyFault> {
+        let context = context(tenant, &self.id);
+        let plain = ring.open(Sealed::SigningKey, &context, &self.sealed).ok_or(KeyFault("open a sealed signing key"))?;
+        let plain = zeroize::Zeroizing::new(plain);
+        self.sealed = ring.seal(Sealed::SigningKey, &context, &plain).map_err(|_| KeyFault("seal a signing key"))?;
+        Ok(())
+    }
+
+    fn open(&self, tenant: &TenantId, ring: &Keyring) -> Result<SigningKey, KeyFault> {
+        let plain = ring
+            .open(Sealed::SigningKey, &context(tenant, &self.id), &self.sealed)
+            .ok_or(KeyFault("open a sealed signing key: is its master key still configured?"))?;
+        let plain = zeroize::Zeroizing::new(plain);
+        let pair = self.algorithm.parse(&plain)?;
+        let decoding = DecodingKey::from_jwk(&self.jwk()?).map_err(|_| KeyFault("read a stored public key"))?;
+        Ok(SigningKey { header: super::jwt::header(self), stored: self.clone(), pair, decoding })
+    }
+}
+
+impl fmt::Debug for StoredKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredKey").field("id", &self.id).field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+// === impl KeySet ===
+
+impl KeySet {
+    /// Opens and parses every key that is of use.
+    pub fn open(stored: &StoredKeySet, tenant: &TenantId, ring: &Keyring, now: Time) -> Result<Self, KeyFault> {
+        let usable = |key: &&StoredKey| !matches!(key.state(now), State::Removed | State::Revoked);
+        let keys = stored.keys.iter().filter(usable).map(|key| key.open(tenant, ring).map(Arc::new));
+        Ok(Self { keys: keys.collect::<Result<_, _>>()? })
+    }
+
+    /// The key that signs at `now`.
+    pub fn active(&self, now: Time) -> Option<&Arc<SigningKey>> {
+        self.keys.iter().find(|key| key.stored.state(now) == State::Active)
+    }
+
+    /// The key of a token that claims to be signed by `id`. Announced keys verify, too: another replica's clock may be
+    /// ahead.
+    pub fn verifying(&self, id: &str, now: Time) -> Option<&Arc<SigningKey>> {
+        self.keys.iter().find(|key| key.stored.id.as_str() == id && key.stored.state(now) != State::Removed)
+    }
+
+    /// Whether a next key must be announced; see [`StoredKeySet::is_due`].
+    pub fn is_due(&self, now: Time, period: Duration, announcement: Duration) -> bool {
+        let announced = self.keys.iter().any(|key| key.stored.state(now) == State::Announced);
+        !announced && self.active(now).is_none_or(|key| key.stored.activates.plus(period) <= now.plus(announcement))
+    }
+}
+
+// === impl SigningKey ===
+
+impl SigningKey {
+    /// Signs a message. RS256 takes about 1 ms of CPU, the others tens of microseconds.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyFault> {
+        let fault = |_| KeyFault("sign a token");
+        match &self.pair {
+            Pair::EdDsa(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            Pair::Es256(pair) => Ok(pair.sign(&SystemRandom::new(), message).map_err(fault)?.as_ref().to_vec()),
+            Pair::Rs256(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(fault)?;
+                Ok(signature)
+            }
+        }
+    }
+
+    /// Whether signing is slow enough to be kept off the worker threads.
+    pub const fn signs_slowly(&self) -> bool {
+        matches!(self.pair, Pair::Rs256(_))
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey").field("stored", &self.stored).finish_non_exhaustive()
+    }
+}
+
+// === impl Algorithm ===
+
+impl Algorithm {
+    /// The name in JWT headers and JWKs (RFC 7518 §3.1, RFC 8037 §3.1).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+        }
+    }
+
+    pub(super) const fn jsonwebtoken(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+        }
+    }
+
+    fn generate(self) -> Result<Vec<u8>, KeyFault> {
+        let fault = |_| KeyFault("generate a signing key");
+        let random = SystemRandom::new();
+        match self {
+            Self::EdDsa => Ok(Ed25519KeyPair::generate_pkcs8(&random).map_err(fault)?.as_ref().to_vec()),
+            Self::Es256 => {
+                let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(fault)?;
+                Ok(document.as_ref().to_vec())
+            }
+            Self::Rs256 => {
+                let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map_err(fault)?;
+                let der: Pkcs8V1Der<'_> = pair.as_der().map_err(fault)?;
+                Ok(der.as_ref().to_vec())
+            }
+        }
+    }
+
+    fn parse(self, pkcs8: &[u8]) -> Result<Pair, KeyFault> {
+        let fault = |_| KeyFault("parse a signing key");
+        match self {
+            Self::EdDsa => Ed25519KeyPair::from_pkcs8(pkcs8).map(Pair::EdDsa).map_err(fault),
+            Self::Es256 => {
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map(Pair::Es256).map_err(fault)
+            }
+            Self::Rs256 => RsaKeyPair::from_pkcs8(pkcs8).map(Pair::Rs256).map_err(fault),
+        }
+    }
+
+    fn encoding_key(self, pkcs8: &[u8]) -> Result<EncodingKey, KeyFault> {
+        match self {
+            Self::EdDsa => Ok(EncodingKey::from_ed_der(pkcs8)),
+            Self::Es256 => Ok(EncodingKey::from_ec_der(pkcs8)),
+            // The DER constructor wants PKCS#1; the PEM one takes PKCS#8.
+            Self::Rs256 => {
+                let body = zeroize::Zeroizing::new(STANDARD.encode(pkcs8));
+                let pem = zeroize::Zeroizing::new(format!(
+                    "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+                    body.as_str()
+                ));
+                EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| KeyFault("read a new RSA key"))
+            }
+        }
+    }
+}
+
+fn context(tenant: &TenantId, key: &KeyId) -> Vec<u8> {
+    format!("{tenant}\0{key}").into_bytes()
+}
+
+impl KeyFault {
+    pub(super) const fn new(attempted: &'static str) -> Self {
+        Self(attempted)
+    }
+}
+
+impl fmt::Display for KeyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for KeyFault {}
+
+impl From<KeyFault> for crate::token::Error {
+    fn from(fault: KeyFault) -> Self {
+        Self::internal("use a signing key").with_source(fault)
+    }
+}
