@@ -1,6 +1,7 @@
 //! jeton: a gRPC service that issues, renews, lists, introspects and revokes access tokens.
 pub mod ambient;
 pub mod directory;
+pub mod issuer;
 pub mod keys;
 pub mod revocation;
 pub mod store;

@@ -79,7 +79,13 @@ impl Directory {
     }
 
     /// The account that a slot names, if the caller reaches it by `right`.
-    pub async fn reachable_account(&self, caller: &Caller, tenant: &TenantId, slot: &str, right: Right) -> Result<Arc<Account>> {
+    pub async fn reachable_account(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+        right: Right,
+    ) -> Result<Arc<Account>> {
         self.find_account(tenant, slot)
             .await?
             .filter(|account| caller.reaches(account, right))
@@ -204,7 +210,13 @@ impl Directory {
         .await
     }
 
-    pub async fn delete_account(&self, caller: &Caller, tenant: &TenantId, slot: &str, etag: &str) -> Result<(Arc<Account>, Position)> {
+    pub async fn delete_account(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+        etag: &str,
+    ) -> Result<(Arc<Account>, Position)> {
         self.edit_account(caller, tenant, slot, Some(etag), |mut account| {
             let now = self.now();
             let id = account.id.to_string();
@@ -225,14 +237,21 @@ impl Directory {
         .await
     }
 
-    pub async fn undelete_account(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<(Arc<Account>, Position)> {
+    pub async fn undelete_account(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+    ) -> Result<(Arc<Account>, Position)> {
         self.follower.head().await?;
         let found = self.reachable_account(caller, tenant, slot, Right::Scope).await?;
         let mut parent_version = None;
         if let Some(parent) = found.parent() {
             let parent: Option<Account> = self.fresh(&key::<Account>(tenant, parent)).await?;
             match parent {
-                Some(parent) if parent.state != State::Deleted => parent_version = Some((parent.id.to_string(), parent.version)),
+                Some(parent) if parent.state != State::Deleted => {
+                    parent_version = Some((parent.id.to_string(), parent.version))
+                }
                 _ => return Err(Error::new(Reason::Disabled, "the parent account is deleted")),
             }
         }
@@ -256,7 +275,13 @@ impl Directory {
     }
 
     /// Lists the accounts within reach, by id. A page examines at most [`MAX_SIZE`] rows.
-    pub async fn list_accounts(&self, caller: &Caller, tenant: &TenantId, query: &AccountQuery, page: &PageRequest) -> Result<Page<Arc<Account>>> {
+    pub async fn list_accounts(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        query: &AccountQuery,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Account>>> {
         self.follower.head().await?;
         let right = caller.right(READ);
         let index = match &query.parent {
@@ -293,7 +318,13 @@ impl Directory {
     }
 
     /// The ancestors of an account that is created below `parent`, and what must hold for it.
-    async fn place_below(&self, caller: &Caller, tenant: &TenantId, parent: Option<&str>, change: &mut Change) -> Result<Vec<AccountId>> {
+    async fn place_below(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        parent: Option<&str>,
+        change: &mut Change,
+    ) -> Result<Vec<AccountId>> {
         let parent = match parent {
             Some(slot) => Some(self.reachable_account(caller, tenant, slot, Right::Scope).await?),
             // A confined caller creates below its own account.
@@ -376,9 +407,8 @@ fn apply(account: &mut Account, patch: AccountPatch, change: &mut Change) -> Res
 }
 
 fn names(account: &Account) -> Vec<Unique> {
-    let unique = |field, value: &Option<String>| {
-        value.clone().map(|value| Unique { kind: Kind::Account, field, value })
-    };
+    let unique =
+        |field, value: &Option<String>| value.clone().map(|value| Unique { kind: Kind::Account, field, value });
     [unique(FOREIGN_ID, &account.foreign_id), unique(REGISTRATION_ID, &account.registration_id)]
         .into_iter()
         .flatten()

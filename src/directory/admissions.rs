@@ -29,7 +29,8 @@ impl Directory {
         account: Option<&str>,
     ) -> Result<(Arc<Admission>, Position)> {
         self.follower.head().await?;
-        let client: ClientId = client.parse().map_err(|_| Error::field("admission.client_id", "must be a client id"))?;
+        let client: ClientId =
+            client.parse().map_err(|_| Error::field("admission.client_id", "must be a client id"))?;
         let (scopes, audiences) = ceiling;
         caller.may_grant(&scopes)?;
         if self.tenant(tenant).await?.is_none() {

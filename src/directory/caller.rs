@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use super::{SYSTEM, record::Account, standing::Standing};
-use crate::token::{
-    AccessToken, AccountId, Error, Reason, Result, Scopes, Subject, TenantId,
-    scope::management,
-};
+use crate::token::{AccessToken, AccountId, Error, Reason, Result, Scopes, Subject, TenantId, scope::management};
 
 /// An authenticated caller: the bearer of one of our tokens, or a client that proved itself in the request.
 #[derive(Clone, Debug)]

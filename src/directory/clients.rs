@@ -78,7 +78,9 @@ impl Directory {
         let confinement = self.confinement_for(caller, tenant, account).await?;
         let client = new_client(ClientId::random()?, tenant, confinement, self.now());
         let client = apply(client, patch, Some(caller))?;
-        let (written, client, shown, position) = self.insert_client(client, |result| repeat.map(|repeat| repeat.request(tenant, caller, result, self.now()))).await?;
+        let (written, client, shown, position) = self
+            .insert_client(client, |result| repeat.map(|repeat| repeat.request(tenant, caller, result, self.now())))
+            .await?;
         match (written, repeat) {
             (Written::Done, _) => Ok((client, shown, position)),
             (Written::Repeated { body, result }, Some(repeat)) => {
@@ -170,7 +172,13 @@ impl Directory {
     }
 
     /// Lists the clients within reach, by id. A page examines at most [`MAX_SIZE`] rows.
-    pub async fn list_clients(&self, caller: &Caller, tenant: &TenantId, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Client>>> {
+    pub async fn list_clients(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        filter: &Filter,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Client>>> {
         self.follower.head().await?;
         let ids = self.store.list(&all(tenant), page.cursor.as_deref(), MAX_SIZE).await?;
         let wanted = ids.iter().filter_map(|id| Some((tenant.clone(), id.parse().ok()?))).collect();
@@ -216,13 +224,17 @@ impl Directory {
             .edit_repeatable(&key::<Client>(tenant, &found.id), None, |mut client: Client| {
                 let now = self.now();
                 if client.secrets.iter().filter(|secret| secret.is_live(now)).count() >= MAX_SECRETS {
-                    return Err(Error::new(Reason::SecretLimit, format!("the client has its {MAX_SECRETS} live secrets")));
+                    return Err(Error::new(
+                        Reason::SecretLimit,
+                        format!("the client has its {MAX_SECRETS} live secrets"),
+                    ));
                 }
                 forget_old(&mut client.secrets, now);
                 client.secrets.push(secret.clone());
                 client.updated = now;
                 let mut change = Change::new(tenant.clone(), now);
-                change.request = repeat.map(|repeat| repeat.request(tenant, caller, remember(&client.id, &secret), now));
+                change.request =
+                    repeat.map(|repeat| repeat.request(tenant, caller, remember(&client.id, &secret), now));
                 Ok(Edit { entries: vec![Entry::changed(client.ident())], record: client, change })
             })
             .await?;
@@ -290,7 +302,8 @@ impl Directory {
         uses.last.retain(|(id, _)| client.secrets.iter().any(|own| id.as_slice() == own.id && own.id != secret));
         uses.last.push((secret.to_vec().into(), at));
         let mut body = Vec::new();
-        minicbor::encode(&uses, &mut body).map_err(|source| Error::internal("encode the last use of secrets").with_source(source))?;
+        minicbor::encode(&uses, &mut body)
+            .map_err(|source| Error::internal("encode the last use of secrets").with_source(source))?;
         let mut change = Change::new(client.tenant.clone(), at);
         let key = use_key(client);
         change.puts.push(Put { kind: key.kind, id: key.id, expected: None, pending: Vec::new(), body: body.into() });
@@ -304,7 +317,12 @@ impl Directory {
     }
 
     /// The account that confines a client that `caller` creates or admits.
-    pub(super) async fn confinement_for(&self, caller: &Caller, tenant: &TenantId, account: Option<&str>) -> Result<Option<Confinement>> {
+    pub(super) async fn confinement_for(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        account: Option<&str>,
+    ) -> Result<Option<Confinement>> {
         match account {
             Some(slot) => {
                 let account = self.reachable_account(caller, tenant, slot, Right::Scope).await?;
@@ -331,7 +349,13 @@ impl Directory {
         Ok(Secret { id: ambient::random()?, key: self.ring.current(), created: self.now(), revokes: None })
     }
 
-    async fn repeat_secret(&self, tenant: &TenantId, repeat: Repeat, body: [u8; 16], result: &str) -> Result<(ShownSecret, Position)> {
+    async fn repeat_secret(
+        &self,
+        tenant: &TenantId,
+        repeat: Repeat,
+        body: [u8; 16],
+        result: &str,
+    ) -> Result<(ShownSecret, Position)> {
         repeat.check(body)?;
         let (client, shown) = self.remembered(tenant, result).await?;
         let position = self.follower.append(&[Entry::changed(client.ident())]).await?;

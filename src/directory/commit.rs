@@ -5,7 +5,12 @@
 
 use std::sync::Arc;
 
-use super::{Directory, caller::Caller, load::decode, record::{Stored, check_etag}};
+use super::{
+    Directory,
+    caller::Caller,
+    load::decode,
+    record::{Stored, check_etag},
+};
 use crate::{
     ambient::Time,
     keys::ring::digest128,

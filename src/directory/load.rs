@@ -56,12 +56,8 @@ impl Directory {
         keys.dedup();
         sessions.sort_unstable();
         sessions.dedup();
-        let records = async {
-            if keys.is_empty() { Ok(()) } else { self.read_all(&keys).await }
-        };
-        let sessions = async {
-            if sessions.is_empty() { Ok(()) } else { self.read_sessions(&sessions).await }
-        };
+        let records = async { if keys.is_empty() { Ok(()) } else { self.read_all(&keys).await } };
+        let sessions = async { if sessions.is_empty() { Ok(()) } else { self.read_sessions(&sessions).await } };
         tokio::try_join!(records, sessions).map(|_| ())
     }
 
@@ -102,7 +98,12 @@ impl Directory {
     }
 
     /// What a client of tenant `home` may do in `tenant`; `None` where it has no business.
-    pub async fn standing(&self, tenant: &TenantId, home: &TenantId, client: &ClientId) -> Result<Option<Arc<Standing>>> {
+    pub async fn standing(
+        &self,
+        tenant: &TenantId,
+        home: &TenantId,
+        client: &ClientId,
+    ) -> Result<Option<Arc<Standing>>> {
         let abroad = home != tenant;
         let wanted = Wanted {
             tenant: Some(tenant.clone()),
@@ -111,7 +112,8 @@ impl Directory {
             ..Wanted::default()
         };
         self.preload(std::slice::from_ref(&wanted)).await?;
-        let (Some(tenant_record), Some(client_record)) = (self.tenant(tenant).await?, self.client(home, client).await?) else {
+        let (Some(tenant_record), Some(client_record)) = (self.tenant(tenant).await?, self.client(home, client).await?)
+        else {
             return Ok(None);
         };
         let admission = if abroad { self.admission(tenant, client).await? } else { None };

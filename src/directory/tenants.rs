@@ -124,7 +124,10 @@ impl Directory {
             (Inserted::Repeated(body, id), Some(repeat)) => {
                 repeat.check(body)?;
                 let id: TenantId = id.parse().map_err(|_| Error::internal("read a remembered request"))?;
-                let tenant: Tenant = self.fresh(&tenant_key(&id)?).await?.ok_or_else(|| Error::internal("find what a remembered request made"))?;
+                let tenant: Tenant = self
+                    .fresh(&tenant_key(&id)?)
+                    .await?
+                    .ok_or_else(|| Error::internal("find what a remembered request made"))?;
                 let position = self.follower.append(&[Entry::changed(tenant.ident())]).await?;
                 Ok((Arc::new(tenant), position))
             }
@@ -139,7 +142,13 @@ impl Directory {
         self.tenant(&id).await?.ok_or_else(|| Error::not_found("Tenant", requested))
     }
 
-    pub async fn update_tenant(&self, caller: &Caller, requested: &str, etag: &str, patch: TenantPatch) -> Result<(Arc<Tenant>, Position)> {
+    pub async fn update_tenant(
+        &self,
+        caller: &Caller,
+        requested: &str,
+        etag: &str,
+        patch: TenantPatch,
+    ) -> Result<(Arc<Tenant>, Position)> {
         let found = self.reachable_tenant(caller, requested).await?;
         require_unconfined(caller)?;
         if patch.settings.eternal_tokens == Some(true) {
@@ -159,7 +168,12 @@ impl Directory {
         Ok((tenant, position))
     }
 
-    pub async fn set_tenant_state(&self, requested: &str, etag: Option<&str>, state: State) -> Result<(Arc<Tenant>, Position)> {
+    pub async fn set_tenant_state(
+        &self,
+        requested: &str,
+        etag: Option<&str>,
+        state: State,
+    ) -> Result<(Arc<Tenant>, Position)> {
         self.follower.head().await?;
         let not_found = || Error::not_found("Tenant", requested);
         let id: TenantId = requested.parse().map_err(|_| not_found())?;
@@ -179,7 +193,12 @@ impl Directory {
     }
 
     /// Lists the tenants within reach, by id. A page examines at most [`MAX_SIZE`] rows.
-    pub async fn list_tenants(&self, caller: &Caller, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Tenant>>> {
+    pub async fn list_tenants(
+        &self,
+        caller: &Caller,
+        filter: &Filter,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Tenant>>> {
         self.follower.head().await?;
         let matches = |tenant: &Tenant| {
             filter.matches(|field, _| match field {
@@ -236,7 +255,12 @@ impl Directory {
         }
     }
 
-    async fn edit_tenant(&self, id: &TenantId, etag: Option<&str>, edit: impl Fn(&mut Tenant) -> Result<Entry>) -> Result<(Arc<Tenant>, Position)> {
+    async fn edit_tenant(
+        &self,
+        id: &TenantId,
+        etag: Option<&str>,
+        edit: impl Fn(&mut Tenant) -> Result<Entry>,
+    ) -> Result<(Arc<Tenant>, Position)> {
         let slot = tenant_key(id)?;
         self.edit(&slot, etag, |mut tenant: Tenant| {
             if tenant.state == State::Deleted {
@@ -346,7 +370,11 @@ impl Directory {
         Ok(())
     }
 
-    async fn edit_keys(&self, tenant: &Tenant, edit: impl Fn(&mut StoredKeySet, Time) -> Result<Entry>) -> Result<(Arc<KeySetRecord>, Position)> {
+    async fn edit_keys(
+        &self,
+        tenant: &Tenant,
+        edit: impl Fn(&mut StoredKeySet, Time) -> Result<Entry>,
+    ) -> Result<(Arc<KeySetRecord>, Position)> {
         let slot = key::<KeySetRecord>(&tenant.id, &tenant.id);
         self.edit(&slot, None, |mut record: KeySetRecord| {
             let now = self.now();
@@ -408,14 +436,22 @@ fn apply(tenant: &mut Tenant, patch: TenantPatch) -> Result<()> {
     at_most("client_token_ttl", settings.client_token_ttl, max, "max_token_ttl");
     at_most("account_token_ttl", settings.account_token_ttl, max, "max_token_ttl");
     at_most("refresh_idle_ttl", settings.refresh_idle_ttl, settings.refresh_absolute_ttl(), "refresh_absolute_ttl");
-    at_most("key_announcement", Some(settings.key_announcement()), settings.key_rotation_period(), "key_rotation_period");
+    at_most(
+        "key_announcement",
+        Some(settings.key_announcement()),
+        settings.key_rotation_period(),
+        "key_rotation_period",
+    );
     if violations.is_empty() { Ok(()) } else { Err(Error::fields(violations)) }
 }
 
 /// A confined caller must not change what concerns the whole tenant.
-pub(super) fn require_unconfined(caller: &Caller) -> Result<()> {
+pub fn require_unconfined(caller: &Caller) -> Result<()> {
     if caller.confinement(&caller.tenant).is_some() {
-        return Err(Error::new(Reason::ScopeInsufficient, "the caller is confined to an account and cannot act on the whole tenant"));
+        return Err(Error::new(
+            Reason::ScopeInsufficient,
+            "the caller is confined to an account and cannot act on the whole tenant",
+        ));
     }
     Ok(())
 }

@@ -76,7 +76,8 @@ impl MasterKey {
         let text = Zeroizing::new(format!("{}\n", STANDARD.encode(key.0)));
         // Written aside and renamed: a crash half way must not leave a key file that is too short.
         let aside = path.with_extension("tmp");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside).map_err(io)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside).map_err(io)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)?;
         fs::rename(&aside, path).map_err(io)?;
         Ok(vec![key])

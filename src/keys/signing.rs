@@ -176,9 +176,8 @@ impl StoredKey {
             .map_err(|_| KeyFault("read a new key's public part"))?;
         public.common.key_id = Some(id.to_string());
         public.common.public_key_use = Some(jsonwebtoken::jwk::PublicKeyUse::Signature);
-        let sealed = ring
-            .seal(Sealed::SigningKey, &context(tenant, &id), &pkcs8)
-            .map_err(|_| KeyFault("seal a signing key"))?;
+        let sealed =
+            ring.seal(Sealed::SigningKey, &context(tenant, &id), &pkcs8).map_err(|_| KeyFault("seal a signing key"))?;
         Ok(Self {
             id,
             algorithm,
@@ -219,7 +218,8 @@ impl StoredKey {
     /// Seals the private part again under the current master key.
     pub fn reseal(&mut self, tenant: &TenantId, ring: &Keyring) -> Result<(), KeyFault> {
         let context = context(tenant, &self.id);
-        let plain = ring.open(Sealed::SigningKey, &context, &self.sealed).ok_or(KeyFault("open a sealed signing key"))?;
+        let plain =
+            ring.open(Sealed::SigningKey, &context, &self.sealed).ok_or(KeyFault("open a sealed signing key"))?;
         let plain = zeroize::Zeroizing::new(plain);
         self.sealed = ring.seal(Sealed::SigningKey, &context, &plain).map_err(|_| KeyFault("seal a signing key"))?;
         Ok(())
@@ -325,7 +325,8 @@ impl Algorithm {
         match self {
             Self::EdDsa => Ok(Ed25519KeyPair::generate_pkcs8(&random).map_err(fault)?.as_ref().to_vec()),
             Self::Es256 => {
-                let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(fault)?;
+                let document =
+                    EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(fault)?;
                 Ok(document.as_ref().to_vec())
             }
             Self::Rs256 => {

@@ -289,8 +289,10 @@ pub struct Mint {
 pub struct TokenMint {
     pub id: TokenId,
     pub record: Bytes,
-    /// When the record may be forgotten.
+    /// When the token expires: where it stands in its subject's list.
     pub expires: Time,
+    /// When the record may be forgotten; not before `expires`.
+    pub keep_until: Time,
     pub subject: SubjectKey,
     /// Whether a record that is there already is kept and returned, or replaced.
     pub exists: Existing,

@@ -119,7 +119,6 @@ reasons! {
         GrantNotAllowed "GRANT_NOT_ALLOWED",
         TenantNotGranted "TENANT_NOT_GRANTED",
         EternalNotAllowed "ETERNAL_NOT_ALLOWED",
-        RefreshNotAllowed "REFRESH_NOT_ALLOWED",
     }
     NotFound {
         NotFound "NOT_FOUND",
@@ -136,8 +135,6 @@ reasons! {
         Disabled "DISABLED",
         SecretLimit "SECRET_LIMIT",
         BuiltIn "BUILT_IN",
-        KeyState "KEY_STATE",
-        ResourceLimit "RESOURCE_LIMIT",
     }
     Aborted {
         ConcurrentUpdate "CONCURRENT_UPDATE",

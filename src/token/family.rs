@@ -93,6 +93,9 @@ pub struct Minted {
     pub scopes: Option<Scopes>,
     #[n(4)]
     pub signing_key: Option<KeyId>,
+    /// The scopes that the renewal asked for, so that a repeat can be told from another question.
+    #[n(5)]
+    pub requested: Option<Scopes>,
 }
 
 /// What renewal does with the presented refresh token.

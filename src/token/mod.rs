@@ -14,6 +14,7 @@ pub mod filter;
 pub mod id;
 pub mod ident;
 pub mod lifetime;
+pub mod moment;
 pub mod position;
 pub mod scope;
 pub mod secret;

@@ -1,0 +1,218 @@
+//! Who calls: the bearer of a token of ours, or a client that proves itself in the request.
+
+use std::sync::Arc;
+
+use aws_lc_rs::constant_time;
+
+use super::{
+    Call, Issuer,
+    verify::{KnownCaller, Verified},
+};
+use crate::{
+    directory::{
+        Directory, SYSTEM,
+        caller::Caller,
+        record::{Client, State},
+        standing::Standing,
+    },
+    revocation::cache::MAX_AGE,
+    token::{Error, Position, Reason, Result, Subject, TenantId, secret::SecretText},
+};
+
+/// A bearer that was recognized from memory, before any head was read.
+#[derive(Clone, Debug)]
+pub struct Recognized {
+    verified: Arc<Verified>,
+    pub caller: Arc<Caller>,
+}
+
+/// What a call brings as proof of who calls.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    Bearer(Recognized),
+    /// Client authentication in the request.
+    Client {
+        id: String,
+        secret: SecretText,
+    },
+}
+
+/// How fresh a judgement must be.
+#[derive(Clone, Copy, Debug)]
+pub enum Freshness {
+    /// As of a head that is confirmed after the call began.
+    Full { min: Option<Position> },
+    /// As of a confirmed head that was asked for under a second ago; no store call.
+    Bounded { min: Option<Position> },
+}
+
+/// The default of every call.
+pub const FULL: Freshness = Freshness::Full { min: None };
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// The bearer of a token that is active and meant for jeton itself, as memory knows it now.
+    pub async fn recognize(&self, bearer: &str) -> Result<Recognized> {
+        let verified = self.resolve(bearer).await?.ok_or_else(invalid_token)?;
+        let caller = self.judge(&verified).await?;
+        Ok(Recognized { verified, caller })
+    }
+
+    /// Reaches a head, then judges who calls.
+    pub async fn prove(&self, proof: &Proof, freshness: Freshness) -> Result<Call> {
+        let head = self.reach(freshness).await?;
+        let caller = match proof {
+            Proof::Bearer(recognized) => self.judge(&recognized.verified).await?,
+            Proof::Client { id, secret } => self.recognize_client(id, secret.expose()).await?,
+        };
+        Ok(Call { caller, head })
+    }
+
+    /// The log's head, with every entry up to it applied.
+    pub async fn reach(&self, freshness: Freshness) -> Result<Position> {
+        let follower = &self.directory.follower;
+        let (head, min) = match freshness {
+            Freshness::Full { min } => (follower.head().await?, min),
+            Freshness::Bounded { min } => (follower.bounded()?, min),
+        };
+        if min.is_some_and(|min| head < min) {
+            return Err(Error::new(Reason::Stale, "the position that was asked for is not reached"));
+        }
+        Ok(head)
+    }
+
+    async fn judge(&self, verified: &Arc<Verified>) -> Result<Arc<Caller>> {
+        if !verified.token.audience.is_issuer() || !self.is_active(verified).await? {
+            return Err(invalid_token());
+        }
+        self.caller_of(verified).await?.ok_or_else(invalid_token)
+    }
+
+    /// The client that proves itself by its secret. Unknown clients, wrong secrets and disabled clients look the same.
+    async fn recognize_client(&self, client_id: &str, secret: &str) -> Result<Arc<Caller>> {
+        let invalid = || Error::new(Reason::InvalidClient, "unknown client, wrong secret, or disabled client");
+        let client = match self.configured_client(client_id, secret).await? {
+            Some(client) => client,
+            None => {
+                let (client, used) = self.directory.client_of_secret(client_id, secret).await?.ok_or_else(invalid)?;
+                self.note_use(&client, used);
+                client
+            }
+        };
+        let standing = self.directory.standing(&client.tenant, &client.tenant, &client.id).await?;
+        let standing = standing.filter(|standing| standing.is_enabled()).ok_or_else(invalid)?;
+        Ok(Arc::new(Caller {
+            tenant: client.tenant.clone(),
+            subject: Subject::Client(standing.confinement().map(|confinement| confinement.account.clone())),
+            sub: client.id.to_string(),
+            scopes: standing.allowed_scopes(),
+            standing,
+            token: None,
+        }))
+    }
+
+    /// The client whose credentials stand in the configuration, if these are they.
+    async fn configured_client(&self, client_id: &str, secret: &str) -> Result<Option<Arc<Client>>> {
+        let Some(bootstrap) = &self.bootstrap else { return Ok(None) };
+        let same = constant_time::verify_slices_are_equal(bootstrap.secret.expose().as_bytes(), secret.as_bytes());
+        if same.is_err() || bootstrap.client.to_string() != client_id {
+            return Ok(None);
+        }
+        let client = self.directory.client(&system()?, &bootstrap.client).await?;
+        Ok(client.filter(|client| client.state == State::Enabled))
+    }
+
+    /// Who a verified, active token is as a bearer.
+    async fn caller_of(&self, verified: &Arc<Verified>) -> Result<Option<Arc<Caller>>> {
+        let version = self.directory.follower.version();
+        let now = self.now();
+        if let Some(known) = verified.caller.load().as_ref()
+            && known.version == version
+            && now < known.until
+        {
+            return Ok(Some(Arc::clone(&known.caller)));
+        }
+        let token = &verified.token;
+        let Some(standing) = self.standing_of(verified).await? else {
+            return Ok(None);
+        };
+        let caller = Arc::new(Caller {
+            tenant: token.tenant.clone(),
+            subject: token.subject.clone(),
+            sub: token.sub(),
+            scopes: token.scopes.clone(),
+            standing,
+            token: Some(Arc::clone(token)),
+        });
+        let known = KnownCaller { version, until: now.plus(MAX_AGE), caller: Arc::clone(&caller) };
+        verified.caller.store(Some(Arc::new(known)));
+        Ok(Some(caller))
+    }
+
+    /// What a token's client may do in the token's tenant.
+    async fn standing_of(&self, verified: &Verified) -> Result<Option<Arc<Standing>>> {
+        let token = &verified.token;
+        if let Some(standing) = self.directory.standing(&token.tenant, &token.tenant, &token.client).await? {
+            return Ok(Some(standing));
+        }
+        // A JWT does not say where its client is at home; the token's record does.
+        let home = match &token.home {
+            Some(home) => Some(home.clone()),
+            None => match self.directory.store.token(&token.id).await? {
+                Some(record) => super::verify::decode_token(&record, &token.id)?.home,
+                None => None,
+            },
+        };
+        let Some(home) = home else { return Ok(None) };
+        if let Some(standing) = self.directory.standing(&token.tenant, &home, &token.client).await? {
+            return Ok(Some(standing));
+        }
+        self.administrator(&token.tenant, &home, &token.client.to_string()).await
+    }
+
+    /// An administrator of `system` stands in every tenant.
+    async fn administrator(&self, tenant: &TenantId, home: &TenantId, client: &str) -> Result<Option<Arc<Standing>>> {
+        if *home != system()? {
+            return Ok(None);
+        }
+        let Ok(client) = client.parse() else { return Ok(None) };
+        let (Some(tenant), Some(client)) =
+            (self.directory.tenant(tenant).await?, self.directory.client(home, &client).await?)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(Standing { tenant, client, admission: None })))
+    }
+
+    /// Notes that a secret was used; written at most once a minute, after the reply.
+    fn note_use(&self, client: &Arc<Client>, secret: [u8; 8]) {
+        let now = self.now();
+        let mut uses = self.uses.lock();
+        if uses.get(&secret).is_some_and(|last| now.since(*last) < Directory::use_resolution()) {
+            return;
+        }
+        // What was written long ago need not be remembered.
+        if uses.len() > MAX_REMEMBERED_USES {
+            uses.retain(|_, last| now.since(*last) < Directory::use_resolution());
+        }
+        uses.insert(secret, now);
+        drop(uses);
+        let (directory, client) = (Arc::clone(&self.directory), Arc::clone(client));
+        self.directory.tasks.spawn(async move {
+            if let Err(error) = directory.note_use(&client, secret, now).await {
+                tracing::debug!(error = %crate::token::error::chain(&error), "writing the last use of a client secret failed");
+            }
+        });
+    }
+}
+
+const MAX_REMEMBERED_USES: usize = 10_000;
+
+fn invalid_token() -> Error {
+    Error::new(Reason::TokenInvalid, "the bearer token is not an active token for this service")
+}
+
+fn system() -> Result<TenantId> {
+    SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))
+}

@@ -1,0 +1,117 @@
+//! Introspection: what a token stands for now (RFC 7662).
+
+use std::sync::Arc;
+
+use super::{
+    Call, Issuer,
+    authenticate::{Freshness, Proof},
+    issue::decode_family,
+    verify::Verified,
+};
+use crate::{
+    ambient::Time,
+    directory::{caller::Caller, record::Confinement},
+    store::SessionKey,
+    token::{
+        AccessToken, Family, Result, TokenId,
+        secret::{RefreshContent, SecretKind},
+    },
+};
+
+/// What a text stands for. Inactive tokens are `Inactive` and nothing else.
+#[derive(Clone, Debug)]
+pub enum Introspection {
+    Inactive,
+    Access { token: Arc<AccessToken>, issuer: Arc<str> },
+    Refresh { family: Box<Family>, issuer: String },
+}
+
+/// The scope that introspection wants.
+const SCOPE: &str = "jeton.tokens.introspect";
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// What texts stand for, in their order. Result i depends on text i only, and all are judged at one head.
+    pub async fn introspect(
+        &self,
+        proof: &Proof,
+        freshness: Freshness,
+        texts: &[String],
+    ) -> Result<Vec<Introspection>> {
+        let Call { caller, .. } = self.prove(proof, freshness).await?;
+        caller.require(SCOPE)?;
+        let introspects = caller.standing.introspects();
+        let resolved = self.resolve_all(texts).await?;
+        let known: Vec<Arc<Verified>> = resolved.iter().flatten().cloned().collect();
+        let mut active = self.are_active(&known).await?.into_iter();
+        let mut answers = Vec::with_capacity(texts.len());
+        for (text, verified) in texts.iter().zip(resolved) {
+            answers.push(match verified {
+                Some(verified) => {
+                    let active = active.next().unwrap_or(false);
+                    answer(&caller, &introspects, &verified, active)
+                }
+                None if SecretKind::of(text) == Some(SecretKind::Refresh) => {
+                    self.introspect_refresh(&caller, text).await?
+                }
+                None => Introspection::Inactive,
+            });
+        }
+        Ok(answers)
+    }
+
+    /// A refresh token is its own client's business only.
+    async fn introspect_refresh(&self, caller: &Caller, text: &str) -> Result<Introspection> {
+        let Some((content, _)) = RefreshContent::from_text(text, &*self.directory.ring) else {
+            return Ok(Introspection::Inactive);
+        };
+        let Some(record) = self.directory.store.family(&content.family).await? else {
+            return Ok(Introspection::Inactive);
+        };
+        let family = decode_family(&record)?;
+        let own = family.id == content.family
+            && family.tenant == content.tenant
+            && family.client == caller.standing.client.id;
+        if !own || family.generation != content.generation || !self.is_family_active(&family).await? {
+            return Ok(Introspection::Inactive);
+        }
+        let issuer = self.directory.issuer(&family.tenant);
+        Ok(Introspection::Refresh { family: Box::new(family), issuer })
+    }
+
+    /// Whether a family can be renewed, as far as its own state goes.
+    async fn is_family_active(&self, family: &Family) -> Result<bool> {
+        let now = self.now();
+        if family.closed || family.expires() <= now || self.directory.follower.revokes(&family.idents(), family.rev) {
+            return Ok(false);
+        }
+        // What holds for an access token that it would give now.
+        let probe = family.access_token(TokenId::from_bytes([0; 16]), &family.minted);
+        let line =
+            probe.account().map(|account| Confinement { account: account.clone(), ancestors: probe.ancestors.clone() });
+        let alive = match &line {
+            Some(line) => self.directory.is_alive(&family.tenant, line).await?,
+            None => true,
+        };
+        Ok(alive && self.is_session_alive(family, now).await?)
+    }
+
+    /// Whether the session of a family, if any, has not lapsed.
+    pub(super) async fn is_session_alive(&self, family: &Family, now: Time) -> Result<bool> {
+        let Some(session) = family.session.clone() else { return Ok(true) };
+        let Some(tenant) = self.directory.tenant(&family.tenant).await? else { return Ok(false) };
+        let key = SessionKey { tenant: family.tenant.clone(), session };
+        Ok(self.session_until(&key, tenant.settings.session_idle_ttl(), now).await?.is_some())
+    }
+}
+
+fn answer(caller: &Caller, introspects: &[String], verified: &Verified, active: bool) -> Introspection {
+    let token = &verified.token;
+    let tenant = token.tenant == caller.tenant || caller.is_admin();
+    if active && tenant && token.audience.meets(introspects, &verified.issuer) {
+        Introspection::Access { token: Arc::clone(token), issuer: Arc::clone(&verified.issuer) }
+    } else {
+        Introspection::Inactive
+    }
+}

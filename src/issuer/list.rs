@@ -1,0 +1,209 @@
+//! Reading what is known of tokens.
+
+use std::sync::Arc;
+
+use super::{
+    Call, Issuer,
+    revoke::may_touch,
+    verify::{Verified, decode_token},
+};
+use crate::{
+    directory::{
+        caller::Right,
+        page::{MAX_SIZE, Page, PageRequest},
+    },
+    store::{IndexEntry, SubjectKey},
+    token::{
+        AccessToken, Error, Result, Subject, TokenId,
+        filter::{Field, Filter, MOMENT_OPS, SET_OPS, TEXT_OPS, Value},
+    },
+};
+
+/// A token with where it stands in its life.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    pub token: Arc<AccessToken>,
+    pub state: TokenState,
+    pub issuer: Arc<str>,
+}
+
+/// Where a token stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    Active,
+    Revoked,
+    Expired,
+}
+
+/// Whose tokens to list.
+#[derive(Clone, Debug)]
+pub enum ListSubject {
+    /// An account, by id or foreign id.
+    Account(String),
+    Client(String),
+}
+
+/// The fields that tokens can be filtered by.
+pub const FIELDS: &[Field] = &[
+    Field { name: "state", ops: TEXT_OPS, value: state },
+    Field { name: "scope", ops: SET_OPS, value: any },
+    Field { name: "session_id", ops: TEXT_OPS, value: any },
+    Field { name: "creator", ops: TEXT_OPS, value: any },
+    Field { name: "expire_time", ops: MOMENT_OPS, value: crate::token::moment::canonical },
+];
+
+const SCOPE: &str = "jeton.tokens.read";
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// What is known of a token by its id.
+    pub async fn token(&self, call: &Call, tenant: Option<&str>, id: &str) -> Result<Listed> {
+        let tenant = call.caller.tenant(tenant)?;
+        let token = self.token_in_reach(&call.caller, &tenant, id, SCOPE).await?;
+        let token = token.ok_or_else(|| Error::not_found("Token", id))?;
+        let mut listed = self.judge_records(vec![token]).await?;
+        listed.pop().ok_or_else(|| Error::internal("judge one token"))
+    }
+
+    /// Lists the tokens of a subject, by expiry. A page examines at most [`MAX_SIZE`] rows.
+    pub async fn list(
+        &self,
+        call: &Call,
+        tenant: Option<&str>,
+        subject: &ListSubject,
+        filter: &Filter,
+        page: &PageRequest,
+    ) -> Result<Page<Listed>> {
+        let caller = &call.caller;
+        let tenant = caller.tenant(tenant)?;
+        let right = caller.right(SCOPE);
+        let key = match subject {
+            ListSubject::Account(slot) => {
+                if right == Right::OwnOnly && matches!(caller.subject, Subject::Client(_)) {
+                    caller.require(SCOPE)?;
+                }
+                let account = self.directory.reachable_account(caller, &tenant, slot, right).await?;
+                SubjectKey::Account(account.id.clone())
+            }
+            ListSubject::Client(slot) => {
+                let own =
+                    matches!(caller.subject, Subject::Client(_)) && caller.sub == *slot && tenant == caller.tenant;
+                if right == Right::OwnOnly && !own {
+                    caller.require(SCOPE)?;
+                }
+                let client = slot.parse().map_err(|_| Error::not_found("Client", slot))?;
+                if !own {
+                    // A client of another tenant that is admitted here has tokens here, too.
+                    let home = self.directory.reachable_client(caller, &tenant, slot).await;
+                    let admitted = self.directory.admission(&tenant, &client).await?;
+                    if admitted.is_none() || caller.confinement(&tenant).is_some() {
+                        home?;
+                    }
+                }
+                SubjectKey::Client(tenant.clone(), client)
+            }
+        };
+        let now = self.now();
+        let after = page.cursor.as_deref().map(parse_cursor).transpose()?;
+        // Without a filter every row is shown, so no more need be examined.
+        let rows = if filter.is_empty() { page.size + 1 } else { MAX_SIZE };
+        let entries = self.directory.store.subject_page(&key, after.as_ref(), now, rows.min(MAX_SIZE)).await?;
+        let ids: Vec<TokenId> = entries.iter().map(|entry| entry.token.clone()).collect();
+        let records = self.directory.store.tokens(&ids).await?;
+        let mut tokens = Vec::new();
+        for (entry, record) in entries.iter().zip(records) {
+            // The list is a hint, the record is the truth.
+            let Some(record) = record else { continue };
+            let token = decode_token(&record, &entry.token)?;
+            if token.tenant == tenant && may_touch(caller, &token, right) {
+                tokens.push(token);
+            }
+        }
+        let mut judged = self.judge_records(tokens).await?.into_iter().peekable();
+        let mut items = Vec::new();
+        for (row, entry) in entries.iter().enumerate() {
+            if let Some(listed) = judged.next_if(|listed| listed.token.id == entry.token)
+                && listed.state != TokenState::Expired
+                && matches(filter, &listed)
+            {
+                items.push(listed);
+            }
+            if items.len() == page.size && row + 1 < entries.len() {
+                return Ok(Page { items, next: page.next(&cursor(entry), &self.directory.ring)? });
+            }
+        }
+        let next = match entries.last() {
+            Some(last) if entries.len() >= rows.min(MAX_SIZE) => page.next(&cursor(last), &self.directory.ring)?,
+            _ => String::new(),
+        };
+        Ok(Page { items, next })
+    }
+
+    async fn judge_records(&self, tokens: Vec<AccessToken>) -> Result<Vec<Listed>> {
+        let now = self.now();
+        let verified: Vec<_> = tokens
+            .into_iter()
+            .map(|token| {
+                let issuer = self.directory.issuer(&token.tenant);
+                Verified::new(token, &issuer)
+            })
+            .collect();
+        let active = self.are_active(&verified).await?;
+        let judge = |(verified, active): (Arc<Verified>, bool)| Listed {
+            state: match active {
+                true => TokenState::Active,
+                false if verified.token.expires() <= now => TokenState::Expired,
+                false => TokenState::Revoked,
+            },
+            token: Arc::clone(&verified.token),
+            issuer: Arc::clone(&verified.issuer),
+        };
+        Ok(verified.into_iter().zip(active).map(judge).collect())
+    }
+}
+
+impl TokenState {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Revoked => "REVOKED",
+            Self::Expired => "EXPIRED",
+        }
+    }
+}
+
+fn matches(filter: &Filter, listed: &Listed) -> bool {
+    let token = &listed.token;
+    let creator = token.creator();
+    filter.matches(|field, _| match field {
+        "state" => Value::Name(listed.state.name()),
+        "scope" => Value::Set(token.scopes.iter().collect()),
+        "session_id" => Value::Text(token.session.as_ref().map(|session| session.as_str())),
+        "creator" => Value::Text(Some(&creator)),
+        _ => Value::Moment(crate::token::moment::format(token.expires())),
+    })
+}
+
+fn state(value: &str) -> Option<String> {
+    let known = [TokenState::Active, TokenState::Revoked, TokenState::Expired];
+    known.into_iter().map(TokenState::name).find(|name| *name == value).map(str::to_owned)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a filter field's value function may refuse; this one takes any text")]
+fn any(value: &str) -> Option<String> {
+    Some(value.to_owned())
+}
+
+fn cursor(entry: &IndexEntry) -> String {
+    format!("{} {}", entry.expires.as_millis(), entry.token)
+}
+
+fn parse_cursor(cursor: &str) -> Result<IndexEntry> {
+    let lost = || Error::internal("read the cursor of a page token");
+    let (expires, token) = cursor.split_once(' ').ok_or_else(lost)?;
+    Ok(IndexEntry {
+        expires: crate::ambient::Time::from_millis(expires.parse().map_err(|_| lost())?),
+        token: token.parse().map_err(|_| lost())?,
+    })
+}

@@ -1,0 +1,77 @@
+//! The verbs: issue, renew, introspect, list, revoke. One file each.
+//!
+//! Promises: every verb judges by the log's head that its call read first, and by records read after that; whatever
+//! overlaps a revocation may come out dead, whatever starts after it returned is judged by it.
+//!
+//! Invariant: knows neither the wire nor the kind of store. Start reading at [`verify`] (what makes a token active), then
+//! [`issue`] and [`renew`].
+
+pub mod authenticate;
+pub mod introspect;
+pub mod issue;
+pub mod list;
+pub mod renew;
+pub mod revoke;
+pub mod verify;
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::Mutex;
+
+use crate::{
+    ambient::Time,
+    directory::{Directory, caller::Caller},
+    token::{ClientId, Position, secret::SecretText},
+};
+use verify::Verified;
+
+/// Issues and judges tokens.
+pub struct Issuer {
+    pub directory: Arc<Directory>,
+    /// Tokens whose text was checked, by digest.
+    verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,
+    /// The client that the configuration names.
+    bootstrap: Option<Bootstrap>,
+    /// When the use of a secret was last written.
+    uses: Mutex<std::collections::HashMap<[u8; 8], Time>>,
+}
+
+/// Credentials that stand in the configuration. Compared in memory, never stored.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    pub client: ClientId,
+    pub secret: SecretText,
+}
+
+/// One call: who calls, and the log's head that was read first.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub caller: Arc<Caller>,
+    pub head: Position,
+}
+
+/// How many checked tokens a replica remembers.
+const VERIFIED_TOKENS: usize = 100_000;
+
+// === impl Issuer ===
+
+impl Issuer {
+    pub fn new(directory: Arc<Directory>, bootstrap: Option<Bootstrap>) -> Arc<Self> {
+        Arc::new(Self {
+            directory,
+            verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
+            bootstrap,
+            uses: Mutex::default(),
+        })
+    }
+
+    fn now(&self) -> Time {
+        self.directory.now()
+    }
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,332 @@
+//! Renewal: exact and lossless.
+//!
+//! Checks come before the rotation, so that a refused renewal consumes nothing. The rotation is one atomic step on the
+//! family's record; what stands in that record after the race is what everybody is told.
+
+use std::sync::Arc;
+
+use super::{
+    Call, Issuer,
+    issue::{Issued, SLOT_MARGIN, decode_family, family_mint, session_mint, token_mint},
+};
+use crate::{
+    ambient::Time,
+    directory::{
+        record::{Confinement, Tenant},
+        standing::Standing,
+    },
+    keys::ring::digest128,
+    revocation::entry::Entry,
+    store::{Existing, FamilyConflict, Mint},
+    token::{
+        Error, Family, FamilyId, Format, Ident, Reason, Result, Scopes, Subject, TokenId,
+        family::{Minted, Renewal},
+        secret::{Mac as _, RefreshContent},
+    },
+};
+
+/// What is presented.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub refresh_token: String,
+    /// Narrows the access token; empty: all that are still allowed.
+    pub scopes: Vec<String>,
+}
+
+/// How often one call may lose the race for a rotation. The loser of a race is the winner's twin and is answered as such,
+/// so twice is already more than can happen without a third renewal in between.
+const MAX_RACES: usize = 4;
+
+/// A family that passed all checks but the rule of renewal.
+struct Renewable {
+    family: Family,
+    revision: u32,
+    standing: Arc<Standing>,
+}
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// Exchanges a refresh token for its successor.
+    pub async fn renew(&self, call: &Call, request: &Request) -> Result<Issued> {
+        let Some((content, _)) = RefreshContent::from_text(&request.refresh_token, &*self.directory.ring) else {
+            return Err(invalid());
+        };
+        if let Some(bearer) = &call.caller.token
+            && !(matches!(bearer.subject, Subject::Client(_)) && bearer.tenant == content.tenant)
+        {
+            // Only a client's own token proves the client.
+            return Err(invalid());
+        }
+        let record = self.directory.store.family(&content.family).await?.ok_or_else(invalid)?;
+        let mut renewable = self.check(call, &content, decode_family(&record)?, record.revision).await?;
+        for _ in 0..MAX_RACES {
+            let Renewable { family, revision, standing } = renewable;
+            let now = self.now();
+            let rule =
+                family.renewal(content.generation, standing.client.renewal_policy, standing.replay_window(), now);
+            let next = match rule {
+                Renewal::Rotate => {
+                    let next = self.rotate(call, request, &family, &standing, now)?;
+                    self.with_key(next, &standing.tenant).await?
+                }
+                Renewal::Keep => {
+                    let next = self.extend(call, request, &family, &standing, now)?;
+                    return self.keep(next, revision, &standing).await;
+                }
+                Renewal::Replay => return self.replay(request, &family, &standing).await,
+                Renewal::RefuseOlder => return Err(reused()),
+                Renewal::Theft => return Err(self.end(&family).await?),
+                Renewal::LostData => return Err(lost_data(&family)),
+            };
+            match self.write_rotation(&next, revision, &standing.tenant).await? {
+                Rotated::Won => return self.answer_with(&next, &standing).await,
+                Rotated::Gone => return Err(invalid()),
+                // A twin was faster: its decision is everybody's.
+                Rotated::Lost(record) => {
+                    renewable = self.check(call, &content, decode_family(&record)?, record.revision).await?;
+                }
+            }
+        }
+        Err(Error::new(Reason::ConcurrentUpdate, "too many concurrent renewals"))
+    }
+
+    /// Everything that must hold whatever the generation: client, tenant, expiry, the log, and all that is looked up.
+    async fn check(&self, call: &Call, content: &RefreshContent, family: Family, revision: u32) -> Result<Renewable> {
+        if family.id != content.family {
+            return Err(Error::internal("read a family's record: it names another family"));
+        }
+        let client = &call.caller.standing.client;
+        if family.tenant != content.tenant || family.client != client.id || family.closed {
+            return Err(invalid());
+        }
+        let now = self.now();
+        if self.directory.follower.revokes(&family.idents(), family.rev) {
+            return Err(invalid());
+        }
+        if family.expires() <= now {
+            return Err(Error::new(Reason::RefreshExpired, "the refresh token has expired"));
+        }
+        let standing = self.standing_for(call, &family).await?;
+        if let Some(account) = family.account() {
+            let line = Confinement { account: account.clone(), ancestors: family.ancestors.clone() };
+            if !self.directory.is_alive(&family.tenant, &line).await? {
+                return Err(invalid());
+            }
+        }
+        if !self.is_session_alive(&family, now).await? {
+            return Err(Error::new(Reason::SessionExpired, "the session of the refresh token has idled out"));
+        }
+        Ok(Renewable { family, revision, standing })
+    }
+
+    async fn standing_for(&self, call: &Call, family: &Family) -> Result<Arc<Standing>> {
+        let own = &call.caller.standing;
+        let home = family.home.as_ref().unwrap_or(&family.tenant);
+        let standing = self.directory.standing(&family.tenant, home, &family.client).await?;
+        let standing = match standing {
+            Some(standing) => standing,
+            // An administrator's client stands in every tenant.
+            None if call.caller.is_admin() => {
+                let tenant = self.directory.tenant(&family.tenant).await?.ok_or_else(invalid)?;
+                Arc::new(Standing { tenant, client: Arc::clone(&own.client), admission: None })
+            }
+            None => return Err(invalid()),
+        };
+        if standing.is_enabled() { Ok(standing) } else { Err(invalid()) }
+    }
+
+    /// The family after its rotation.
+    fn rotate(
+        &self,
+        call: &Call,
+        request: &Request,
+        family: &Family,
+        standing: &Standing,
+        now: Time,
+    ) -> Result<Family> {
+        let extended = self.extend(call, request, family, standing, now)?;
+        let generation = family
+            .generation
+            .checked_add(1)
+            .ok_or_else(|| Error::new(Reason::RefreshExpired, "the family was renewed too often"))?;
+        Ok(Family { generation, rotated: now, derivation_key: self.directory.ring.current(), ..extended })
+    }
+
+    /// The family with a next access token and a new idle expiry.
+    fn extend(
+        &self,
+        call: &Call,
+        request: &Request,
+        family: &Family,
+        standing: &Standing,
+        now: Time,
+    ) -> Result<Family> {
+        let scopes = decide_scopes(request, family, standing)?;
+        let left = family.absolute_expiry.since(now.whole_secs()).as_secs();
+        Ok(Family {
+            idle_expiry: now.plus(standing.refresh_idle_ttl()),
+            minted: Minted {
+                issued_secs: now.as_secs(),
+                ttl_secs: family.token_ttl_secs.min(left).max(1),
+                rev: call.head,
+                scopes: Some(scopes).filter(|scopes| *scopes != family.scopes),
+                signing_key: None,
+                requested: requested(request),
+            },
+            ..family.clone()
+        })
+    }
+
+    /// Writes the rotation together with its access token.
+    async fn write_rotation(&self, next: &Family, revision: u32, tenant: &Tenant) -> Result<Rotated> {
+        let mint = self.mint(next, renewed_id(&next.id, next.generation), Some(revision), Existing::Keep, tenant);
+        let minted = self.directory.store.mint(&mint).await?;
+        match minted.family {
+            Some(FamilyConflict::Other(record)) => return Ok(Rotated::Lost(record)),
+            Some(FamilyConflict::Gone) => return Ok(Rotated::Gone),
+            None => {}
+        }
+        if minted.token.is_some() {
+            // A twin that lost wrote its own idea of the access token first. The family's record decides.
+            self.write_decided(next, tenant).await?;
+        }
+        Ok(Rotated::Won)
+    }
+
+    /// Writes the access token that a family's record describes, whatever stands in its place.
+    async fn write_decided(&self, family: &Family, tenant: &Tenant) -> Result<()> {
+        let mint = self.mint(family, renewed_id(&family.id, family.generation), None, Existing::Replace, tenant);
+        let mint = Mint { family: None, ..mint };
+        self.directory.store.mint(&mint).await?;
+        Ok(())
+    }
+
+    /// The same successor again.
+    async fn replay(&self, request: &Request, family: &Family, standing: &Standing) -> Result<Issued> {
+        if family.minted.requested != requested(request) {
+            return Err(Error::new(
+                Reason::ReplayMismatch,
+                "the first renewal of this refresh token asked for other scopes",
+            ));
+        }
+        // Written and waited for once more: finding the work done does not make it durable.
+        self.write_decided(family, &standing.tenant).await?;
+        self.answer_with(family, standing).await
+    }
+
+    /// A new access token for the same refresh token.
+    async fn keep(&self, next: Family, revision: u32, standing: &Standing) -> Result<Issued> {
+        let next = self.with_key(next, &standing.tenant).await?;
+        let id = TokenId::random()?;
+        let mint = self.mint(&next, id.clone(), Some(revision), Existing::Replace, &standing.tenant);
+        match self.directory.store.mint(&mint).await?.family {
+            None => {}
+            // A concurrent renewal that was faster has moved the idle expiry just as well.
+            Some(FamilyConflict::Other(record)) if !decode_family(&record)?.closed => {}
+            Some(FamilyConflict::Other(_) | FamilyConflict::Gone) => return Err(invalid()),
+        }
+        self.issued(&next, id, standing).await
+    }
+
+    async fn answer_with(&self, family: &Family, standing: &Standing) -> Result<Issued> {
+        self.issued(family, renewed_id(&family.id, family.generation), standing).await
+    }
+
+    async fn issued(&self, family: &Family, id: TokenId, standing: &Standing) -> Result<Issued> {
+        let token = family.access_token(id, &family.minted);
+        let issuer = self.directory.issuer(&family.tenant);
+        let key = self.key_of(&token).await?;
+        let text = self.token_text(&token, &issuer, key).await?;
+        let refresh = self.refresh_text(family, family.generation)?;
+        Ok(Issued {
+            position: token.rev,
+            token: Arc::new(token),
+            text,
+            refresh: Some((refresh, family.expires())),
+            tenant: Arc::clone(&standing.tenant),
+            issuer,
+        })
+    }
+
+    /// The family with the key that signs its access token: decided before it is written, so that a repeat has the same.
+    async fn with_key(&self, mut family: Family, tenant: &Arc<Tenant>) -> Result<Family> {
+        if family.format == Format::Jwt {
+            family.minted.signing_key = Some(self.signing_key(tenant).await?.stored.id.clone());
+        }
+        Ok(family)
+    }
+
+    fn mint(&self, family: &Family, id: TokenId, expected: Option<u32>, exists: Existing, tenant: &Tenant) -> Mint {
+        let now = self.now();
+        let token = family.access_token(id, &family.minted);
+        let revision = expected.map_or(0, |revision| revision.wrapping_add(1));
+        Mint {
+            now,
+            token: Some(token_mint(&token, token.expires(), exists)),
+            family: Some(family_mint(family, revision, expected)),
+            session: session_mint(&token, tenant, Some(family.absolute_expiry), false, now),
+        }
+    }
+
+    /// Revokes a family whose refresh token was stolen, and tells the caller so.
+    async fn end(&self, family: &Family) -> Result<Error> {
+        let until = family.absolute_expiry.plus(SLOT_MARGIN);
+        self.directory.follower.append(&[Entry::revoke_until(Ident::Family(family.id.clone()), until)]).await?;
+        tracing::warn!(
+            target: "audit", event = "refresh.reused", tenant = %family.tenant, family = %family.id, client = %family.client,
+            "a refresh token was presented again after its replay window; its family is revoked"
+        );
+        Ok(reused())
+    }
+}
+
+enum Rotated {
+    Won,
+    Lost(crate::store::FamilyRecord),
+    Gone,
+}
+
+/// The scopes of the next access token: what was granted, is still allowed, and is asked for.
+fn decide_scopes(request: &Request, family: &Family, standing: &Standing) -> Result<Scopes> {
+    let refuse = |message: String| Error::new(Reason::ScopeNotAllowed, message);
+    // A token that an account issued to itself has the account's scopes, not the client's.
+    let by_self = !family.sources.is_empty();
+    let allowed = if by_self { family.scopes.clone() } else { family.scopes.intersection(&standing.allowed_scopes()) };
+    let asked = Scopes::new(&request.scopes);
+    if let Some(beyond) = asked.beyond(&allowed) {
+        return Err(refuse(format!("the scope {beyond} was not granted or is not allowed any more")));
+    }
+    if allowed.is_empty() && !family.scopes.is_empty() {
+        return Err(refuse("none of the granted scopes is allowed any more".to_owned()));
+    }
+    Ok(if asked.is_empty() { allowed } else { asked })
+}
+
+fn requested(request: &Request) -> Option<Scopes> {
+    let mut scopes = request.scopes.clone();
+    scopes.sort_unstable();
+    (!scopes.is_empty()).then(|| Scopes::new(scopes))
+}
+
+/// The id of the access token that comes with a generation, so that every replica derives the same.
+fn renewed_id(family: &FamilyId, generation: u32) -> TokenId {
+    let family = family.random_bytes().copied().unwrap_or_default();
+    TokenId::from_bytes(digest128(&[b"renewed token", &family, &generation.to_be_bytes()]))
+}
+
+fn invalid() -> Error {
+    Error::new(Reason::RefreshInvalid, "the refresh token is not valid for this client")
+}
+
+fn reused() -> Error {
+    Error::new(Reason::RefreshReused, "the refresh token was renewed before")
+}
+
+fn lost_data(family: &Family) -> Error {
+    tracing::error!(
+        tenant = %family.tenant, family = %family.id,
+        "a genuine refresh token is newer than its stored family: the store has lost acknowledged data"
+    );
+    Error::new(Reason::StoreLostData, "the store has lost data that this refresh token proves existed")
+}

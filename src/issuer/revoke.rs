@@ -1,0 +1,295 @@
+//! Revocation: of one token, of exactly what is given, and of everything of a target.
+
+use super::{
+    Call, Issuer,
+    issue::{SLOT_MARGIN, decode_family, family_mint, session_slot_until},
+    verify::decode_token,
+};
+use crate::{
+    ambient::Time,
+    directory::{
+        caller::{Caller, Right},
+        tenants::require_unconfined,
+    },
+    revocation::entry::{Effect, Entry},
+    store::{FamilyConflict, Mint},
+    token::{
+        AccessToken, Error, Family, Ident, Position, Reason, Result, Subject, TenantId, TokenId,
+        scope::management,
+        secret::{RefreshContent, SecretKind},
+    },
+};
+
+/// What to revoke everything of.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// An account, by id or foreign id.
+    Account {
+        slot: String,
+        descendants: bool,
+    },
+    /// What a client obtained in the tenant.
+    Client(String),
+    Sessions(Vec<String>),
+    Tenant,
+}
+
+/// What became of one token that was given to be invalidated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is dead now.
+    Invalidated,
+    /// It is no token of ours of that use.
+    Unrecognized,
+}
+
+/// How often the closing of a family may lose a race against renewals.
+const MAX_RACES: usize = 32;
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// Revokes a token that the caller possesses; a refresh token takes its family along. Unknown tokens are fine.
+    pub async fn revoke(&self, text: &str) -> Result<Position> {
+        let head = self.directory.follower.head().await?;
+        if SecretKind::of(text) == Some(SecretKind::Refresh) {
+            return match self.family_of(text).await? {
+                Some((family, _)) => self.append(&[family_entry(&family)]).await,
+                None => Ok(head),
+            };
+        }
+        match self.resolve(text).await? {
+            Some(verified) => self.append(&[token_entry(&verified.token)]).await,
+            None => Ok(head),
+        }
+    }
+
+    /// Revokes an access token by its id: one's own, or any within reach. Unknown ids are fine.
+    pub async fn revoke_by_id(&self, call: &Call, tenant: Option<&str>, id: &str) -> Result<Position> {
+        let caller = &call.caller;
+        let tenant = caller.tenant(tenant)?;
+        let token = self.token_in_reach(caller, &tenant, id, management::TOKENS_REVOKE).await?;
+        match token {
+            Some(token) => self.append(&[token_entry(&token)]).await,
+            None => {
+                caller.require(management::TOKENS_REVOKE)?;
+                Ok(call.head)
+            }
+        }
+    }
+
+    /// Invalidates exactly what is given.
+    pub async fn invalidate(
+        &self,
+        access: Option<&str>,
+        refresh: Option<&str>,
+    ) -> Result<(Option<Outcome>, Option<Outcome>, Position)> {
+        if access.is_none() && refresh.is_none() {
+            let message = "access_token or refresh_token must be given";
+            return Err(Error::new(Reason::TokenRequired, message).with_violation("access_token", message));
+        }
+        let mut position = self.directory.follower.head().await?;
+        let mut entries = Vec::new();
+        let access = match access {
+            None => None,
+            Some(text) => Some(match self.resolve(text).await? {
+                Some(verified) => {
+                    entries.push(token_entry(&verified.token));
+                    Outcome::Invalidated
+                }
+                None => self.dead_or_unknown(text),
+            }),
+        };
+        let refresh = match refresh {
+            None => None,
+            Some(text) => Some(match RefreshContent::from_text(text, &*self.directory.ring) {
+                Some((content, _)) => {
+                    if let Some((family, _)) = self.family_of(text).await? {
+                        self.close(&family).await?;
+                    }
+                    entries.push(Entry::changed(Ident::Family(content.family)));
+                    Outcome::Invalidated
+                }
+                None => Outcome::Unrecognized,
+            }),
+        };
+        if !entries.is_empty() {
+            position = self.append(&entries).await?;
+        }
+        Ok((access, refresh, position))
+    }
+
+    /// Revokes every token of a target at the cost of one entry.
+    pub async fn revoke_all(
+        &self,
+        call: &Call,
+        tenant: Option<&str>,
+        target: &Target,
+        keep_current: bool,
+    ) -> Result<Position> {
+        let caller = &call.caller;
+        let tenant = caller.tenant(tenant)?;
+        let except = match (keep_current, &caller.token) {
+            (false, _) => None,
+            (true, Some(token)) => Some(token.except()),
+            (true, None) => return Err(Error::field("keep_current", "must not be set without a bearer token")),
+        };
+        let (idents, until) = self.targets(caller, &tenant, target).await?;
+        let entries: Vec<_> = idents
+            .into_iter()
+            .map(|ident| Entry { ident, effect: Effect::Revoke { except: except.clone(), until }, effective: None })
+            .collect();
+        self.append(&entries).await
+    }
+
+    /// The token record of an id, if the caller may act on it: by `scope` within reach, or as its own.
+    pub(super) async fn token_in_reach(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        id: &str,
+        scope: &str,
+    ) -> Result<Option<AccessToken>> {
+        let Ok(id) = id.parse::<TokenId>() else { return Ok(None) };
+        let Some(record) = self.directory.store.token(&id).await? else { return Ok(None) };
+        let token = decode_token(&record, &id)?;
+        if token.tenant != *tenant {
+            return Ok(None);
+        }
+        Ok(may_touch(caller, &token, caller.right(scope)).then_some(token))
+    }
+
+    async fn targets(&self, caller: &Caller, tenant: &TenantId, target: &Target) -> Result<(Vec<Ident>, Time)> {
+        let right = caller.right(management::TOKENS_REVOKE);
+        let insufficient = || caller.require(management::TOKENS_REVOKE);
+        match target {
+            Target::Account { slot, descendants } => {
+                if right == Right::OwnOnly && matches!(caller.subject, Subject::Client(_)) {
+                    insufficient()?;
+                }
+                let account = self.directory.reachable_account(caller, tenant, slot, right).await?;
+                let id = account.id.clone();
+                let ident = if *descendants { Ident::Subtree(id) } else { Ident::Account(id) };
+                Ok((vec![ident], Time::NEVER))
+            }
+            Target::Client(slot) => {
+                let own =
+                    matches!(caller.subject, Subject::Client(_)) && caller.sub == *slot && *tenant == caller.tenant;
+                if right == Right::OwnOnly && !own {
+                    insufficient()?;
+                }
+                if !own {
+                    self.client_in_reach(caller, tenant, slot).await?;
+                }
+                let client = slot.parse().map_err(|_| Error::not_found("Client", slot))?;
+                Ok((vec![Ident::Admission(tenant.clone(), client)], Time::NEVER))
+            }
+            Target::Sessions(sessions) => {
+                insufficient()?;
+                require_unconfined(caller)?;
+                let record = self
+                    .directory
+                    .tenant(tenant)
+                    .await?
+                    .ok_or_else(|| Error::not_found("Tenant", tenant.to_string()))?;
+                let idents = sessions.iter().map(|session| Ident::Session(tenant.clone(), session.as_str().into()));
+                Ok((idents.collect(), session_slot_until(&record, self.now())))
+            }
+            Target::Tenant => {
+                insufficient()?;
+                require_unconfined(caller)?;
+                if self.directory.tenant(tenant).await?.is_none() {
+                    return Err(Error::not_found("Tenant", tenant.to_string()));
+                }
+                Ok((vec![Ident::Tenant(tenant.clone())], Time::NEVER))
+            }
+        }
+    }
+
+    /// Refuses a client that is neither at home in the tenant, within the caller's reach, nor admitted to it.
+    async fn client_in_reach(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<()> {
+        match self.directory.reachable_client(caller, tenant, slot).await {
+            Err(error) if error.reason() == Reason::NotFound => {
+                let Ok(client) = slot.parse() else { return Err(error) };
+                let admitted = self.directory.admission(tenant, &client).await?.is_some();
+                if admitted && caller.confinement(tenant).is_none() { Ok(()) } else { Err(error) }
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
+    /// The family of a genuine refresh token, if it is stored.
+    async fn family_of(&self, text: &str) -> Result<Option<(Family, u32)>> {
+        let Some((content, _)) = RefreshContent::from_text(text, &*self.directory.ring) else {
+            return Ok(None);
+        };
+        let Some(record) = self.directory.store.family(&content.family).await? else {
+            return Ok(None);
+        };
+        let family = decode_family(&record)?;
+        let same = family.id == content.family && family.tenant == content.tenant;
+        Ok(same.then_some((family, record.revision)))
+    }
+
+    /// Ends the renewal of a family while its access tokens live on.
+    async fn close(&self, family: &Family) -> Result<()> {
+        for _ in 0..MAX_RACES {
+            let Some(record) = self.directory.store.family(&family.id).await? else { return Ok(()) };
+            let current = decode_family(&record)?;
+            let closed = Family { closed: true, ..current };
+            let mint = Mint {
+                now: self.now(),
+                token: None,
+                family: Some(family_mint(&closed, record.revision.wrapping_add(1), Some(record.revision))),
+                session: None,
+            };
+            match self.directory.store.mint(&mint).await?.family {
+                Some(FamilyConflict::Other(_)) => {}
+                Some(FamilyConflict::Gone) | None => return Ok(()),
+            }
+        }
+        Err(Error::new(Reason::ConcurrentUpdate, "too many concurrent renewals"))
+    }
+
+    /// An access token that is genuine but not stored any more is dead; anything else is none.
+    fn dead_or_unknown(&self, text: &str) -> Outcome {
+        use crate::token::secret::OpaqueContent;
+        match OpaqueContent::from_text(text, &*self.directory.ring) {
+            Some(_) => Outcome::Invalidated,
+            None => Outcome::Unrecognized,
+        }
+    }
+
+    async fn append(&self, entries: &[Entry]) -> Result<Position> {
+        self.directory.follower.append(entries).await
+    }
+}
+
+/// Whether a caller may see or revoke a token: by scope within reach, or as its own.
+pub(super) fn may_touch(caller: &Caller, token: &AccessToken, right: Right) -> bool {
+    let own = caller.token.as_ref().is_some_and(|bearer| bearer.id == token.id);
+    if own {
+        return true;
+    }
+    match right {
+        Right::Scope => match caller.confinement(&token.tenant) {
+            None => true,
+            Some(root) => token.account().is_some_and(|account| account == root || token.ancestors.contains(root)),
+        },
+        Right::OwnOnly => match (&caller.subject, &token.subject) {
+            (Subject::Client(_), Subject::Client(_)) => {
+                caller.tenant == token.tenant && caller.standing.client.id == token.client
+            }
+            (Subject::Account(own), Subject::Account(account)) => account == own || token.ancestors.contains(own),
+            (Subject::Client(_), Subject::Account(_)) | (Subject::Account(_), Subject::Client(_)) => false,
+        },
+    }
+}
+
+fn token_entry(token: &AccessToken) -> Entry {
+    Entry::revoke_until(Ident::Token(token.id.clone()), token.expires().plus(SLOT_MARGIN))
+}
+
+fn family_entry(family: &Family) -> Entry {
+    Entry::revoke_until(Ident::Family(family.id.clone()), family.absolute_expiry.plus(SLOT_MARGIN))
+}

@@ -1,0 +1,279 @@
+//! What makes a token active: its text is genuine, it has not expired, the log does not revoke it, and all that it
+//! depends on is enabled.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use aws_lc_rs::digest;
+
+use super::Issuer;
+use crate::{
+    ambient::Time,
+    directory::{
+        SYSTEM,
+        caller::Caller,
+        load::Wanted,
+        record::{Confinement, State},
+    },
+    keys::jwt::Unverified,
+    revocation::cache::MAX_AGE,
+    store::SessionKey,
+    token::{
+        AccessToken, Error, Result, TokenId,
+        claims::MAX_TOKEN_BYTES,
+        ident::Idents,
+        scope::management,
+        secret::{OpaqueContent, SecretKind},
+    },
+};
+
+/// A token whose text is genuine. Whether it is active is another question.
+#[derive(Debug)]
+pub struct Verified {
+    pub token: Arc<AccessToken>,
+    /// The tenant's `iss`.
+    pub issuer: Arc<str>,
+    pub(super) idents: Idents,
+    /// The last judgement that found it active.
+    judged: ArcSwapOption<Judged>,
+    /// Who it is as a bearer, as of that judgement.
+    pub(super) caller: ArcSwapOption<KnownCaller>,
+}
+
+/// A bearer as of a version of the log.
+#[derive(Debug)]
+pub(super) struct KnownCaller {
+    pub version: u64,
+    pub until: Time,
+    pub caller: Arc<Caller>,
+}
+
+/// A judgement holds while the log has not grown and nothing that it rests on has aged out.
+#[derive(Debug)]
+struct Judged {
+    version: u64,
+    until: Time,
+}
+
+// === impl Verified ===
+
+impl Verified {
+    pub(super) fn new(token: AccessToken, issuer: &str) -> Arc<Self> {
+        Arc::new(Self {
+            idents: token.idents(),
+            token: Arc::new(token),
+            issuer: issuer.into(),
+            judged: ArcSwapOption::empty(),
+            caller: ArcSwapOption::empty(),
+        })
+    }
+
+    /// Whether the last judgement still holds.
+    fn is_known_active(&self, version: u64, now: Time) -> bool {
+        self.judged.load().as_ref().is_some_and(|judged| judged.version == version && now < judged.until)
+            && now < self.token.expires()
+    }
+
+    fn session(&self) -> Option<SessionKey> {
+        let session = self.token.session.clone()?;
+        Some(SessionKey { tenant: self.token.tenant.clone(), session })
+    }
+
+    fn wanted(&self) -> Wanted {
+        let token = &self.token;
+        let place = (token.tenant.clone(), token.client.clone());
+        Wanted {
+            tenant: Some(token.tenant.clone()),
+            clients: vec![place.clone()],
+            admissions: vec![place],
+            accounts: token
+                .account()
+                .into_iter()
+                .chain(&token.ancestors)
+                .map(|id| (token.tenant.clone(), id.clone()))
+                .collect(),
+            sessions: self.session().into_iter().collect(),
+        }
+    }
+}
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// The token of a text, if it is genuine. Garbage costs no store call.
+    pub async fn resolve(&self, text: &str) -> Result<Option<Arc<Verified>>> {
+        Ok(self.resolve_all(&[text]).await?.pop().flatten())
+    }
+
+    /// The tokens of texts, in their order; at most one read of token records.
+    pub async fn resolve_all(&self, texts: &[impl AsRef<str>]) -> Result<Vec<Option<Arc<Verified>>>> {
+        let mut resolved = Vec::with_capacity(texts.len());
+        let mut stored: Vec<(usize, [u8; 32], OpaqueContent)> = Vec::new();
+        for (i, text) in texts.iter().enumerate() {
+            let text = text.as_ref();
+            if text.len() > MAX_TOKEN_BYTES {
+                resolved.push(None);
+                continue;
+            }
+            let digest = sha256(text);
+            if let Some(verified) = self.verified.get(&digest) {
+                resolved.push(Some(verified));
+                continue;
+            }
+            match SecretKind::of(text) {
+                Some(SecretKind::Opaque) => {
+                    if let Some((content, _)) = OpaqueContent::from_text(text, &*self.directory.ring) {
+                        stored.push((i, digest, content));
+                    }
+                    resolved.push(None);
+                }
+                Some(SecretKind::Refresh | SecretKind::Client) => resolved.push(None),
+                None => resolved.push(self.verify_jwt(text, digest).await?),
+            }
+        }
+        if stored.is_empty() {
+            return Ok(resolved);
+        }
+        let ids: Vec<TokenId> = stored.iter().map(|(_, _, content)| content.token.clone()).collect();
+        let records = self.directory.store.tokens(&ids).await?;
+        for ((i, digest, content), record) in stored.into_iter().zip(records) {
+            let Some(record) = record else { continue };
+            let token = decode_token(&record, &content.token)?;
+            if token.tenant != content.tenant {
+                return Err(Error::internal("read a token's record: it names another tenant"));
+            }
+            let verified = Verified::new(token, &self.directory.issuer(&content.tenant));
+            self.verified.insert(digest, Arc::clone(&verified));
+            if let Some(slot) = resolved.get_mut(i) {
+                *slot = Some(verified);
+            }
+        }
+        Ok(resolved)
+    }
+
+    /// Whether a token is active, judged by the log as applied now.
+    pub async fn is_active(&self, verified: &Arc<Verified>) -> Result<bool> {
+        if verified.is_known_active(self.directory.follower.version(), self.now()) {
+            return Ok(true);
+        }
+        Ok(self.are_active(std::slice::from_ref(verified)).await?.pop().unwrap_or(false))
+    }
+
+    /// Which tokens are active, in their order; at most one read of records and one of sessions, sent together.
+    pub async fn are_active(&self, tokens: &[Arc<Verified>]) -> Result<Vec<bool>> {
+        let follower = &self.directory.follower;
+        // Before anything is read: what is applied meanwhile makes the judgement one of the past.
+        let version = follower.version();
+        let now = self.now();
+        let mut active = vec![false; tokens.len()];
+        let mut cold = Vec::new();
+        for (i, verified) in tokens.iter().enumerate() {
+            if verified.is_known_active(version, now) {
+                active[i] = true;
+            } else if now < verified.token.expires() && !follower.revokes(&verified.idents, verified.token.rev) {
+                cold.push(i);
+            }
+        }
+        if cold.is_empty() {
+            return Ok(active);
+        }
+        let wanted: Vec<_> = cold.iter().map(|i| tokens[*i].wanted()).collect();
+        self.directory.preload(&wanted).await?;
+        for i in cold {
+            if let Some(until) = self.enabled_until(&tokens[i], now).await? {
+                tokens[i].judged.store(Some(Arc::new(Judged { version, until })));
+                active[i] = true;
+            }
+        }
+        Ok(active)
+    }
+
+    /// Whether all that a token depends on is enabled, and until when that may be believed.
+    async fn enabled_until(&self, verified: &Verified, now: Time) -> Result<Option<Time>> {
+        let token = &verified.token;
+        let directory = &self.directory;
+        let Some(tenant) = directory.tenant(&token.tenant).await?.filter(|tenant| tenant.state == State::Enabled)
+        else {
+            return Ok(None);
+        };
+        if !self.client_may(token).await? {
+            return Ok(None);
+        }
+        if let Some(account) = token.account() {
+            let line = Confinement { account: account.clone(), ancestors: token.ancestors.clone() };
+            if !directory.is_alive(&token.tenant, &line).await? {
+                return Ok(None);
+            }
+        }
+        let mut until = now.plus(MAX_AGE);
+        if let Some(session) = verified.session() {
+            let idle = tenant.settings.session_idle_ttl();
+            let Some(alive_until) = self.session_until(&session, idle, now).await? else {
+                return Ok(None);
+            };
+            until = until.min(alive_until);
+        }
+        Ok(Some(until))
+    }
+
+    /// Whether a token's client is enabled: at home in the token's tenant, admitted to it, or an administrator of
+    /// `system`. That a client from elsewhere was disabled at home is found in the log.
+    async fn client_may(&self, token: &AccessToken) -> Result<bool> {
+        if let Some(client) = self.directory.client(&token.tenant, &token.client).await? {
+            return Ok(client.state == State::Enabled);
+        }
+        if self.directory.admission(&token.tenant, &token.client).await?.is_some() {
+            return Ok(true);
+        }
+        let system = SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))?;
+        let client = self.directory.client(&system, &token.client).await?;
+        Ok(client
+            .is_some_and(|client| client.state == State::Enabled && client.allowed_scopes.contains(management::ADMIN)))
+    }
+
+    /// Until when a session lives, as far as is known; `None`: it has lapsed. What memory knows may prove it alive, never
+    /// lapsed: mints are not logged.
+    pub(super) async fn session_until(
+        &self,
+        session: &SessionKey,
+        idle: std::time::Duration,
+        now: Time,
+    ) -> Result<Option<Time>> {
+        let alive = |mint: Time| Some(mint.plus(idle)).filter(|until| now < *until);
+        if let Some(until) = self.directory.known_mint(session).and_then(alive) {
+            return Ok(Some(until));
+        }
+        Ok(self.directory.last_mint(session).await?.and_then(alive))
+    }
+
+    async fn verify_jwt(&self, text: &str, digest: [u8; 32]) -> Result<Option<Arc<Verified>>> {
+        let Some(unverified) = Unverified::parse(text) else { return Ok(None) };
+        let Some(tenant) = unverified.tenant() else { return Ok(None) };
+        let Some(keys) = self.directory.key_set(&tenant).await? else { return Ok(None) };
+        let Some(key) = keys.verifying(unverified.key_id(), self.now()) else { return Ok(None) };
+        let issuer = self.directory.issuer(&tenant);
+        let Some(token) = unverified.verify(key, &issuer) else { return Ok(None) };
+        if token.tenant != tenant {
+            return Ok(None);
+        }
+        let verified = Verified::new(token, &issuer);
+        self.verified.insert(digest, Arc::clone(&verified));
+        Ok(Some(verified))
+    }
+}
+
+/// Reads a token's record, which must be that of `id`.
+pub(super) fn decode_token(record: &[u8], id: &TokenId) -> Result<AccessToken> {
+    let token: AccessToken = minicbor::decode(record)
+        .map_err(|source| Error::internal(format!("decode the record of {id}")).with_source(source))?;
+    if token.id != *id {
+        return Err(Error::internal(format!("read the record of {id}: it names another token")));
+    }
+    Ok(token)
+}
+
+fn sha256(text: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    out
+}
