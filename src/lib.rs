@@ -1,5 +1,6 @@
 //! jeton: a gRPC service that issues, renews, lists, introspects and revokes access tokens.
 pub mod ambient;
+pub mod api;
 pub mod revocation;
 pub mod store;
 pub mod token;
