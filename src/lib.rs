@@ -1,5 +1,10 @@
 //! jeton: a gRPC service that issues, renews, lists, introspects and revokes access tokens.
+//!
+//! Dependencies point one way: `app` → `api`, `cli` → `issuer`, `directory` → `revocation`, `keys`, `store` → `token`.
+//! Start reading at [`app`], or, for what the service is about, at [`token`] and [`issuer`].
+
 pub mod ambient;
+pub mod api;
 pub mod directory;
 pub mod issuer;
 pub mod keys;

@@ -1,0 +1,367 @@
+//! Who may call what, as the contract declares it.
+//!
+//! The options `(jeton.v1.access)` of methods and `(jeton.v1.grant_access)` of grants are read from the descriptor set
+//! at start-up. Invariant: default deny. A method of the contract that declares nothing stops the start; a method
+//! that is neither in the contract nor on the fixed list of foreign ones does not exist.
+
+use std::fmt;
+
+use hashbrown::HashMap;
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, ExtensionDescriptor, MessageDescriptor, MethodDescriptor, Value,
+    prost_types::method_options::IdempotencyLevel,
+};
+
+/// The rules of all methods and grants.
+///
+/// There is one per process, so the rules live for ever and calls refer to them without counting references.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    methods: HashMap<String, &'static Method>,
+    grants: HashMap<String, &'static Rule>,
+}
+
+/// What the edge has to know of a method before it reads the message.
+#[derive(Debug)]
+pub struct Method {
+    /// As in a URI: `/jeton.v1.TokenService/IssueToken`.
+    pub path: String,
+    pub kind: Kind,
+    /// Whether replies are a stream, which has no deadline of ours.
+    pub streaming: bool,
+    /// Whether the contract says NO_SIDE_EFFECTS.
+    pub reads_only: bool,
+    pub lane: Lane,
+    /// The largest request message in bytes.
+    pub max_message: usize,
+}
+
+/// Whose method it is.
+#[derive(Debug)]
+pub enum Kind {
+    /// The contract's, under its declared rule.
+    Ours(Rule),
+    /// Health or reflection: anyone may call, and credentials are not looked at.
+    Foreign,
+}
+
+/// Who may call a method or use a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub access: Access,
+    /// A bearer without the scope may act on what is its own; the handler decides what that is.
+    pub self_allowed: bool,
+    /// `client_id` and `client_secret` in the message may stand in place of a bearer token.
+    pub client_authentication: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone.
+    Public,
+    /// Any active token of ours.
+    Authenticated,
+    /// A caller that holds this scope.
+    Scope(String),
+}
+
+/// What a call competes with for a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Ordinary,
+    /// Revocations have places of their own: a flood of other calls must not keep a stolen token alive.
+    Revocation,
+    /// Health and reflection: an overloaded replica is not a dead one, and must be able to say so.
+    Probe,
+}
+
+/// The contract is not fit to be enforced.
+#[derive(Debug)]
+pub struct PolicyError(Vec<String>);
+
+const PACKAGE: &str = "jeton.v1";
+
+const REVOCATIONS: [&str; 3] = [
+    "/jeton.v1.TokenService/RevokeToken",
+    "/jeton.v1.TokenService/InvalidateTokens",
+    "/jeton.v1.TokenService/RevokeAllTokens",
+];
+
+/// Path, and whether replies are a stream.
+const FOREIGN: [(&str, bool); 4] = [
+    ("/grpc.health.v1.Health/Check", false),
+    ("/grpc.health.v1.Health/Watch", true),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", true),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", true),
+];
+
+/// A thousand tokens of 4 KiB; whoever has larger ones asks in smaller batches.
+const BATCH: (&str, usize) = ("/jeton.v1.TokenService/BatchIntrospectTokens", 4 * 1024 * 1024);
+
+/// The largest well-formed request is far below: 8 KiB of token, 2 KiB each of options and claims, 256 scopes.
+const MAX_MESSAGE: usize = 64 * 1024;
+
+// === impl Policy ===
+
+impl Policy {
+    /// Reads the rules of the contract that this binary was built with.
+    ///
+    /// # Errors
+    /// Names every method and grant that declares nothing, or something that cannot be enforced.
+    pub fn load() -> Result<Self, PolicyError> {
+        Self::read(super::DESCRIPTORS)
+    }
+
+    /// The method at this path of a URI, if it exists.
+    pub fn method(&self, path: &str) -> Option<&'static Method> {
+        self.methods.get(path).copied()
+    }
+
+    /// All methods.
+    pub fn methods(&self) -> impl Iterator<Item = &'static Method> {
+        self.methods.values().copied()
+    }
+
+    /// The rule of a member of `IssueTokenRequest.grant`, by the name of its field.
+    pub fn grant(&self, name: &str) -> Option<&'static Rule> {
+        self.grants.get(name).copied()
+    }
+
+    fn read(descriptors: &[u8]) -> Result<Self, PolicyError> {
+        let pool = DescriptorPool::decode(descriptors)
+            .map_err(|error| PolicyError(vec![format!("the descriptor set cannot be read: {error}")]))?;
+        let mut faults = Vec::new();
+        let methods = read_methods(&pool, &mut faults);
+        let grants = read_grants(&pool, &mut faults);
+        if !faults.is_empty() {
+            return Err(PolicyError(faults));
+        }
+        Ok(Self {
+            methods: methods.into_iter().map(|method| (method.path.clone(), &*Box::leak(Box::new(method)))).collect(),
+            grants: grants.into_iter().map(|(name, rule)| (name, &*Box::leak(Box::new(rule)))).collect(),
+        })
+    }
+}
+
+// === impl Method ===
+
+impl Method {
+    /// The rule, if the method is the contract's.
+    pub fn rule(&self) -> Option<&Rule> {
+        match &self.kind {
+            Kind::Ours(rule) => Some(rule),
+            Kind::Foreign => None,
+        }
+    }
+
+    /// `jeton.v1.TokenService/IssueToken`, as spans and metrics name it.
+    pub fn name(&self) -> &str {
+        self.path.trim_start_matches('/')
+    }
+}
+
+// === impl PolicyError ===
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the contract cannot be enforced: {}", self.0.join("; "))
+    }
+}
+
+impl std::error::Error for PolicyError {}
+
+// === reading ===
+
+fn read_methods(pool: &DescriptorPool, faults: &mut Vec<String>) -> Vec<Method> {
+    let mut methods: Vec<Method> = FOREIGN.into_iter().map(|(path, streaming)| foreign(path, streaming)).collect();
+    let Some(extension) = extension(pool, "access", faults) else {
+        return methods;
+    };
+    let services = pool.services().filter(|service| service.package_name() == PACKAGE);
+    for method in services.flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        match read_rule(&method.options(), &extension, &method.input()) {
+            Ok(rule) => methods.push(ours(&method, rule)),
+            Err(fault) => faults.push(format!("method {} {fault}", method.full_name())),
+        }
+    }
+    // The lists above name methods by hand; a renamed method must not lose its lane or limit unnoticed.
+    for path in REVOCATIONS.into_iter().chain([BATCH.0]) {
+        if faults.is_empty() && !methods.iter().any(|method| method.path == path) {
+            faults.push(format!("method {path} is not in the contract"));
+        }
+    }
+    methods
+}
+
+fn read_grants(pool: &DescriptorPool, faults: &mut Vec<String>) -> Vec<(String, Rule)> {
+    let Some(extension) = extension(pool, "grant_access", faults) else {
+        return Vec::new();
+    };
+    let request = pool.get_message_by_name("jeton.v1.IssueTokenRequest");
+    let grant = request.as_ref().and_then(|request| request.oneofs().find(|oneof| oneof.name() == "grant"));
+    let (Some(request), Some(grant)) = (&request, &grant) else {
+        faults.push("jeton.v1.IssueTokenRequest.grant is not in the contract".to_owned());
+        return Vec::new();
+    };
+    let mut grants = Vec::new();
+    for field in grant.fields() {
+        match read_rule(&field.options(), &extension, request) {
+            Ok(rule) => grants.push((field.name().to_owned(), rule)),
+            Err(fault) => faults.push(format!("grant {} {fault}", field.full_name())),
+        }
+    }
+    grants
+}
+
+fn extension(pool: &DescriptorPool, name: &str, faults: &mut Vec<String>) -> Option<ExtensionDescriptor> {
+    let found = pool.get_extension_by_name(&format!("{PACKAGE}.{name}"));
+    if found.is_none() {
+        faults.push(format!("option {PACKAGE}.{name} is not in the contract"));
+    }
+    found
+}
+
+fn read_rule(
+    options: &DynamicMessage,
+    extension: &ExtensionDescriptor,
+    request: &MessageDescriptor,
+) -> Result<Rule, &'static str> {
+    if !options.has_extension(extension) {
+        return Err("declares no access");
+    }
+    let declared = options.get_extension(extension);
+    let declared = declared.as_message().ok_or("declares no access")?;
+    let flag = |name: &str| declared.get_field_by_name(name).is_some_and(|value| value.as_bool() == Some(true));
+    let scope = declared.get_field_by_name("scope");
+    let scope = scope.as_deref().and_then(Value::as_str).filter(|scope| !scope.is_empty());
+    let access = match (flag("public"), flag("authenticated"), scope) {
+        (true, false, None) => Access::Public,
+        (false, true, None) => Access::Authenticated,
+        (false, false, Some(scope)) => Access::Scope(scope.to_owned()),
+        _ => return Err("declares no access"),
+    };
+    let rule = Rule { access, self_allowed: flag("self"), client_authentication: flag("client_authentication") };
+    if rule.self_allowed && !matches!(rule.access, Access::Scope(_)) {
+        return Err("declares `self` without a scope that it stands in for");
+    }
+    if rule.client_authentication
+        && !["client_id", "client_secret"].iter().all(|name| request.get_field_by_name(name).is_some())
+    {
+        return Err("declares `client_authentication`, but its request has no client_id and client_secret");
+    }
+    Ok(rule)
+}
+
+fn ours(method: &MethodDescriptor, rule: Rule) -> Method {
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let idempotency = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
+    Method {
+        streaming: method.is_client_streaming() || method.is_server_streaming(),
+        reads_only: idempotency == Some(IdempotencyLevel::NoSideEffects),
+        lane: if REVOCATIONS.contains(&path.as_str()) { Lane::Revocation } else { Lane::Ordinary },
+        max_message: if path == BATCH.0 { BATCH.1 } else { MAX_MESSAGE },
+        kind: Kind::Ours(rule),
+        path,
+    }
+}
+
+fn foreign(path: &str, streaming: bool) -> Method {
+    Method {
+        path: path.to_owned(),
+        kind: Kind::Foreign,
+        streaming,
+        reads_only: true,
+        lane: Lane::Probe,
+        max_message: MAX_MESSAGE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_reflect::prost::Message as _;
+
+    use super::*;
+
+    fn rule(access: Access) -> Rule {
+        Rule { access, self_allowed: false, client_authentication: false }
+    }
+
+    #[test]
+    fn every_method_and_grant_of_the_contract_declares_who_may_use_it() {
+        let policy = Policy::load().unwrap();
+        assert!(policy.methods().filter(|method| method.rule().is_some()).count() >= 40);
+    }
+
+    #[test]
+    fn rules_are_what_the_contract_says() {
+        let policy = Policy::load().unwrap();
+        let of = |path: &str| policy.method(path).unwrap().rule().unwrap().clone();
+        assert_eq!(of("/jeton.v1.TokenService/ListSigningKeys"), rule(Access::Public));
+        assert_eq!(of("/jeton.v1.TokenService/GetCaller"), rule(Access::Authenticated));
+        assert_eq!(
+            of("/jeton.v1.AccountService/GetAccount"),
+            Rule { self_allowed: true, ..rule(Access::Scope("jeton.accounts.read".into())) }
+        );
+        assert_eq!(
+            of("/jeton.v1.TokenService/RenewToken"),
+            Rule { client_authentication: true, ..rule(Access::Authenticated) }
+        );
+        assert_eq!(
+            policy.grant("account"),
+            Some(&Rule {
+                access: Access::Scope("jeton.tokens.issue".into()),
+                self_allowed: true,
+                client_authentication: true
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_neither_declared_nor_listed_does_not_exist() {
+        let policy = Policy::load().unwrap();
+        for path in [
+            "/jeton.v1.TokenService/Nothing",
+            "/jeton.v1.TokenService/IssueToken/",
+            "jeton.v1.TokenService/IssueToken",
+            "",
+        ] {
+            assert!(policy.method(path).is_none(), "{path}");
+        }
+        assert!(policy.grant("password").is_none());
+    }
+
+    #[test]
+    fn methods_know_their_lane_limit_and_effects() {
+        let policy = Policy::load().unwrap();
+        let revoke = policy.method("/jeton.v1.TokenService/RevokeToken").unwrap();
+        assert!(!revoke.reads_only);
+        assert_eq!((revoke.lane, revoke.max_message), (Lane::Revocation, MAX_MESSAGE));
+        let batch = policy.method("/jeton.v1.TokenService/BatchIntrospectTokens").unwrap();
+        assert!(batch.reads_only);
+        assert_eq!((batch.lane, batch.max_message), (Lane::Ordinary, BATCH.1));
+        let watch = policy.method("/grpc.health.v1.Health/Watch").unwrap();
+        assert!(watch.streaming);
+        assert!(watch.rule().is_none());
+        assert_eq!(watch.lane, Lane::Probe);
+    }
+
+    #[test]
+    fn a_contract_that_declares_nothing_is_refused_by_name() {
+        // Decoding with prost's own types loses the custom options.
+        let mut set = prost_reflect::prost_types::FileDescriptorSet::decode(crate::api::DESCRIPTORS).unwrap();
+        let extensible = |file: &&mut prost_reflect::prost_types::FileDescriptorProto| file.package() == PACKAGE;
+        for file in set.file.iter_mut().filter(extensible) {
+            for service in &mut file.service {
+                for method in &mut service.method {
+                    method.options = None;
+                }
+            }
+        }
+        let error = Policy::read(&set.encode_to_vec()).unwrap_err().to_string();
+        for name in
+            ["jeton.v1.TokenService.IssueToken", "jeton.v1.AccountService.GetAccount", "IssueTokenRequest.account"]
+        {
+            assert!(error.contains(&format!("{name} declares no access")), "{name} is not in: {error}");
+        }
+    }
+}
