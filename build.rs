@@ -29,9 +29,12 @@ fn main() -> Result<()> {
 
     let mut contract = compiler.file_descriptor_set();
     contract.file.retain(|file| matches!(file.package(), PACKAGE | "google.protobuf"));
+    let mut config = prost_build::Config::new();
+    // Ordered maps: a request that is repeated must encode, and so digest, the same.
+    config.btree_map(["."]);
     tonic_prost_build::configure()
         .build_transport(true)
-        .compile_fds_with_config(contract, prost_build::Config::new())?;
+        .compile_fds_with_config(contract, config)?;
 
     let pool = DescriptorPool::decode(encoded.as_slice())?;
     fs::write(out.join("validation.rs"), validation(&pool)?)?;

@@ -352,6 +352,19 @@ impl Directory {
         Ok(keys.into_iter().filter(|key| key.state(now) != KeyState::Removed).collect())
     }
 
+    /// The keys that verify a tenant's JWTs, and how long that may be believed.
+    pub async fn public_keys(&self, requested: &str) -> Result<(Vec<StoredKey>, Duration)> {
+        self.follower.head().await?;
+        let not_found = || Error::not_found("Tenant", requested);
+        let id: TenantId = requested.parse().map_err(|_| not_found())?;
+        let tenant = self.tenant(&id).await?.ok_or_else(not_found)?;
+        let now = self.now();
+        let mut keys = self.listed_keys(&id).await?;
+        keys.retain(|key| key.state(now) != KeyState::Revoked);
+        // A key is announced for as long as a set of keys may be cached, so nobody meets one that it does not know.
+        Ok((keys, tenant.settings.key_announcement()))
+    }
+
     /// Seals keys again that are sealed under an old master key, so that it can be taken away.
     pub async fn reseal_keys(&self, tenant: &Tenant) -> Result<()> {
         let current = crate::token::secret::Mac::current(&*self.ring);

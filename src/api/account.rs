@@ -1,0 +1,225 @@
+//! AccountService.
+
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{
+    Services,
+    convert::{self, Mask, answer, given},
+    edge::{open, run_to_end},
+    wire::{self, account_service_server::AccountService},
+};
+use crate::{
+    directory::{
+        accounts::{self, AccountPatch, AccountQuery},
+        page::PageRequest,
+        record::{Account, State, etag},
+    },
+    issuer::authenticate::FULL,
+    token::{Error, Result, filter::Filter},
+};
+
+type Reply<T> = Result<Response<T>, Status>;
+
+const READ: &str = "jeton.accounts.read";
+
+#[async_trait]
+impl AccountService for Services {
+    async fn create_account(&self, request: Request<wire::CreateAccountRequest>) -> Reply<wire::CreateAccountResponse> {
+        answer(async {
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let request_id = std::mem::take(&mut message.request_id);
+            let repeat = convert::repeat(&request_id, "CreateAccount", &message)?;
+            let account = message.account.unwrap_or_default();
+            let patch = patch(&account, &Mask::new(None, "Account", &[])?);
+            let issuer = self.issuer();
+            let created = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.create_account(&call.caller, &tenant, given(&account.parent_id), patch, repeat).await
+            });
+            let (account, position) = created.await?;
+            Ok(wire::CreateAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn get_account(&self, request: Request<wire::GetAccountRequest>) -> Reply<wire::GetAccountResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let tenant = call.caller.tenant(given(&message.tenant_id))?;
+            let right = call.caller.right(READ);
+            let account = self.issuer.directory.reachable_account(&call.caller, &tenant, &message.account_id, right).await?;
+            Ok(wire::GetAccountResponse { account: Some(to_wire(&account)) })
+        })
+        .await
+    }
+
+    async fn update_account(&self, request: Request<wire::UpdateAccountRequest>) -> Reply<wire::UpdateAccountResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let account = message.account.unwrap_or_default();
+            let mask = Mask::new(message.update_mask.as_ref(), "Account", CHANGEABLE)?;
+            if account.account_id.is_empty() {
+                return Err(Error::field("account.account_id", "must be set"));
+            }
+            let patch = patch(&account, &mask);
+            let issuer = self.issuer();
+            let updated = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.update_account(&call.caller, &tenant, &account.account_id, &account.etag, patch).await
+            });
+            let (account, position) = updated.await?;
+            Ok(wire::UpdateAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn delete_account(&self, request: Request<wire::DeleteAccountRequest>) -> Reply<wire::DeleteAccountResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let deleted = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.delete_account(&call.caller, &tenant, &message.account_id, &message.etag).await
+            });
+            let (account, position) = deleted.await?;
+            Ok(wire::DeleteAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn undelete_account(&self, request: Request<wire::UndeleteAccountRequest>) -> Reply<wire::UndeleteAccountResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let undeleted = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.undelete_account(&call.caller, &tenant, &message.account_id).await
+            });
+            let (account, position) = undeleted.await?;
+            Ok(wire::UndeleteAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn list_accounts(&self, request: Request<wire::ListAccountsRequest>) -> Reply<wire::ListAccountsResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let tenant = call.caller.tenant(given(&message.tenant_id))?;
+            let name = tenant.to_string();
+            let deleted = if message.show_deleted { "deleted" } else { "" };
+            let query = ["ListAccounts", &name, &message.filter, &message.parent_id, deleted].map(str::as_bytes);
+            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let query = AccountQuery {
+                parent: given(&message.parent_id).map(str::to_owned),
+                filter: Filter::parse(&message.filter, accounts::FIELDS)?,
+                show_deleted: message.show_deleted,
+            };
+            let page = directory.list_accounts(&call.caller, &tenant, &query, &page).await?;
+            Ok(wire::ListAccountsResponse {
+                accounts: page.items.iter().map(|account| to_wire(account)).collect(),
+                next_page_token: page.next,
+            })
+        })
+        .await
+    }
+
+    async fn enable_account(&self, request: Request<wire::EnableAccountRequest>) -> Reply<wire::EnableAccountResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let enabled = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.set_account_state(&call.caller, &tenant, &message.account_id, State::Enabled).await
+            });
+            let (account, position) = enabled.await?;
+            Ok(wire::EnableAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn disable_account(&self, request: Request<wire::DisableAccountRequest>) -> Reply<wire::DisableAccountResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let disabled = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.set_account_state(&call.caller, &tenant, &message.account_id, State::Disabled).await
+            });
+            let (account, position) = disabled.await?;
+            Ok(wire::DisableAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })
+        })
+        .await
+    }
+}
+
+/// The fields that an update mask can name.
+const CHANGEABLE: &[&str] = &[
+    "display_name",
+    "legal_name",
+    "registration_id",
+    "foreign_id",
+    "children_disabled",
+    "labels",
+    "metadata",
+    "metadata.",
+];
+
+fn patch(account: &wire::Account, mask: &Mask<'_>) -> AccountPatch {
+    let text = |name: &str, text: &String| mask.changes(name, !text.is_empty()).then(|| text.clone());
+    AccountPatch {
+        display_name: text("display_name", &account.display_name),
+        legal_name: text("legal_name", &account.legal_name),
+        registration_id: text("registration_id", &account.registration_id),
+        foreign_id: text("foreign_id", &account.foreign_id),
+        children_disabled: mask
+            .changes("children_disabled", account.children_disabled)
+            .then_some(account.children_disabled),
+        labels: mask.changes("labels", !account.labels.is_empty()).then(|| account.labels.clone()),
+        metadata: mask.changes("metadata", !account.metadata.is_empty()).then(|| account.metadata.clone()),
+        metadata_keys: mask
+            .keys("metadata")
+            .map(|key| (key.to_owned(), account.metadata.get(key).cloned()))
+            .collect(),
+    }
+}
+
+fn to_wire(account: &Account) -> wire::Account {
+    let state = match account.state {
+        State::Enabled => wire::AccountState::Enabled,
+        State::Disabled => wire::AccountState::Disabled,
+        State::Deleted => wire::AccountState::Deleted,
+    };
+    wire::Account {
+        account_id: account.id.to_string(),
+        tenant_id: account.tenant.to_string(),
+        display_name: account.display_name.clone(),
+        legal_name: account.legal_name.clone(),
+        registration_id: account.registration_id.clone().unwrap_or_default(),
+        foreign_id: account.foreign_id.clone().unwrap_or_default(),
+        parent_id: account.parent().map(ToString::to_string).unwrap_or_default(),
+        ancestor_ids: account.ancestors.iter().map(ToString::to_string).collect(),
+        state: state.into(),
+        children_disabled: account.children_disabled,
+        labels: account.labels.clone(),
+        metadata: account.metadata.clone(),
+        create_time: Some(convert::timestamp(account.created)),
+        update_time: Some(convert::timestamp(account.updated)),
+        delete_time: account.deleted.map(convert::timestamp),
+        etag: etag(account.version),
+    }
+}

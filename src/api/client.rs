@@ -1,0 +1,330 @@
+//! ClientService.
+
+use std::time::Duration;
+
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{
+    Services,
+    convert::{self, Mask, answer, given},
+    edge::{open, run_to_end},
+    wire::{self, client_service_server::ClientService},
+};
+use crate::{
+    ambient::Time,
+    directory::{
+        clients::{self, ClientPatch},
+        page::PageRequest,
+        record::{Client, GrantType, Secret, SecretUse, State, etag},
+    },
+    issuer::{Call, authenticate::FULL},
+    token::{Error, Result, Scopes, TenantId, family::RenewalPolicy, filter::Filter},
+};
+
+type Reply<T> = Result<Response<T>, Status>;
+
+#[async_trait]
+impl ClientService for Services {
+    async fn create_client(&self, request: Request<wire::CreateClientRequest>) -> Reply<wire::CreateClientResponse> {
+        answer(async {
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let request_id = std::mem::take(&mut message.request_id);
+            let repeat = convert::repeat(&request_id, "CreateClient", &message)?;
+            let client = message.client.unwrap_or_default();
+            let patch = patch(&client, &Mask::new(None, "Client", &[])?)?;
+            let issuer = self.issuer();
+            let created = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.create_client(&call.caller, &tenant, given(&client.account_id), patch, repeat).await
+            });
+            let (client, shown, position) = created.await?;
+            Ok(wire::CreateClientResponse {
+                client: Some(to_wire(&client)),
+                client_secret: shown.text.expose().to_owned(),
+                secret_id: shown.secret.id_text(),
+                position: convert::position(position),
+            })
+        })
+        .await
+    }
+
+    async fn get_client(&self, request: Request<wire::GetClientRequest>) -> Reply<wire::GetClientResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let tenant = call.caller.tenant(given(&message.tenant_id))?;
+            let client = self.issuer.directory.reachable_client(&call.caller, &tenant, &message.client_id).await?;
+            Ok(wire::GetClientResponse { client: Some(to_wire(&client)) })
+        })
+        .await
+    }
+
+    async fn update_client(&self, request: Request<wire::UpdateClientRequest>) -> Reply<wire::UpdateClientResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let client = message.client.unwrap_or_default();
+            let mask = Mask::new(message.update_mask.as_ref(), "Client", CHANGEABLE)?;
+            if client.client_id.is_empty() {
+                return Err(Error::field("client.client_id", "must be set"));
+            }
+            let patch = patch(&client, &mask)?;
+            let issuer = self.issuer();
+            let updated = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.update_client(&call.caller, &tenant, &client.client_id, &client.etag, patch).await
+            });
+            let (client, position) = updated.await?;
+            Ok(wire::UpdateClientResponse { client: Some(to_wire(&client)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn delete_client(&self, request: Request<wire::DeleteClientRequest>) -> Reply<wire::DeleteClientResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let deleted = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let etag = given(&message.etag);
+                issuer.directory.set_client_state(&call.caller, &tenant, &message.client_id, etag, State::Deleted).await
+            });
+            let (_, position) = deleted.await?;
+            Ok(wire::DeleteClientResponse { position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn list_clients(&self, request: Request<wire::ListClientsRequest>) -> Reply<wire::ListClientsResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let tenant = call.caller.tenant(given(&message.tenant_id))?;
+            let name = tenant.to_string();
+            let query = ["ListClients", &name, &message.filter].map(str::as_bytes);
+            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let filter = Filter::parse(&message.filter, clients::FIELDS)?;
+            let page = directory.list_clients(&call.caller, &tenant, &filter, &page).await?;
+            Ok(wire::ListClientsResponse {
+                clients: page.items.iter().map(|client| to_wire(client)).collect(),
+                next_page_token: page.next,
+            })
+        })
+        .await
+    }
+
+    async fn enable_client(&self, request: Request<wire::EnableClientRequest>) -> Reply<wire::EnableClientResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let enabled = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.set_client_state(&call.caller, &tenant, &message.client_id, None, State::Enabled).await
+            });
+            let (client, position) = enabled.await?;
+            Ok(wire::EnableClientResponse { client: Some(to_wire(&client)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn disable_client(&self, request: Request<wire::DisableClientRequest>) -> Reply<wire::DisableClientResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let disabled = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.set_client_state(&call.caller, &tenant, &message.client_id, None, State::Disabled).await
+            });
+            let (client, position) = disabled.await?;
+            Ok(wire::DisableClientResponse { client: Some(to_wire(&client)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn create_client_secret(
+        &self,
+        request: Request<wire::CreateClientSecretRequest>,
+    ) -> Reply<wire::CreateClientSecretResponse> {
+        answer(async {
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let request_id = std::mem::take(&mut message.request_id);
+            let repeat = convert::repeat(&request_id, "CreateClientSecret", &message)?;
+            let issuer = self.issuer();
+            let created = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.create_client_secret(&call.caller, &tenant, &message.client_id, repeat).await
+            });
+            let (shown, position) = created.await?;
+            Ok(wire::CreateClientSecretResponse {
+                secret: Some(secret_to_wire(&shown.secret, &SecretUse::default(), self.now())),
+                client_secret: shown.text.expose().to_owned(),
+                position: convert::position(position),
+            })
+        })
+        .await
+    }
+
+    async fn list_client_secrets(
+        &self,
+        request: Request<wire::ListClientSecretsRequest>,
+    ) -> Reply<wire::ListClientSecretsResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call: Call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let tenant: TenantId = call.caller.tenant(given(&message.tenant_id))?;
+            let client = directory.reachable_client(&call.caller, &tenant, &message.client_id).await?;
+            let uses = directory.secret_use(&client).await?;
+            let now = self.now();
+            let secrets = client.secrets.iter().map(|secret| secret_to_wire(secret, &uses, now)).collect();
+            Ok(wire::ListClientSecretsResponse { secrets })
+        })
+        .await
+    }
+
+    async fn revoke_client_secret(
+        &self,
+        request: Request<wire::RevokeClientSecretRequest>,
+    ) -> Reply<wire::RevokeClientSecretResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let delay = message.delay.map_or(Ok(Duration::ZERO), |delay| convert::positive("delay", delay))?;
+            let issuer = self.issuer();
+            let revoked = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let directory = &issuer.directory;
+                directory.revoke_client_secret(&call.caller, &tenant, &message.client_id, &message.secret_id, delay).await
+            });
+            let (secret, position) = revoked.await?;
+            Ok(wire::RevokeClientSecretResponse {
+                secret: Some(secret_to_wire(&secret, &SecretUse::default(), self.now())),
+                position: convert::position(position),
+            })
+        })
+        .await
+    }
+}
+
+/// The fields that an update mask can name.
+const CHANGEABLE: &[&str] = &[
+    "display_name",
+    "allowed_grants",
+    "allowed_scopes",
+    "default_scopes",
+    "audiences",
+    "introspects",
+    "token_ttl",
+    "refresh_idle_ttl",
+    "refresh_absolute_ttl",
+    "replay_window",
+    "renewal_policy",
+    "labels",
+];
+
+fn patch(client: &wire::Client, mask: &Mask<'_>) -> Result<ClientPatch> {
+    let optional = |name: &str, ttl: Option<prost_types::Duration>| {
+        if !mask.changes(name, ttl.is_some()) {
+            return Ok(None);
+        }
+        ttl.map(|ttl| convert::positive(&format!("client.{name}"), ttl)).transpose().map(Some)
+    };
+    let list = |name: &str, list: &Vec<String>| mask.changes(name, !list.is_empty()).then(|| list.clone());
+    let scopes = |name: &str, list: &Vec<String>| mask.changes(name, !list.is_empty()).then(|| Scopes::new(list));
+    let policy = match client.renewal_policy() {
+        wire::RenewalPolicy::Unspecified | wire::RenewalPolicy::Always => RenewalPolicy::Always,
+        wire::RenewalPolicy::Never => RenewalPolicy::Never,
+    };
+    Ok(ClientPatch {
+        display_name: mask.changes("display_name", !client.display_name.is_empty()).then(|| client.display_name.clone()),
+        allowed_grants: mask
+            .changes("allowed_grants", !client.allowed_grants.is_empty())
+            .then(|| client.allowed_grants().filter_map(grant_from_wire).collect()),
+        allowed_scopes: scopes("allowed_scopes", &client.allowed_scopes),
+        default_scopes: scopes("default_scopes", &client.default_scopes),
+        audiences: list("audiences", &client.audiences),
+        introspects: list("introspects", &client.introspects),
+        token_ttl: optional("token_ttl", client.token_ttl)?,
+        refresh_idle_ttl: optional("refresh_idle_ttl", client.refresh_idle_ttl)?,
+        refresh_absolute_ttl: optional("refresh_absolute_ttl", client.refresh_absolute_ttl)?,
+        replay_window: optional("replay_window", client.replay_window)?,
+        renewal_policy: mask.changes("renewal_policy", client.renewal_policy != 0).then_some(policy),
+        labels: mask.changes("labels", !client.labels.is_empty()).then(|| client.labels.clone()),
+    })
+}
+
+const fn grant_from_wire(grant: wire::GrantType) -> Option<GrantType> {
+    match grant {
+        wire::GrantType::Unspecified => None,
+        wire::GrantType::ClientCredentials => Some(GrantType::ClientCredentials),
+        wire::GrantType::Account => Some(GrantType::Account),
+    }
+}
+
+fn to_wire(client: &Client) -> wire::Client {
+    let grant = |grant: &GrantType| match grant {
+        GrantType::ClientCredentials => wire::GrantType::ClientCredentials.into(),
+        GrantType::Account => wire::GrantType::Account.into(),
+    };
+    let state = match client.state {
+        State::Enabled => wire::ClientState::Enabled,
+        State::Disabled | State::Deleted => wire::ClientState::Disabled,
+    };
+    let policy = match client.renewal_policy {
+        RenewalPolicy::Always => wire::RenewalPolicy::Always,
+        RenewalPolicy::Never => wire::RenewalPolicy::Never,
+    };
+    wire::Client {
+        client_id: client.id.to_string(),
+        tenant_id: client.tenant.to_string(),
+        display_name: client.display_name.clone(),
+        state: state.into(),
+        allowed_grants: client.allowed_grants.iter().map(grant).collect(),
+        allowed_scopes: client.allowed_scopes.to_vec(),
+        default_scopes: client.default_scopes.to_vec(),
+        audiences: client.audiences.clone(),
+        introspects: client.introspects.clone(),
+        account_id: client.confinement.as_ref().map(|own| own.account.to_string()).unwrap_or_default(),
+        token_ttl: client.token_ttl.map(convert::duration),
+        refresh_idle_ttl: client.refresh_idle_ttl.map(convert::duration),
+        refresh_absolute_ttl: client.refresh_absolute_ttl.map(convert::duration),
+        replay_window: client.replay_window.map(convert::duration),
+        renewal_policy: policy.into(),
+        labels: client.labels.clone(),
+        create_time: Some(convert::timestamp(client.created)),
+        update_time: Some(convert::timestamp(client.updated)),
+        etag: etag(client.version),
+    }
+}
+
+fn secret_to_wire(secret: &Secret, uses: &SecretUse, now: Time) -> wire::ClientSecret {
+    use wire::client_secret::State as Wire;
+    let state = match secret.revokes {
+        None => Wire::Active,
+        Some(_) if secret.is_live(now) => Wire::ScheduledToRevoke,
+        Some(_) => Wire::Revoked,
+    };
+    let id = secret.id_text();
+    let used = uses.last.iter().find(|(used, _)| used.as_slice() == secret.id);
+    wire::ClientSecret {
+        mask: format!("jcs_…{}", id.get(id.len().saturating_sub(4)..).unwrap_or_default()),
+        secret_id: id,
+        state: state.into(),
+        create_time: Some(convert::timestamp(secret.created)),
+        revoke_time: secret.revokes.map(convert::timestamp),
+        last_used_time: used.map(|(_, at)| convert::timestamp(*at)),
+    }
+}

@@ -1,0 +1,380 @@
+//! TenantService.
+
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{
+    Services,
+    convert::{self, Mask, answer, given},
+    edge::{open, run_to_end},
+    wire::{self, tenant_service_server::TenantService},
+};
+use crate::{
+    ambient::Time,
+    directory::{
+        page::PageRequest,
+        record::{Admission, State, Tenant, etag},
+        tenants::{self, Rotation, SettingsPatch, TenantPatch, require_unconfined},
+    },
+    issuer::authenticate::FULL,
+    keys::signing::{Algorithm, State as KeyState, StoredKey},
+    token::{Error, Result, Scopes, filter::Filter},
+};
+
+type Reply<T> = Result<Response<T>, Status>;
+
+#[async_trait]
+impl TenantService for Services {
+    async fn create_tenant(&self, request: Request<wire::CreateTenantRequest>) -> Reply<wire::CreateTenantResponse> {
+        answer(async {
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let request_id = std::mem::take(&mut message.request_id);
+            let repeat = convert::repeat(&request_id, "CreateTenant", &message)?;
+            let tenant = message.tenant.unwrap_or_default();
+            let id = given(&tenant.tenant_id)
+                .map(|id| id.parse().map_err(|_| Error::field("tenant.tenant_id", "must not begin with a reserved prefix")))
+                .transpose()?;
+            let patch = patch(&tenant, &Mask::new(None, "Tenant", &[])?)?;
+            let issuer = self.issuer();
+            let created = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                require_system(&call)?;
+                issuer.directory.create_tenant(&call.caller, id, patch, repeat).await
+            });
+            let (tenant, position) = created.await?;
+            Ok(wire::CreateTenantResponse { tenant: Some(self.tenant(&tenant)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn get_tenant(&self, request: Request<wire::GetTenantRequest>) -> Reply<wire::GetTenantResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let requested = call.caller.tenant(given(&message.tenant_id))?;
+            let tenant = self.issuer.directory.reachable_tenant(&call.caller, &requested.to_string()).await?;
+            Ok(wire::GetTenantResponse { tenant: Some(self.tenant(&tenant)) })
+        })
+        .await
+    }
+
+    async fn update_tenant(&self, request: Request<wire::UpdateTenantRequest>) -> Reply<wire::UpdateTenantResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let tenant = message.tenant.unwrap_or_default();
+            let mask = Mask::new(message.update_mask.as_ref(), "Tenant", CHANGEABLE)?;
+            let patch = patch(&tenant, &mask)?;
+            let issuer = self.issuer();
+            let updated = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let requested = call.caller.tenant(given(&tenant.tenant_id))?.to_string();
+                issuer.directory.update_tenant(&call.caller, &requested, &tenant.etag, patch).await
+            });
+            let (tenant, position) = updated.await?;
+            Ok(wire::UpdateTenantResponse { tenant: Some(self.tenant(&tenant)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn list_tenants(&self, request: Request<wire::ListTenantsRequest>) -> Reply<wire::ListTenantsResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let query = ["ListTenants", &message.filter].map(str::as_bytes);
+            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let filter = Filter::parse(&message.filter, tenants::FIELDS)?;
+            let page = directory.list_tenants(&call.caller, &filter, &page).await?;
+            Ok(wire::ListTenantsResponse {
+                tenants: page.items.iter().map(|tenant| self.tenant(tenant)).collect(),
+                next_page_token: page.next,
+            })
+        })
+        .await
+    }
+
+    async fn delete_tenant(&self, request: Request<wire::DeleteTenantRequest>) -> Reply<wire::DeleteTenantResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let deleted = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                require_system(&call)?;
+                issuer.directory.set_tenant_state(&message.tenant_id, given(&message.etag), State::Deleted).await
+            });
+            let (_, position) = deleted.await?;
+            Ok(wire::DeleteTenantResponse { position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn enable_tenant(&self, request: Request<wire::EnableTenantRequest>) -> Reply<wire::EnableTenantResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let enabled = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                require_system(&call)?;
+                issuer.directory.set_tenant_state(&message.tenant_id, None, State::Enabled).await
+            });
+            let (tenant, position) = enabled.await?;
+            Ok(wire::EnableTenantResponse { tenant: Some(self.tenant(&tenant)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn disable_tenant(&self, request: Request<wire::DisableTenantRequest>) -> Reply<wire::DisableTenantResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let disabled = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                require_system(&call)?;
+                issuer.directory.set_tenant_state(&message.tenant_id, None, State::Disabled).await
+            });
+            let (tenant, position) = disabled.await?;
+            Ok(wire::DisableTenantResponse { tenant: Some(self.tenant(&tenant)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn admit_client(&self, request: Request<wire::AdmitClientRequest>) -> Reply<wire::AdmitClientResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let admission = message.admission.unwrap_or_default();
+            let issuer = self.issuer();
+            let done = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let ceiling = (Scopes::new(&admission.scopes), admission.audiences.clone());
+                let account = given(&admission.account_id);
+                issuer.directory.admit_client(&call.caller, &tenant, &admission.client_id, ceiling, account).await
+            });
+            let (admission, position) = done.await?;
+            Ok(wire::AdmitClientResponse {
+                admission: Some(admission_to_wire(&admission)),
+                position: convert::position(position),
+            })
+        })
+        .await
+    }
+
+    async fn expel_client(&self, request: Request<wire::ExpelClientRequest>) -> Reply<wire::ExpelClientResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let position = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                issuer.directory.expel_client(&call.caller, &tenant, &message.client_id).await
+            });
+            Ok(wire::ExpelClientResponse { position: convert::position(position.await?) })
+        })
+        .await
+    }
+
+    async fn list_admitted_clients(
+        &self,
+        request: Request<wire::ListAdmittedClientsRequest>,
+    ) -> Reply<wire::ListAdmittedClientsResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            require_unconfined(&call.caller)?;
+            let directory = &self.issuer.directory;
+            let tenant = call.caller.tenant(given(&message.tenant_id))?;
+            let name = tenant.to_string();
+            let query = ["ListAdmittedClients", &name].map(str::as_bytes);
+            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let page = directory.list_admissions(&tenant, &page).await?;
+            Ok(wire::ListAdmittedClientsResponse {
+                admissions: page.items.iter().map(|admission| admission_to_wire(admission)).collect(),
+                next_page_token: page.next,
+            })
+        })
+        .await
+    }
+
+    async fn rotate_signing_key(&self, request: Request<wire::RotateSigningKeyRequest>) -> Reply<wire::RotateSigningKeyResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let rotated = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                require_unconfined(&call.caller)?;
+                let requested = call.caller.tenant(given(&message.tenant_id))?.to_string();
+                let tenant = issuer.directory.reachable_tenant(&call.caller, &requested).await?;
+                issuer.directory.rotate_key(&tenant, Rotation::Asked).await
+            });
+            let (key, position) = rotated.await?;
+            let key = key_to_wire(&key, self.now())?;
+            Ok(wire::RotateSigningKeyResponse { key: Some(key), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn revoke_signing_key(&self, request: Request<wire::RevokeSigningKeyRequest>) -> Reply<wire::RevokeSigningKeyResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let revoked = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                require_unconfined(&call.caller)?;
+                let requested = call.caller.tenant(given(&message.tenant_id))?.to_string();
+                let tenant = issuer.directory.reachable_tenant(&call.caller, &requested).await?;
+                issuer.directory.revoke_key(&tenant, &message.key_id).await
+            });
+            let (key, position) = revoked.await?;
+            let key = key_to_wire(&key, self.now())?;
+            Ok(wire::RevokeSigningKeyResponse { key: Some(key), position: convert::position(position) })
+        })
+        .await
+    }
+}
+
+/// The fields that an update mask can name.
+const CHANGEABLE: &[&str] = &[
+    "display_name",
+    "service_urls",
+    "settings",
+    "settings.client_token_ttl",
+    "settings.account_token_ttl",
+    "settings.max_token_ttl",
+    "settings.refresh_idle_ttl",
+    "settings.refresh_absolute_ttl",
+    "settings.replay_window",
+    "settings.session_idle_ttl",
+    "settings.eternal_tokens",
+    "settings.default_audience",
+    "settings.signing_algorithm",
+    "settings.key_rotation_period",
+    "settings.key_announcement",
+];
+
+/// `jeton.admin` outside of `system` administers nothing.
+fn require_system(call: &crate::issuer::Call) -> Result<()> {
+    if call.caller.is_admin() {
+        return Ok(());
+    }
+    Err(Error::new(crate::token::Reason::ScopeInsufficient, "jeton.admin in the tenant system is needed"))
+}
+
+fn patch(tenant: &wire::Tenant, mask: &Mask<'_>) -> Result<TenantPatch> {
+    let settings = tenant.settings.clone().unwrap_or_default();
+    let ttl = |name: &str, ttl: Option<prost_types::Duration>| {
+        if !mask.changes(&format!("settings.{name}"), ttl.is_some()) {
+            return Ok(None);
+        }
+        ttl.map(|ttl| convert::positive(&format!("tenant.settings.{name}"), ttl)).transpose().map(Some)
+    };
+    let algorithm = match settings.signing_algorithm() {
+        wire::SigningAlgorithm::Unspecified => None,
+        wire::SigningAlgorithm::Eddsa => Some(Algorithm::EdDsa),
+        wire::SigningAlgorithm::Es256 => Some(Algorithm::Es256),
+        wire::SigningAlgorithm::Rs256 => Some(Algorithm::Rs256),
+    };
+    let audience = given(&settings.default_audience).map(str::to_owned);
+    let eternal = settings.eternal_tokens;
+    Ok(TenantPatch {
+        display_name: mask.changes("display_name", !tenant.display_name.is_empty()).then(|| tenant.display_name.clone()),
+        service_urls: mask.changes("service_urls", !tenant.service_urls.is_empty()).then(|| tenant.service_urls.clone()),
+        settings: SettingsPatch {
+            client_token_ttl: ttl("client_token_ttl", settings.client_token_ttl)?,
+            account_token_ttl: ttl("account_token_ttl", settings.account_token_ttl)?,
+            max_token_ttl: ttl("max_token_ttl", settings.max_token_ttl)?,
+            refresh_idle_ttl: ttl("refresh_idle_ttl", settings.refresh_idle_ttl)?,
+            refresh_absolute_ttl: ttl("refresh_absolute_ttl", settings.refresh_absolute_ttl)?,
+            replay_window: ttl("replay_window", settings.replay_window)?,
+            session_idle_ttl: ttl("session_idle_ttl", settings.session_idle_ttl)?,
+            eternal_tokens: mask
+                .changes("settings.eternal_tokens", eternal.is_some())
+                .then_some(eternal.unwrap_or_default()),
+            default_audience: mask.changes("settings.default_audience", audience.is_some()).then_some(audience),
+            signing_algorithm: mask.changes("settings.signing_algorithm", algorithm.is_some()).then_some(algorithm),
+            key_rotation_period: ttl("key_rotation_period", settings.key_rotation_period)?,
+            key_announcement: ttl("key_announcement", settings.key_announcement)?,
+        },
+    })
+}
+
+impl Services {
+    fn tenant(&self, tenant: &Tenant) -> wire::Tenant {
+        let issuer = self.issuer.directory.issuer(&tenant.id);
+        let state = match tenant.state {
+            State::Enabled => wire::TenantState::Enabled,
+            State::Disabled | State::Deleted => wire::TenantState::Disabled,
+        };
+        let settings = &tenant.settings;
+        wire::Tenant {
+            tenant_id: tenant.id.to_string(),
+            display_name: tenant.display_name.clone(),
+            state: state.into(),
+            service_urls: tenant.service_urls.clone(),
+            settings: Some(wire::TenantSettings {
+                client_token_ttl: Some(convert::duration(settings.client_token_ttl())),
+                account_token_ttl: Some(convert::duration(settings.account_token_ttl())),
+                max_token_ttl: Some(convert::duration(settings.max_token_ttl())),
+                refresh_idle_ttl: Some(convert::duration(settings.refresh_idle_ttl())),
+                refresh_absolute_ttl: Some(convert::duration(settings.refresh_absolute_ttl())),
+                replay_window: Some(convert::duration(settings.replay_window())),
+                session_idle_ttl: Some(convert::duration(settings.session_idle_ttl())),
+                eternal_tokens: Some(settings.eternal_tokens),
+                default_audience: settings.default_audience(&issuer),
+                signing_algorithm: algorithm(settings.signing_algorithm()).into(),
+                key_rotation_period: Some(convert::duration(settings.key_rotation_period())),
+                key_announcement: Some(convert::duration(settings.key_announcement())),
+            }),
+            create_time: Some(convert::timestamp(tenant.created)),
+            update_time: Some(convert::timestamp(tenant.updated)),
+            etag: etag(tenant.version),
+            issuer,
+        }
+    }
+}
+
+const fn algorithm(algorithm: Algorithm) -> wire::SigningAlgorithm {
+    match algorithm {
+        Algorithm::EdDsa => wire::SigningAlgorithm::Eddsa,
+        Algorithm::Es256 => wire::SigningAlgorithm::Es256,
+        Algorithm::Rs256 => wire::SigningAlgorithm::Rs256,
+    }
+}
+
+fn admission_to_wire(admission: &Admission) -> wire::Admission {
+    wire::Admission {
+        client_id: admission.client.to_string(),
+        scopes: admission.scopes.to_vec(),
+        audiences: admission.audiences.clone(),
+        account_id: admission.confinement.as_ref().map(|own| own.account.to_string()).unwrap_or_default(),
+        create_time: Some(convert::timestamp(admission.created)),
+        update_time: Some(convert::timestamp(admission.updated)),
+    }
+}
+
+fn key_to_wire(key: &StoredKey, now: Time) -> Result<wire::SigningKey> {
+    use wire::signing_key::State as Wire;
+    let state = match key.state(now) {
+        KeyState::Announced => Wire::Announced,
+        KeyState::Active => Wire::Active,
+        KeyState::Retiring => Wire::Retiring,
+        KeyState::Revoked | KeyState::Removed => Wire::Revoked,
+    };
+    Ok(wire::SigningKey {
+        key_id: key.id.to_string(),
+        algorithm: algorithm(key.algorithm).into(),
+        state: state.into(),
+        public_key: Some(convert::jwk(key)?),
+        create_time: Some(convert::timestamp(key.created)),
+        activate_time: Some(convert::timestamp(key.activates)),
+        retire_time: convert::moment(key.retires),
+        remove_time: convert::moment(key.removes),
+    })
+}
