@@ -154,6 +154,11 @@ impl Method {
         }
     }
 
+    /// `jeton.v1.TokenService`, as health names it.
+    pub fn service(&self) -> Option<&str> {
+        self.name().split_once('/').map(|(service, _)| service)
+    }
+
     /// `jeton.v1.TokenService/IssueToken`, as spans and metrics name it.
     pub fn name(&self) -> &str {
         self.path.trim_start_matches('/')
