@@ -83,7 +83,7 @@ pub struct Admitted<C> {
 pub struct RequestId(HeaderValue);
 
 /// How much is let in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Calls in flight, over all workers; each worker has an equal share.
     pub calls: usize,
@@ -300,7 +300,7 @@ impl<A: Authenticate> Edge<A> {
             worker: Arc::clone(self.workers.mine()),
             connection: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
-            limits: self.limits.clone(),
+            limits: self.limits,
         };
         Connection { edge: Arc::clone(self), routes, peer, places: Arc::new(places), drain }
     }

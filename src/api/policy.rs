@@ -353,8 +353,8 @@ mod tests {
     #[test]
     fn a_contract_that_declares_nothing_is_refused_by_name() {
         // Decoding with prost's own types loses the custom options.
-        let mut set = prost_reflect::prost_types::FileDescriptorSet::decode(crate::api::DESCRIPTORS).unwrap();
-        let extensible = |file: &&mut prost_reflect::prost_types::FileDescriptorProto| file.package() == PACKAGE;
+        let mut set = prost_types::FileDescriptorSet::decode(crate::api::DESCRIPTORS).unwrap();
+        let extensible = |file: &&mut prost_types::FileDescriptorProto| file.package() == PACKAGE;
         for file in set.file.iter_mut().filter(extensible) {
             for service in &mut file.service {
                 for method in &mut service.method {

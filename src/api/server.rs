@@ -398,7 +398,7 @@ impl<A: Authenticate> Worker<A> {
     /// Serves one connection to its end.
     async fn serve(&self, accepted: Accepted) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let options = &self.options;
-        let age = sleep_until(Instant::now() + jittered(options.connection_age));
+        let mut age = pin!(sleep_until(Instant::now() + jittered(options.connection_age)));
         // Polled with the connection, so it must not share a lock with the other ones.
         let drain = self.ends.drain.child_token();
         let calls = Arc::new(self.edge.connect(accepted.peer(), self.routes.clone(), drain.clone()));
@@ -415,6 +415,7 @@ impl<A: Authenticate> Worker<A> {
             biased;
             ended = connection.as_mut() => return Ok(ended?),
             () = sleep(options.first_frame_timeout) => {}
+            () = age.as_mut() => {}
             () = drain.cancelled() => {}
         }
         if !spoke.yet() {
