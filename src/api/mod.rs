@@ -5,11 +5,15 @@
 //! leaves; a mutation that was started runs to its end.
 //!
 //! Invariant: it knows nothing of stores, keys or rules. What a call means is said in `issuer` and `directory`; who may
-//! make it is said in the contract (`proto/jeton/v1/`), which [`policy`] reads and `edge` enforces.
+//! make it is said in the contract (`proto/jeton/v1/`), which [`policy`] reads and [`edge`] enforces.
 //!
-//! Start reading at `edge`: it is the path of a call.
+//! Start reading at [`edge`]: it is the path of a call. [`server`] is where connections come from.
 
+pub mod edge;
+pub mod health;
+pub mod listen;
 pub mod policy;
+pub mod server;
 pub mod status;
 pub mod validate;
 

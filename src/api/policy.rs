@@ -154,6 +154,11 @@ impl Method {
         }
     }
 
+    /// `jeton.v1.TokenService`, as health names it.
+    pub fn service(&self) -> Option<&str> {
+        self.name().split_once('/').map(|(service, _)| service)
+    }
+
     /// `jeton.v1.TokenService/IssueToken`, as spans and metrics name it.
     pub fn name(&self) -> &str {
         self.path.trim_start_matches('/')
@@ -348,8 +353,8 @@ mod tests {
     #[test]
     fn a_contract_that_declares_nothing_is_refused_by_name() {
         // Decoding with prost's own types loses the custom options.
-        let mut set = prost_reflect::prost_types::FileDescriptorSet::decode(crate::api::DESCRIPTORS).unwrap();
-        let extensible = |file: &&mut prost_reflect::prost_types::FileDescriptorProto| file.package() == PACKAGE;
+        let mut set = prost_types::FileDescriptorSet::decode(crate::api::DESCRIPTORS).unwrap();
+        let extensible = |file: &&mut prost_types::FileDescriptorProto| file.package() == PACKAGE;
         for file in set.file.iter_mut().filter(extensible) {
             for service in &mut file.service {
                 for method in &mut service.method {

@@ -3,7 +3,7 @@
 //! Invariant: every status that leaves has an `ErrorInfo` with domain "jeton" and a reason of the contract, and no
 //! status carries internal text.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
@@ -36,6 +36,14 @@ pub fn of(error: Error) -> Status {
 /// The error that a handler attached to its status.
 pub fn cause(status: &Status) -> Option<&Error> {
     std::error::Error::source(status)?.downcast_ref()
+}
+
+/// The name of the status's reason, for the log.
+pub fn reason(status: &Status) -> Cow<'static, str> {
+    match cause(status) {
+        Some(error) => error.reason().name().into(),
+        None => status.get_details_error_info().map_or_else(String::new, |info| info.reason).into(),
+    }
 }
 
 /// The status to send in place of one that tonic made by itself, which has no details.
@@ -83,10 +91,8 @@ impl From<Error> for Status {
 }
 
 fn tell(code: Code, error: &Error) -> Status {
-    let message = match error.reason().class() {
-        Class::Internal => INTERNAL.to_owned(),
-        _ => cut(error.message(), MAX_MESSAGE_CHARS),
-    };
+    let is_ours = error.reason().class() == Class::Internal;
+    let message = if is_ours { INTERNAL.to_owned() } else { cut(error.message(), MAX_MESSAGE_CHARS) };
     let details = details(error, &message);
     Status::with_error_details(code, message, details)
 }

@@ -142,6 +142,7 @@ impl Violations {
     }
 
     /// `allowed` is the character class of `pattern` as a set of ASCII bytes; `min` and `max` are its counts.
+    #[expect(clippy::too_many_arguments, reason = "only generated code calls it, with constants")]
     pub fn pattern(&mut self, field: &str, value: &str, allowed: &[u64; 2], min: usize, max: usize, pattern: &str) {
         let [low, high] = *allowed;
         let in_class = |byte: u8| match byte {

@@ -1,0 +1,489 @@
+//! Serving: worker threads, connections, and how they end.
+//!
+//! The acceptor runs on the caller's runtime and hands every connection to the worker thread that has the fewest. A
+//! worker is one single-threaded runtime; its connections are served by hyper directly. tonic's own server would wrap
+//! every call in a `grpc-timeout` of its own, which nothing inside can take off and which answers CANCELLED where
+//! DEADLINE_EXCEEDED is due; it does not tell connections apart when they age; and a silent peer holds its shutdown.
+//!
+//! Invariant: everything has an end. A connection that stays silent is closed after `first_frame_timeout`, one whose
+//! peer is gone after the keepalive, every other one is asked to go at about `connection_age`; and [`Server::serve`]
+//! returns at the latest `drain_delay` + `drain_timeout` + 1 s after it was asked to.
+
+use std::{
+    convert::Infallible,
+    fs, io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use hyper::{server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::Routes;
+
+use super::{
+    edge::{self, Authenticate, Edge, Limits},
+    health::Health,
+    listen::{Accepted, Acceptor, Listener},
+    policy::Policy,
+};
+use crate::{ambient, worker};
+
+/// How to serve. [`Options::default`] is what to ship.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Worker threads; one per core.
+    pub workers: usize,
+    /// Connections at a time. Beyond, new ones wait in the system's queue.
+    pub connections: usize,
+    /// Calls at a time on one connection.
+    pub streams_per_connection: u32,
+    /// How long a new connection may take to send its first frame.
+    pub first_frame_timeout: Duration,
+    /// After so long without a frame the peer is pinged …
+    pub keepalive_interval: Duration,
+    /// … and has so long to answer.
+    pub keepalive_timeout: Duration,
+    /// After about so long (± 20 %) a connection is asked to go, so that load spreads over new replicas.
+    pub connection_age: Duration,
+    /// How long to go on accepting when asked to stop, so that balancers learn of it.
+    pub drain_delay: Duration,
+    /// How long calls in flight have to end then.
+    pub drain_timeout: Duration,
+}
+
+/// Everything that a server needs but its listeners and services.
+#[derive(Debug)]
+pub struct Server<A> {
+    pub options: Options,
+    pub limits: Limits,
+    pub policy: Policy,
+    pub authenticate: A,
+    pub health: Health,
+}
+
+/// Asks a server to stop. Clones ask the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    drain: CancellationToken,
+    now: CancellationToken,
+}
+
+/// Header names and values of a request, in bytes.
+const MAX_HEADER_LIST: u32 = 16 * 1024;
+
+/// How often a connection that was asked to go is looked at: a peer that does not react would hold it otherwise.
+const IDLE_CHECK: Duration = Duration::from_secs(1);
+
+/// How long the threads have to end once nothing is waited for any more.
+const THREADS_END: Duration = Duration::from_secs(1);
+
+/// Pauses of the acceptor while it has no file descriptors: it must neither spin nor oversleep.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is assumed if the system does not tell: the usual soft limit.
+const USUAL_OPEN_FILES: usize = 1024;
+
+// === impl Server ===
+
+impl<A: Authenticate> Server<A> {
+    /// Serves until `shutdown` is requested and the drain is over.
+    ///
+    /// `routes` is called once on each worker thread, within its runtime: what it makes is used by that worker only.
+    /// Begin with [`super::health::routes`]. Health says NOT_SERVING until [`Health::ready`] is called.
+    ///
+    /// # Errors
+    /// If a thread or a listener cannot be started, or a worker ended before its time.
+    pub async fn serve<R>(self, listeners: Vec<Listener>, routes: R, shutdown: Shutdown) -> io::Result<()>
+    where
+        R: Fn() -> Routes + Clone + Send + 'static,
+    {
+        let Self { options, limits, policy, authenticate, health } = self;
+        let acceptors: Vec<Acceptor> = listeners.into_iter().map(Listener::open).collect::<io::Result<_>>()?;
+        let edge = Arc::new(Edge::new(policy, authenticate, limits, options.workers));
+        let ends = Ends::new();
+        // Whatever happens to this future, nothing goes on behind it.
+        let _stop = ends.stop.clone().drop_guard();
+        let (workers, mut running) = start_workers(&options, &edge, &routes, &ends)?;
+        let accepting = accept_all(acceptors, workers, &options, &ends);
+
+        let early = tokio::select! {
+            () = shutdown.drain.cancelled() => None,
+            Some(_) = running.join_next() => Some(io::Error::other("a worker thread ended before its time")),
+        };
+
+        tracing::info!("draining: no new connections after {:?}", options.drain_delay);
+        health.not_ready().await;
+        let _ = shutdown.unless_now(sleep(options.drain_delay)).await;
+        ends.accept.cancel();
+        // The listeners are closed, and no worker gets another connection, when this returns.
+        accepting.wait().await;
+        ends.drain.cancel();
+        let drained = shutdown.unless_now(timeout(options.drain_timeout, all(&mut running))).await;
+        if !matches!(drained, Some(Ok(()))) {
+            tracing::warn!("the drain was cut short: calls in flight are dropped");
+        }
+        ends.stop.cancel();
+        // A thread that is stuck in a handler cannot be waited for: the process ends under it.
+        if timeout(THREADS_END, all(&mut running)).await.is_err() {
+            tracing::error!("a worker thread does not end");
+        }
+        early.map_or(Ok(()), Err)
+    }
+}
+
+// === impl Shutdown ===
+
+impl Shutdown {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The first request drains; the second one stops at once.
+    pub fn request(&self) {
+        if self.drain.is_cancelled() {
+            self.now.cancel();
+        }
+        self.drain.cancel();
+    }
+
+    /// Ends when a drain was requested: what else is to stop can wait for it.
+    pub async fn requested(&self) {
+        self.drain.cancelled().await;
+    }
+
+    /// Turns each SIGTERM and SIGINT into a request; ends never.
+    ///
+    /// # Errors
+    /// If the signals cannot be received.
+    pub async fn request_on_signals(&self) -> io::Result<Infallible> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            self.request();
+        }
+    }
+
+    async fn unless_now<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.now.cancelled() => None,
+            done = wait => Some(done),
+        }
+    }
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workers: thread::available_parallelism().map_or(1, usize::from),
+            connections: 4096.min(open_files() / 2),
+            streams_per_connection: 128,
+            first_frame_timeout: Duration::from_secs(10),
+            keepalive_interval: Duration::from_secs(20),
+            keepalive_timeout: Duration::from_secs(10),
+            connection_age: Duration::from_secs(30 * 60),
+            drain_delay: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// How many files this process may have open.
+fn open_files() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
+    soft.and_then(|soft| soft.parse().ok()).unwrap_or(USUAL_OPEN_FILES)
+}
+
+// === accepting ===
+
+/// When what ends. A stop ends the others, too.
+#[derive(Clone, Debug)]
+struct Ends {
+    accept: CancellationToken,
+    drain: CancellationToken,
+    stop: CancellationToken,
+}
+
+/// The workers' mailboxes. Not bounded, because the connections are.
+#[derive(Debug)]
+struct Workers(Vec<(mpsc::UnboundedSender<Handed>, Arc<AtomicUsize>)>);
+
+/// A connection on its way to its worker.
+#[derive(Debug)]
+struct Handed {
+    accepted: Accepted,
+    place: Place,
+}
+
+/// A place among the connections of the server and of the worker.
+#[derive(Debug)]
+struct Place {
+    of_worker: Arc<AtomicUsize>,
+    _of_server: OwnedSemaphorePermit,
+}
+
+/// Accepts on all listeners. The tracker is empty when they are closed.
+fn accept_all(acceptors: Vec<Acceptor>, workers: Workers, options: &Options, ends: &Ends) -> TaskTracker {
+    let tasks = TaskTracker::new();
+    let workers = Arc::new(workers);
+    // Half of the files stay for the store, logs and the sockets that are being closed.
+    let connections = Arc::new(Semaphore::new(options.connections.min(open_files() / 2).min(Semaphore::MAX_PERMITS)));
+    for acceptor in acceptors {
+        let (workers, connections, end) = (Arc::clone(&workers), Arc::clone(&connections), ends.accept.clone());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = end.cancelled() => {}
+                never = accept(&acceptor, &workers, &connections) => match never {},
+            }
+        });
+    }
+    tasks.close();
+    tasks
+}
+
+async fn accept(acceptor: &Acceptor, workers: &Workers, connections: &Arc<Semaphore>) -> Infallible {
+    let mut pause = MIN_PAUSE;
+    loop {
+        match acceptor.accept().await {
+            Ok(accepted) => {
+                pause = MIN_PAUSE;
+                if connections.available_permits() == 0 {
+                    tracing::debug!(peer = %accepted.peer(), "the connection limit is reached: a connection waits");
+                }
+                // Until a connection ends; the semaphore is never closed. Meanwhile the system's queue fills up.
+                if let Ok(permit) = Arc::clone(connections).acquire_owned().await {
+                    workers.hand(accepted, permit);
+                }
+            }
+            // The peer was gone before it was looked at; the next one is not to blame.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
+            }
+            // No file descriptors, as a rule. The connection stays queued, so trying again at once would spin.
+            Err(error) => {
+                if pause == MIN_PAUSE {
+                    tracing::warn!(error = %error, "connections cannot be accepted");
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(MAX_PAUSE);
+            }
+        }
+    }
+}
+
+impl Ends {
+    fn new() -> Self {
+        let stop = CancellationToken::new();
+        Self { accept: stop.child_token(), drain: stop.child_token(), stop }
+    }
+}
+
+impl Workers {
+    /// Hands over to the worker with the fewest connections.
+    fn hand(&self, accepted: Accepted, permit: OwnedSemaphorePermit) {
+        let Some((mailbox, connections)) = self.0.iter().min_by_key(|(_, count)| count.load(Ordering::Relaxed)) else {
+            return;
+        };
+        connections.fetch_add(1, Ordering::Relaxed);
+        let place = Place { of_worker: Arc::clone(connections), _of_server: permit };
+        // Fails only if the worker is gone, which ends the server; the connection closes here then.
+        let _ = mailbox.send(Handed { accepted, place });
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.of_worker.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// === working ===
+
+/// What the connections of one worker have in common.
+#[derive(Debug)]
+struct Worker<A> {
+    edge: Arc<Edge<A>>,
+    routes: Routes,
+    options: Options,
+    ends: Ends,
+}
+
+/// Starts the threads. The set has one task for each, which ends with it.
+fn start_workers<A: Authenticate, R>(
+    options: &Options,
+    edge: &Arc<Edge<A>>,
+    routes: &R,
+    ends: &Ends,
+) -> io::Result<(Workers, JoinSet<()>)>
+where
+    R: Fn() -> Routes + Clone + Send + 'static,
+{
+    let mut workers = Vec::new();
+    let mut running = JoinSet::new();
+    for index in 0..options.workers.max(1) {
+        let (sender, mailbox) = mpsc::unbounded_channel();
+        let (ended, end) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (edge, routes, options, ends) = (Arc::clone(edge), routes.clone(), options.clone(), ends.clone());
+        thread::Builder::new().name(format!("jeton-worker-{index}")).spawn(move || {
+            worker::enter(index);
+            runtime.block_on(async move {
+                let worker = Worker { edge, routes: routes().prepare(), options, ends };
+                worker.run(mailbox).await;
+            });
+            // Does not wait for blocking tasks. Whatever else still runs is dropped.
+            runtime.shutdown_background();
+            drop(ended);
+        })?;
+        workers.push((sender, Arc::new(AtomicUsize::new(0))));
+        running.spawn(async move {
+            // Also if the thread panics.
+            let _ = end.await;
+        });
+    }
+    Ok((Workers(workers), running))
+}
+
+async fn all(running: &mut JoinSet<()>) {
+    while running.join_next().await.is_some() {}
+}
+
+impl<A: Authenticate> Worker<A> {
+    /// Serves connections until the mailbox is closed and all of them have ended, or until the stop.
+    async fn run(self, mailbox: mpsc::UnboundedReceiver<Handed>) {
+        let stop = self.ends.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = Arc::new(self).serve_all(mailbox) => {}
+        }
+    }
+
+    async fn serve_all(self: Arc<Self>, mut mailbox: mpsc::UnboundedReceiver<Handed>) {
+        let connections = TaskTracker::new();
+        while let Some(Handed { accepted, place }) = mailbox.recv().await {
+            let worker = Arc::clone(&self);
+            connections.spawn(async move {
+                if let Err(error) = worker.serve(accepted).await {
+                    tracing::debug!(error = %error, "a connection ended");
+                }
+                drop(place);
+            });
+        }
+        connections.close();
+        connections.wait().await;
+        // Mutations outlive their calls and connections.
+        edge::mutations_ended().await;
+    }
+
+    /// Serves one connection to its end.
+    async fn serve(&self, accepted: Accepted) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let options = &self.options;
+        let mut age = pin!(sleep_until(Instant::now() + jittered(options.connection_age)));
+        // Polled with the connection, so it must not share a lock with the other ones.
+        let drain = self.ends.drain.child_token();
+        let calls = Arc::new(self.edge.connect(accepted.peer(), self.routes.clone(), drain.clone()));
+        let io = accepted.open()?;
+        let spoke = io.spoke();
+        let service = service_fn(|request| {
+            let calls = Arc::clone(&calls);
+            async move { Ok::<_, Infallible>(calls.call(request).await) }
+        });
+        let mut connection = pin!(self.protocol().serve_connection(TokioIo::new(io), service));
+
+        // hyper's keepalive begins only after the first frame.
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return Ok(ended?),
+            () = sleep(options.first_frame_timeout) => {}
+            () = age.as_mut() => {}
+            () = drain.cancelled() => {}
+        }
+        if !spoke.yet() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return Ok(ended?),
+            () = age => {}
+            () = drain.cancelled() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        // A peer that does not answer would hold the connection until the keepalive finds it (hyper#4170). One that
+        // is alive closes at once after its last call, so two looks apart without a call are enough.
+        let mut was_idle = false;
+        loop {
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => return Ok(ended?),
+                () = sleep(IDLE_CHECK) => {}
+            }
+            let is_idle = calls.is_idle();
+            if is_idle && was_idle {
+                return Ok(());
+            }
+            was_idle = is_idle;
+        }
+    }
+
+    fn protocol(&self) -> http2::Builder<TokioExecutor> {
+        let mut protocol = http2::Builder::new(TokioExecutor::new());
+        protocol
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.options.streams_per_connection)
+            .max_header_list_size(MAX_HEADER_LIST)
+            .keep_alive_interval(self.options.keepalive_interval)
+            .keep_alive_timeout(self.options.keepalive_timeout)
+            // gRPC has no use for it, and it would cost 37 bytes in every reply.
+            .auto_date_header(false);
+        protocol
+    }
+}
+
+/// `age` ± 20 %, so that connections that were opened together do not leave together.
+fn jittered(age: Duration) -> Duration {
+    // At most a year: beyond, the sum with the present may overflow.
+    let age = age.min(Duration::from_secs(365 * 24 * 3600));
+    // Without randomness the jitter is missing, and nothing else.
+    let random = u32::from(u16::from_be_bytes(ambient::random().unwrap_or([128, 0])));
+    let fifth = age / 5;
+    age - fifth + fifth * 2 / 65_536 * random
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_connections_varies_by_a_fifth() {
+        let age = Duration::from_secs(1800);
+        let ages: Vec<Duration> = (0..1000).map(|_| jittered(age)).collect();
+        let (least, most) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
+        assert!(*least >= Duration::from_secs(1440) && *most <= Duration::from_secs(2160));
+        assert!(*most - *least > Duration::from_secs(500), "spread over {:?}", *most - *least);
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_known() {
+        assert!(open_files() >= 64);
+    }
+}
