@@ -1,2 +1,2 @@
-#[test]
-fn nothing() {}
+mod redis;
+mod servers;
