@@ -1,2 +1,3 @@
-#[test]
-fn nothing() {}
+//! The one test binary: it links once, and its tests share what is expensive to start.
+
+mod store;

@@ -248,14 +248,15 @@ impl Store for Embedded {
 /// Why a file was not opened.
 fn refused(path: &Path, error: redb::DatabaseError) -> Error {
     let path = path.display();
-    let why = match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => format!(
-            "{path} is open in another process; one process at a time can use an embedded store, several replicas need Redis"
-        ),
-        redb::DatabaseError::Storage(redb::StorageError::Corrupted(what)) => {
-            return Error::corrupt(format!("{path}: {what}"));
-        }
-        error => format!("open {path}: {error}"),
+    if let redb::DatabaseError::Storage(redb::StorageError::Corrupted(what)) = error {
+        return Error::corrupt(format!("{path}: {what}"));
+    }
+    let why = if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) {
+        format!(
+            "{path} is open in another process; an embedded store belongs to one process, several replicas need Redis"
+        )
+    } else {
+        format!("open {path}: {error}")
     };
     Error::Unsuitable { why }
 }

@@ -114,17 +114,17 @@ impl Tables<'_> {
         let (id, text) = (<&[u8; 16]>::try_from(key), std::str::from_utf8(key));
         match (what, id, text) {
             (Expiring::Token, Ok(id), _) => self.expire_token(id, cutoff),
-            (Expiring::Family, Ok(id), _) => expire_from(&mut self.families, id, cutoff, |stored| {
+            (Expiring::Family, Ok(id), _) => expire_from(&mut self.families, &id, cutoff, |stored| {
                 tables::decode(stored).map(|StoredFamily { expires, .. }| expires).ok()
             }),
-            (Expiring::Request, Ok(id), _) => expire_from(&mut self.requests, id, cutoff, |stored| {
+            (Expiring::Request, Ok(id), _) => expire_from(&mut self.requests, &id, cutoff, |stored| {
                 tables::decode(stored).map(|StoredRequest { until, .. }| until).ok()
             }),
-            (Expiring::Session, _, Ok(key)) => expire_from(&mut self.sessions, key, cutoff, |stored| {
+            (Expiring::Session, _, Ok(key)) => expire_from(&mut self.sessions, &key, cutoff, |stored| {
                 tables::decode(stored).map(|StoredSession { until, .. }| until).ok()
             }),
             (Expiring::Slot, _, Ok(ident)) => {
-                expire_from(&mut self.state, ident, cutoff, |stored| Some(Slot::from_text(stored)?.until))
+                expire_from(&mut self.state, &ident, cutoff, |stored| Some(Slot::from_text(stored)?.until))
             }
             (Expiring::Token | Expiring::Family | Expiring::Request, Err(_), _)
             | (Expiring::Session | Expiring::Slot, _, Err(_)) => Ok(Found::Nothing),
@@ -134,7 +134,7 @@ impl Tables<'_> {
     /// A token leaves its subject's list as well.
     fn expire_token(&mut self, id: &[u8; 16], cutoff: Time) -> Result<Found, StorageError> {
         let mut listed = None;
-        let found = expire_from(&mut self.tokens, id, cutoff, |stored| {
+        let found = expire_from(&mut self.tokens, &id, cutoff, |stored| {
             let stored: StoredToken<'_> = tables::decode(stored).ok()?;
             listed = Some(stored.subject.to_owned());
             Some(stored.expires)
@@ -149,15 +149,15 @@ impl Tables<'_> {
 
 fn expire_from<'k, K: Key, V: Value>(
     table: &mut Table<'_, K, V>,
-    key: K::SelfType<'k>,
+    key: &K::SelfType<'k>,
     cutoff: Time,
     expiry: impl FnOnce(V::SelfType<'_>) -> Option<Time>,
 ) -> Result<Found, StorageError> {
-    let stored = table.get(&key)?.and_then(|stored| expiry(stored.value()));
+    let stored = table.get(key)?.and_then(|stored| expiry(stored.value()));
     match stored {
         Some(expires) if expires > cutoff => Ok(Found::Alive(expires)),
         Some(expires) => {
-            table.remove(&key)?;
+            table.remove(key)?;
             Ok(Found::Expired(expires))
         }
         None => Ok(Found::Nothing),

@@ -209,10 +209,10 @@ impl From<StorageError> for Failure {
 
 impl From<TableError> for Failure {
     fn from(error: TableError) -> Self {
-        match error {
-            TableError::Storage(error) => Self::Storage(error),
-            error => Self::Refused(Error::corrupt(error.to_string())),
+        if let TableError::Storage(error) = error {
+            return Self::Storage(error);
         }
+        Self::Refused(Error::corrupt(error.to_string()))
     }
 }
 
