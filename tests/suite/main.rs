@@ -1,5 +1,4 @@
 //! The one test binary: it links once, and its tests share what is expensive to start.
 
-mod redis;
 mod servers;
 mod store;

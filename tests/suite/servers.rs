@@ -43,8 +43,8 @@ impl Server {
     /// An empty server with more arguments, which come last.
     pub fn start_with(aof: Aof, more: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("make a directory for the server");
-        // A replica that connects is served at once.
-        let given = ["--save", "", "--maxmemory-policy", "noeviction", "--repl-diskless-sync-delay", "0", "--appendonly"];
+        // Through a file a replica is in step at once; without one it is only after its next report, up to a second later.
+        let given = ["--save", "", "--maxmemory-policy", "noeviction", "--repl-diskless-sync", "no", "--appendonly"];
         let mut args: Vec<String> = given.map(str::to_owned).into();
         args.push(if aof == Aof::On { "yes" } else { "no" }.to_owned());
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
@@ -54,6 +54,7 @@ impl Server {
             if ready(port, &mut process) {
                 return Self { port, dir, args, process };
             }
+            end(&mut process);
         }
         panic!("the server did not start: {}", log(dir.path()));
     }
@@ -62,8 +63,12 @@ impl Server {
     pub fn replica(&self) -> Self {
         let port = self.port.to_string();
         let replica = Self::start_with(Aof::Off, &["--replicaof", "127.0.0.1", &port]);
-        until("the replica has caught up", || replica.command(&["INFO", "replication"]).contains("master_link_status:up"));
+        until("the replica follows", || self.number(&["WAIT", "1", "50"]) == 1);
         replica
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn url(&self) -> String {
@@ -98,6 +103,13 @@ impl Server {
         ask(&mut stream, args).expect("the server answers")
     }
 
+    /// Sends one command whose answer is a whole number.
+    pub fn number(&self, args: &[&str]) -> i64 {
+        let answer = self.command(args);
+        let number = answer.strip_prefix(':').and_then(|answer| answer.split('\r').next()?.parse().ok());
+        number.unwrap_or_else(|| panic!("{args:?}: {answer}"))
+    }
+
     fn signal(&self, name: &str) {
         // The shell's own `kill`: the program is not installed everywhere.
         let status = Command::new("sh")
@@ -110,9 +122,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have been killed already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        end(&mut self.process);
     }
 }
 
@@ -123,6 +133,12 @@ pub fn until(what: &str, mut reached: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never came true: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+fn end(process: &mut Child) {
+    // It may have ended already.
+    let _ = process.kill();
+    let _ = process.wait();
 }
 
 fn spawn(port: u16, dir: &Path, args: &[String]) -> Child {

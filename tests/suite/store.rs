@@ -25,6 +25,7 @@ mod embedded;
 mod families;
 mod log;
 mod parallel;
+mod redis;
 mod sessions;
 mod tokens;
 
