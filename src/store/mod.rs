@@ -55,10 +55,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What a request that is remembered at `now` wrote: the digest of its body, and its result. Confirmed.
     async fn remembered(&self, tenant: &TenantId, request: [u8; 16], now: Time) -> Result<Option<([u8; 16], String)>>;
 
-    /// Clears `pending` of a record whose version is still `version`; the version stays.
+    /// Clears what a record owes the log, if it still has this version; another or no record is left alone. The version
+    /// stays: to readers nothing changed.
     async fn settle(&self, key: &RecordKey, version: u64) -> Result<()>;
 
-    /// Up to `limit` ids of `kind` in the tenant's index `parent` that stand after `after`, in order.
+    /// Up to `limit` ids of the index that stand after `after`, in the order of their bytes.
     async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>>;
 
     // --- tokens ---
@@ -169,7 +170,8 @@ pub struct RecordKey {
 pub struct Record {
     /// Grows by one with each write; 1 is the first.
     pub version: u64,
-    /// Entries that the write owes the log: whoever loads the record appends them first. Empty once they are logged.
+    /// Entries that the write owes the log: whoever loads the record appends them first. Empty once they are logged and
+    /// [`Store::settle`] said so.
     pub pending: Vec<Entry>,
     pub body: Bytes,
 }

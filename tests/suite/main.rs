@@ -1,5 +1,7 @@
-//! All tests that need a running part of the service, in one binary.
+//! The one test binary: it links once, and its tests share what is expensive to start.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod edge;
+mod servers;
+mod store;

@@ -1,0 +1,199 @@
+//! Tokens, families and sessions.
+//!
+//! The three parts of a mint share a transaction here, but as far as anyone can tell they are independent, as they are
+//! where they stand on different nodes: what one part refuses does not stop the others.
+
+use std::{
+    borrow::Borrow,
+    ops::Bound::{Excluded, Unbounded},
+};
+
+use bytes::Bytes;
+use redb::{Key, ReadTransaction, ReadableTable, TableDefinition};
+
+use super::{
+    super::{
+        Error, Existing, FamilyConflict, FamilyMint, IndexEntry, Mint, Minted, SESSION_MARGIN, SessionMint, SubjectKey,
+        TokenMint,
+    },
+    sweep::Expiring,
+    tables::{self, Failure, SUBJECTS, StoredFamily, StoredSession, StoredToken, Tables},
+};
+use crate::{ambient::Time, token::TokenId};
+
+/// What to do about a token.
+enum TokenPlan {
+    Keep(Bytes),
+    /// Write it, in place of the one that stands there with this expiry, in the list of this subject.
+    Write(Option<(Time, String)>),
+}
+
+/// What to do about a family.
+enum FamilyPlan {
+    Refuse(FamilyConflict),
+    /// Write it, in place of the one that stands there with this expiry.
+    Write(Option<Time>),
+}
+
+/// What to do about a session.
+enum SessionPlan {
+    Lapsed,
+    /// Write it, in place of what stands there.
+    Write(Option<StoredSession>),
+}
+
+/// Reads values in the order of `keys`.
+pub fn read<'k, K, Q, T>(
+    snapshot: &ReadTransaction,
+    table: TableDefinition<'_, K, &'static [u8]>,
+    keys: impl IntoIterator<Item = Q>,
+    value: impl Fn(&[u8]) -> Result<T, Error>,
+) -> Result<Vec<Option<T>>, Failure>
+where
+    K: Key + 'static,
+    Q: Borrow<K::SelfType<'k>>,
+{
+    let table = snapshot.open_table(table)?;
+    let mut values = Vec::new();
+    for key in keys {
+        values.push(table.get(key)?.map(|stored| value(stored.value())).transpose()?);
+    }
+    Ok(values)
+}
+
+/// Up to `limit` tokens of a subject after `after` that expire after `now`.
+pub fn subject_page(
+    snapshot: &ReadTransaction,
+    subject: &SubjectKey,
+    after: Option<&IndexEntry>,
+    now: Time,
+    limit: usize,
+) -> Result<Vec<IndexEntry>, Failure> {
+    let subjects = snapshot.open_table(SUBJECTS)?;
+    let subject = subject.to_string();
+    // What has expired stands first, so the page can begin behind it instead of looking at it.
+    let expired = IndexEntry { expires: now, token: TokenId::from_bytes([u8::MAX; 16]) };
+    let start = after.filter(|after| **after > expired).unwrap_or(&expired).to_bytes();
+    let mut entries = Vec::new();
+    for row in subjects.range::<(&str, &[u8; 22])>((Excluded((subject.as_str(), &start)), Unbounded))?.take(limit) {
+        let (row, _) = row?;
+        let (of, entry) = row.value();
+        if of != subject {
+            break;
+        }
+        entries.push(IndexEntry::from_bytes(entry).ok_or_else(|| Error::corrupt(format!("the list of {subject}")))?);
+    }
+    Ok(entries)
+}
+
+// === impl Tables ===
+
+impl Tables<'_> {
+    /// Stores a token, a family and a session's mint, each if it can be.
+    pub fn mint(&mut self, mint: &Mint) -> Result<Minted, Failure> {
+        // All checks come before the first write.
+        let token = match &mint.token {
+            Some(part) => Some((part, self.plan_token(part, mint.now)?)),
+            None => None,
+        };
+        let family = match &mint.family {
+            Some(part) => Some((part, self.plan_family(part, mint.now)?)),
+            None => None,
+        };
+        let session = match &mint.session {
+            Some(part) => Some((part, self.plan_session(part)?)),
+            None => None,
+        };
+
+        let mut minted = Minted { token: None, family: None, session_lapsed: false };
+        match token {
+            Some((_, TokenPlan::Keep(record))) => minted.token = Some(record),
+            Some((part, TokenPlan::Write(replaced))) => self.write_token(part, replaced)?,
+            None => {}
+        }
+        match family {
+            Some((_, FamilyPlan::Refuse(conflict))) => minted.family = Some(conflict),
+            Some((part, FamilyPlan::Write(filed))) => self.write_family(part, filed)?,
+            None => {}
+        }
+        match session {
+            Some((_, SessionPlan::Lapsed)) => minted.session_lapsed = true,
+            Some((part, SessionPlan::Write(known))) => self.write_session(part, known)?,
+            None => {}
+        }
+        Ok(minted)
+    }
+
+    fn plan_token(&self, part: &TokenMint, now: Time) -> Result<TokenPlan, Failure> {
+        let Some(stored) = self.tokens.get(tables::id_bytes(&part.id))? else { return Ok(TokenPlan::Write(None)) };
+        let stored: StoredToken<'_> = tables::decode(stored.value())?;
+        if part.exists == Existing::Keep && stored.expires > now {
+            return Ok(TokenPlan::Keep(Bytes::copy_from_slice(stored.body)));
+        }
+        Ok(TokenPlan::Write(Some((stored.expires, stored.subject.to_owned()))))
+    }
+
+    fn write_token(&mut self, part: &TokenMint, replaced: Option<(Time, String)>) -> Result<(), Failure> {
+        let key = tables::id_bytes(&part.id);
+        let subject = part.subject.to_string();
+        let stored = tables::encode(&StoredToken { expires: part.expires, subject: &subject, body: &part.record })?;
+        if let Some((expires, subject)) = &replaced {
+            let entry = IndexEntry { expires: *expires, token: part.id.clone() };
+            self.subjects.remove((subject.as_str(), &entry.to_bytes()))?;
+        }
+        self.tokens.insert(key, stored.as_slice())?;
+        let entry = IndexEntry { expires: part.expires, token: part.id.clone() };
+        self.subjects.insert((subject.as_str(), &entry.to_bytes()), ())?;
+        self.file(Expiring::Token, key, replaced.map(|(expires, _)| expires), part.expires)?;
+        Ok(())
+    }
+
+    fn plan_family(&self, part: &FamilyMint, now: Time) -> Result<FamilyPlan, Failure> {
+        let stored = self.families.get(tables::id_bytes(&part.id))?;
+        let stored: Option<StoredFamily<'_>> = match &stored {
+            Some(stored) => Some(tables::decode(stored.value())?),
+            None => None,
+        };
+        let filed = stored.as_ref().map(|stored| stored.expires);
+        let alive = stored.filter(|stored| stored.expires > now);
+        Ok(match (alive, part.expected) {
+            (None, None) => FamilyPlan::Write(filed),
+            (None, Some(_)) => FamilyPlan::Refuse(FamilyConflict::Gone),
+            (Some(stored), Some(expected)) if stored.revision == expected => FamilyPlan::Write(filed),
+            (Some(stored), _) => FamilyPlan::Refuse(FamilyConflict::Other(stored.record())),
+        })
+    }
+
+    fn write_family(&mut self, part: &FamilyMint, filed: Option<Time>) -> Result<(), Failure> {
+        let key = tables::id_bytes(&part.id);
+        let record = &part.record;
+        let stored = StoredFamily { expires: part.expires, revision: record.revision, body: &record.body };
+        self.families.insert(key, tables::encode(&stored)?.as_slice())?;
+        self.file(Expiring::Family, key, filed, part.expires)?;
+        Ok(())
+    }
+
+    fn plan_session(&self, part: &SessionMint) -> Result<SessionPlan, Failure> {
+        let key = tables::session_key(&part.key);
+        let Some(stored) = self.sessions.get(key.as_str())? else { return Ok(SessionPlan::Write(None)) };
+        let stored: StoredSession = tables::decode(stored.value())?;
+        let lapsed = part.now.since(stored.last_mint) >= part.idle.saturating_sub(SESSION_MARGIN);
+        if lapsed && !part.revive {
+            return Ok(SessionPlan::Lapsed);
+        }
+        Ok(SessionPlan::Write(Some(stored)))
+    }
+
+    fn write_session(&mut self, part: &SessionMint, known: Option<StoredSession>) -> Result<(), Failure> {
+        let key = tables::session_key(&part.key);
+        let mut session = StoredSession { last_mint: part.now, until: part.until };
+        if let Some(known) = known {
+            // Mints may arrive in another order than they were made in.
+            session.last_mint = session.last_mint.max(known.last_mint);
+            session.until = session.until.max(known.until);
+        }
+        self.sessions.insert(key.as_str(), tables::encode(&session)?.as_slice())?;
+        self.file(Expiring::Session, key.as_bytes(), known.map(|known| known.until), session.until)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,63 @@
+//! Reading what the server answered. A shape that was not asked for is an unreadable record, and is never shown.
+
+use bytes::Bytes;
+use redis::Value;
+
+use crate::store::{Error, Result};
+
+/// The answers of one pipeline, taken in the order of its commands.
+#[derive(Debug)]
+pub struct Answers(std::vec::IntoIter<Value>);
+
+impl Answers {
+    pub fn new(answers: Vec<Value>) -> Self {
+        Self(answers.into_iter())
+    }
+
+    /// The next command's answer.
+    pub fn take(&mut self) -> Result<Value> {
+        self.0.next().ok_or_else(unreadable)
+    }
+}
+
+/// A whole number.
+pub fn int(answer: &Value) -> Result<i64> {
+    match answer {
+        Value::Int(number) => Ok(*number),
+        _ => Err(unreadable()),
+    }
+}
+
+/// Bytes, or nothing.
+pub fn bytes(answer: Value) -> Result<Option<Bytes>> {
+    match answer {
+        Value::Nil => Ok(None),
+        Value::BulkString(bytes) => Ok(Some(bytes.into())),
+        _ => Err(unreadable()),
+    }
+}
+
+/// Text.
+pub fn text(answer: Value) -> Result<String> {
+    match answer {
+        Value::BulkString(bytes) => String::from_utf8(bytes).map_err(|_| unreadable()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text),
+        _ => Err(unreadable()),
+    }
+}
+
+/// A list of `N` parts.
+pub fn parts<const N: usize>(answer: Value) -> Result<[Value; N]> {
+    list(answer)?.try_into().map_err(|_| unreadable())
+}
+
+pub fn list(answer: Value) -> Result<Vec<Value>> {
+    match answer {
+        Value::Array(list) => Ok(list),
+        _ => Err(unreadable()),
+    }
+}
+
+pub fn unreadable() -> Error {
+    Error::corrupt("an answer of the Redis server")
+}

@@ -1,0 +1,157 @@
+//! A tenant's directory: records with versions, unique names, indexes and request ids, all under the tenant's tag, so that
+//! one script can change them together.
+
+use bytes::{Bytes, BytesMut};
+use redis::Cmd;
+
+use super::{
+    Redis,
+    answer::{self, Answers, unreadable},
+    connection::{Confirm, pipeline},
+    expiry, keys,
+    log::text_of,
+    scripts,
+};
+use crate::{
+    revocation::entry::Entry,
+    store::{Change, Error, Index, Put, Record, RecordKey, Request, Result, Unique, Written},
+    token::TenantId,
+};
+
+/// Bytes of the version that a record begins with.
+const VERSION: usize = 8;
+/// Bytes of the length of what is pending, which follows.
+const LENGTH: usize = 4;
+
+impl Redis {
+    pub(super) async fn directory_read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
+        let names = keys.iter().map(|key| keys::record(&key.tenant, key.kind, &key.id));
+        let values = self.values("read records", names).await?;
+        let records = keys.iter().zip(values).map(|(key, value)| {
+            let unreadable = || Error::corrupt(format!("{} {} of tenant {}", key.kind.name(), key.id, key.tenant));
+            value.map(|value| record_from(value).ok_or_else(unreadable)).transpose()
+        });
+        records.collect()
+    }
+
+    pub(super) async fn directory_holder(&self, tenant: &TenantId, name: &Unique) -> Result<Option<String>> {
+        let mut get = Cmd::new();
+        get.arg("GET").arg(keys::unique(tenant, name));
+        let holder = answer::bytes(self.connections.ask("look up a unique name", get, Confirm::Yes).await?)?;
+        holder.map(|id| String::from_utf8(id.into()).map_err(|_| unreadable())).transpose()
+    }
+
+    pub(super) async fn directory_write(&self, change: &Change) -> Result<Written> {
+        let answer = self.connections.ask("write records", write_call(change)?, Confirm::Yes).await?;
+        let [what, which] = answer::parts(answer)?;
+        let what = answer::text(what)?;
+        if what == "repeated" {
+            let seen = answer::bytes(which)?.ok_or_else(unreadable)?;
+            let (body, result) = seen.split_first_chunk().ok_or_else(unreadable)?;
+            let result = String::from_utf8(result.to_vec()).map_err(|_| unreadable())?;
+            return Ok(Written::Repeated { body: *body, result });
+        }
+        // Lua counts from 1.
+        let which = usize::try_from(answer::int(&which)?).map_err(|_| unreadable())?.saturating_sub(1);
+        let refused = match what.as_str() {
+            "done" => Some(Written::Done),
+            "conflict" => change.puts.get(which).map(|put| Written::Conflict(put.kind, put.id.clone())),
+            "taken" => change.take.get(which).map(|(name, _)| Written::Taken(name.clone())),
+            "not_empty" => change.require_empty.get(which).map(|index| Written::NotEmpty(index.clone())),
+            _ => None,
+        };
+        refused.ok_or_else(unreadable)
+    }
+
+    pub(super) async fn directory_settle(&self, key: &RecordKey, version: u64) -> Result<()> {
+        let mut call = scripts::SETTLE.on(&[keys::record(&key.tenant, key.kind, &key.id)]);
+        call.arg(&version.to_be_bytes());
+        self.connections.ask("settle a record", call, Confirm::Yes).await?;
+        Ok(())
+    }
+
+    pub(super) async fn directory_list(
+        &self,
+        index: &Index,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        let from = after.map_or("-".to_owned(), |after| format!("({after}"));
+        let mut range = Cmd::new();
+        range.arg("ZRANGEBYLEX").arg(keys::index(index)).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit);
+        let ids = self.connections.ask("list records", range, Confirm::No).await?;
+        answer::list(ids)?.into_iter().map(answer::text).collect()
+    }
+
+    /// Reads the values of keys, in their order.
+    pub(super) async fn values(
+        &self,
+        attempted: &'static str,
+        keys: impl Iterator<Item = String>,
+    ) -> Result<Vec<Option<Bytes>>> {
+        let commands = pipeline(keys.map(|key| {
+            let mut get = Cmd::new();
+            get.arg("GET").arg(key);
+            get
+        }));
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let count = commands.len();
+        let mut answers = Answers::new(self.connections.send(attempted, commands, Confirm::Yes).await?);
+        (0..count).map(|_| answer::bytes(answers.take()?)).collect()
+    }
+}
+
+/// The call of the script `write`; its parameters are described there.
+fn write_call(change: &Change) -> Result<Cmd> {
+    let Change { tenant, now, puts, take, free, index, unindex, require_empty, request } = change;
+    let mut keys: Vec<String> = puts.iter().map(|put| keys::record(tenant, put.kind, &put.id)).collect();
+    keys.extend(take.iter().chain(free).map(|(name, _)| keys::unique(tenant, name)));
+    keys.extend(index.iter().chain(unindex).map(|(index, _)| keys::index(index)));
+    keys.extend(require_empty.iter().map(keys::index));
+    keys.extend(request.iter().map(|request| keys::request(tenant, &request.key)));
+
+    let mut call = scripts::WRITE.on(&keys);
+    for count in [puts.len(), take.len(), free.len(), index.len(), unindex.len(), require_empty.len()] {
+        call.arg(count);
+    }
+    call.arg(now.as_millis());
+    match request {
+        Some(Request { body, result, until, .. }) => {
+            call.arg([body.as_slice(), result.as_bytes()].concat()).arg(expiry(*until))
+        }
+        None => call.arg("").arg(""),
+    };
+    for put in puts {
+        call.arg(put.expected.map_or(Vec::new(), |version| version.to_be_bytes().to_vec())).arg(unversioned(put)?);
+    }
+    for (_, id) in take.iter().chain(free) {
+        call.arg(id);
+    }
+    for (_, id) in index.iter().chain(unindex) {
+        call.arg(id);
+    }
+    Ok(call)
+}
+
+/// A record's value after its version.
+fn unversioned(put: &Put) -> Result<Vec<u8>> {
+    let pending = put.pending.iter().map(text_of).collect::<Result<Vec<_>>>()?.join("\n");
+    let length = u32::try_from(pending.len()).map_err(|_| Error::corrupt("more is pending than fits into a record"))?;
+    Ok([length.to_be_bytes().as_slice(), pending.as_bytes(), &put.body].concat())
+}
+
+fn record_from(value: Bytes) -> Option<Record> {
+    let mut value = BytesMut::from(value);
+    let version = u64::from_be_bytes(*value.first_chunk::<VERSION>()?);
+    let length = u32::from_be_bytes(*value.get(VERSION..)?.first_chunk::<LENGTH>()?);
+    let body = (VERSION + LENGTH).checked_add(usize::try_from(length).ok()?)?;
+    if body > value.len() {
+        return None;
+    }
+    let body = value.split_off(body).freeze();
+    let pending = std::str::from_utf8(value.get(VERSION + LENGTH..)?).ok()?;
+    let pending = pending.split_terminator('\n').map(Entry::from_text).collect::<Option<_>>()?;
+    Some(Record { version, pending, body })
+}

@@ -1,0 +1,209 @@
+//! Tokens, their lists, families and sessions: each under a tag of its own, so that load spreads and what one call stores
+//! is sent together.
+
+use bytes::Bytes;
+use redis::{Cmd, Value};
+
+use super::{
+    Redis,
+    answer::{self, Answers, unreadable},
+    connection::{Confirm, pipeline},
+    expiry, keys, scripts,
+};
+use crate::{
+    ambient::Time,
+    store::{
+        Error, Existing, FamilyConflict, FamilyMint, FamilyRecord, IndexEntry, Mint, Minted, PRUNE_MARGIN, Result,
+        SESSION_MARGIN, SessionKey, SessionMint, SubjectKey, TokenMint,
+    },
+    token::{FamilyId, TokenId},
+};
+
+/// Bytes of the revision that a family begins with.
+const REVISION: usize = 4;
+
+impl Redis {
+    pub(super) async fn tokens_mint(&self, mint: &Mint) -> Result<Minted> {
+        let mut commands = pipeline([]);
+        if let Some(token) = &mint.token {
+            commands.add_command(expiry_of(&token.id)).add_command(set_token(token, token.exists));
+            commands.add_command(index_call(token, token.expires, None));
+        }
+        if let Some(family) = &mint.family {
+            commands.add_command(family_call(family, mint.now));
+        }
+        if let Some(session) = &mint.session {
+            commands.add_command(session_call(session));
+        }
+        let mut minted = Minted { token: None, family: None, session_lapsed: false };
+        if commands.is_empty() {
+            return Ok(minted);
+        }
+
+        let mut answers = Answers::new(self.connections.send("store a token", commands, Confirm::Yes).await?);
+        if let Some(token) = &mint.token {
+            let [before, set, _listed] = [answers.take()?, answers.take()?, answers.take()?];
+            let before = expiry_from(&before)?;
+            let kept = if token.exists == Existing::Keep { answer::bytes(set)? } else { None };
+            minted.token = self.settle_token(token, before, kept, mint.now).await?;
+        }
+        if let Some(family) = &mint.family {
+            minted.family = family_conflict(family, answers.take()?)?;
+        }
+        if mint.session.is_some() {
+            minted.session_lapsed = answer::int(&answers.take()?)? == 0;
+        }
+        Ok(minted)
+    }
+
+    pub(super) async fn tokens_read(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
+        self.values("read tokens", ids.iter().map(keys::token)).await
+    }
+
+    pub(super) async fn tokens_family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>> {
+        let mut get = Cmd::new();
+        get.arg("GET").arg(keys::family(id));
+        let value = answer::bytes(self.connections.ask("read a family", get, Confirm::Yes).await?)?;
+        value.map(|value| family_from(value).ok_or_else(|| Error::corrupt(format!("family {id}")))).transpose()
+    }
+
+    pub(super) async fn tokens_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Time>>> {
+        let values = self.values("read sessions", sessions.iter().map(keys::session)).await?;
+        let times = values.into_iter().map(|value| {
+            value.map(|value| last_mint(&value).ok_or_else(|| Error::corrupt("a session's record"))).transpose()
+        });
+        times.collect()
+    }
+
+    pub(super) async fn tokens_of_subject(
+        &self,
+        subject: &SubjectKey,
+        after: Option<&IndexEntry>,
+        now: Time,
+        limit: usize,
+    ) -> Result<Vec<IndexEntry>> {
+        // What expires up to now is over; members are ordered by expiry first.
+        let alive = IndexEntry { expires: now, token: TokenId::from_bytes([u8::MAX; 16]) };
+        let after = after.map_or(&alive, |after| after.max(&alive));
+        let from = [b"(".as_slice(), &after.to_bytes()].concat();
+        let mut range = Cmd::new();
+        range.arg("ZRANGEBYLEX").arg(keys::subject(subject)).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit);
+        let members = answer::list(self.connections.ask("list tokens", range, Confirm::No).await?)?;
+        let entries = members.into_iter().map(|member| {
+            let member = answer::bytes(member)?.ok_or_else(unreadable)?;
+            IndexEntry::from_bytes(&member).ok_or_else(|| Error::corrupt(format!("the list of tokens of {subject}")))
+        });
+        entries.collect()
+    }
+
+    /// Finishes the storing of a token that was there before, with the expiry `before`; returns the record that was kept.
+    /// Rare: two replicas made the same token at once, or a call is repeated.
+    async fn settle_token(
+        &self,
+        token: &TokenMint,
+        before: Option<Time>,
+        kept: Option<Bytes>,
+        now: Time,
+    ) -> Result<Option<Bytes>> {
+        let Some(before) = before else {
+            return Ok(kept);
+        };
+        let mut commands = pipeline([]);
+        // The server's clock may be behind the caller's: what has expired is not kept.
+        let kept = kept.filter(|_| before > now);
+        let (right, wrong) = if kept.is_some() { (before, token.expires) } else { (token.expires, before) };
+        if token.exists == Existing::Keep && kept.is_none() {
+            commands.add_command(set_token(token, Existing::Replace));
+        }
+        if right != wrong {
+            // One token has one place in its subject's list.
+            commands.add_command(index_call(token, right, Some(wrong)));
+        }
+        if !commands.is_empty() {
+            self.connections.send("store a token", commands, Confirm::Yes).await?;
+        }
+        Ok(kept)
+    }
+}
+
+fn expiry_of(token: &TokenId) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg("PEXPIRETIME").arg(keys::token(token));
+    command
+}
+
+/// The answer to [`expiry_of`]; `None`: there was no such token.
+fn expiry_from(answer: &Value) -> Result<Option<Time>> {
+    Ok(match answer::int(answer)? {
+        -2 => None,
+        -1 => Some(Time::NEVER),
+        millis => Some(Time::from_millis(u64::try_from(millis).map_err(|_| unreadable())?)),
+    })
+}
+
+fn set_token(token: &TokenMint, exists: Existing) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg("SET").arg(keys::token(&token.id)).arg(&*token.record);
+    if !token.expires.is_never() {
+        command.arg("PXAT").arg(token.expires.as_millis());
+    }
+    if exists == Existing::Keep {
+        // With GET: answers the record that is there.
+        command.arg("NX").arg("GET");
+    }
+    command
+}
+
+/// Lists a token with its expiry, instead of with a wrong one.
+fn index_call(token: &TokenMint, expires: Time, wrong: Option<Time>) -> Cmd {
+    let member = |expires| IndexEntry { expires, token: token.id.clone() }.to_bytes().to_vec();
+    let mut call = scripts::INDEX.on(&[keys::subject(&token.subject)]);
+    call.arg(member(expires))
+        .arg(expiry(expires))
+        .arg(u64::try_from(PRUNE_MARGIN.as_millis()).unwrap_or(u64::MAX))
+        .arg(wrong.map_or(Vec::new(), member));
+    call
+}
+
+fn family_call(family: &FamilyMint, now: Time) -> Cmd {
+    let mut call = scripts::FAMILY.on(&[keys::family(&family.id)]);
+    call.arg(family.expected.map_or(Vec::new(), |revision| revision.to_be_bytes().to_vec()))
+        .arg([family.record.revision.to_be_bytes().as_slice(), &family.record.body].concat())
+        .arg(expiry(family.expires))
+        .arg(now.as_millis());
+    call
+}
+
+fn session_call(session: &SessionMint) -> Cmd {
+    let lapsed_after = session.idle.saturating_sub(SESSION_MARGIN);
+    let mut call = scripts::SESSION.on(&[keys::session(&session.key)]);
+    call.arg(session.now.as_millis())
+        .arg(u64::try_from(lapsed_after.as_millis()).unwrap_or(u64::MAX))
+        .arg(session.until.as_millis())
+        .arg(Time::NEVER.as_millis())
+        .arg(u8::from(session.revive));
+    call
+}
+
+fn family_conflict(family: &FamilyMint, answer: Value) -> Result<Option<FamilyConflict>> {
+    match answer {
+        Value::Int(1) => Ok(None),
+        Value::Int(0) => Ok(Some(FamilyConflict::Gone)),
+        other => {
+            let other = answer::bytes(other)?.and_then(family_from);
+            let other = other.ok_or_else(|| Error::corrupt(format!("family {}", family.id)))?;
+            Ok(Some(FamilyConflict::Other(other)))
+        }
+    }
+}
+
+fn family_from(value: Bytes) -> Option<FamilyRecord> {
+    let revision = u32::from_be_bytes(*value.first_chunk::<REVISION>()?);
+    Some(FamilyRecord { revision, body: value.slice(REVISION..) })
+}
+
+/// The first half of `last until`, in ms.
+fn last_mint(value: &[u8]) -> Option<Time> {
+    let (last, _) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    last.parse().ok().map(Time::from_millis)
+}

@@ -1,0 +1,209 @@
+//! Real Redis or Valkey servers for tests: one process each, on loopback, in a directory of its own, killed when dropped.
+
+use std::{
+    env, fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    port: u16,
+    dir: TempDir,
+    args: Vec<String>,
+    process: Child,
+}
+
+/// Whether a server keeps an append-only file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aof {
+    On,
+    Off,
+}
+
+/// How long a server may take to answer after its start.
+const READY: Duration = Duration::from_secs(10);
+/// A free port may be taken by somebody else before the server has it.
+const PORTS: usize = 5;
+
+// === impl Server ===
+
+impl Server {
+    /// An empty server.
+    pub fn start(aof: Aof) -> Self {
+        Self::start_with(aof, &[])
+    }
+
+    /// An empty server with more arguments, which come last.
+    pub fn start_with(aof: Aof, more: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("make a directory for the server");
+        // Through a file a replica is in step at once; without one it is only after its next report, up to a second later.
+        let given = ["--save", "", "--maxmemory-policy", "noeviction", "--repl-diskless-sync", "no", "--appendonly"];
+        let mut args: Vec<String> = given.map(str::to_owned).into();
+        args.push(if aof == Aof::On { "yes" } else { "no" }.to_owned());
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        for _ in 0..PORTS {
+            let port = free_port();
+            let mut process = spawn(port, dir.path(), &args);
+            if ready(port, &mut process) {
+                return Self { port, dir, args, process };
+            }
+            end(&mut process);
+        }
+        panic!("the server did not start: {}", log(dir.path()));
+    }
+
+    /// An empty replica of this server, caught up with it.
+    pub fn replica(&self) -> Self {
+        let port = self.port.to_string();
+        let replica = Self::start_with(Aof::Off, &["--replicaof", "127.0.0.1", &port]);
+        until("the replica follows", || self.number(&["WAIT", "1", "50"]) == 1);
+        replica
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Kills the server as a crash of the machine's process table would: nothing is written any more.
+    pub fn kill9(&mut self) {
+        self.process.kill().expect("kill the server");
+        self.process.wait().expect("wait for the killed server");
+    }
+
+    /// Starts the killed server again with the same port and directory.
+    pub fn restart(&mut self) {
+        self.process = spawn(self.port, self.dir.path(), &self.args);
+        assert!(ready(self.port, &mut self.process), "the server did not restart: {}", log(self.dir.path()));
+    }
+
+    /// Freezes the server: connections stay open and nothing is answered.
+    pub fn stop(&self) {
+        self.signal("STOP");
+    }
+
+    /// Thaws it.
+    pub fn cont(&self) {
+        self.signal("CONT");
+    }
+
+    /// Sends one command past the store and returns the raw answer.
+    pub fn command(&self, args: &[&str]) -> String {
+        let mut stream = TcpStream::connect(address(self.port)).expect("connect to the server");
+        ask(&mut stream, args).expect("the server answers")
+    }
+
+    /// Sends one command whose answer is a whole number.
+    pub fn number(&self, args: &[&str]) -> i64 {
+        let answer = self.command(args);
+        let number = answer.strip_prefix(':').and_then(|answer| answer.split('\r').next()?.parse().ok());
+        number.unwrap_or_else(|| panic!("{args:?}: {answer}"))
+    }
+
+    fn signal(&self, name: &str) {
+        // The shell's own `kill`: the program is not installed everywhere.
+        let status = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {}", self.process.id())])
+            .status()
+            .expect("run sh");
+        assert!(status.success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        end(&mut self.process);
+    }
+}
+
+/// Waits until `reached`, asking again and again.
+pub fn until(what: &str, mut reached: impl FnMut() -> bool) {
+    let deadline = Instant::now() + READY;
+    while !reached() {
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn end(process: &mut Child) {
+    // It may have ended already.
+    let _ = process.kill();
+    let _ = process.wait();
+}
+
+fn spawn(port: u16, dir: &Path, args: &[String]) -> Child {
+    let path = dir.display().to_string();
+    let port = port.to_string();
+    Command::new(program())
+        .args(["--bind", "127.0.0.1", "--port", &port, "--dir", &path, "--daemonize", "no", "--logfile", "server.log"])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("start the server")
+}
+
+/// `JETON_TEST_REDIS_BIN`, else `valkey-server`, else `redis-server`.
+fn program() -> PathBuf {
+    if let Some(named) = env::var_os("JETON_TEST_REDIS_BIN") {
+        return named.into();
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    ["valkey-server", "redis-server"]
+        .iter()
+        .find_map(|name| env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file()))
+        .expect("valkey-server or redis-server on PATH (see tests/run), or JETON_TEST_REDIS_BIN")
+}
+
+fn free_port() -> u16 {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("find a free port");
+    socket.local_addr().expect("the port's number").port()
+}
+
+/// Whether the server answers PING, if only that a password is missing, before it exits or the time is over.
+fn ready(port: u16, process: &mut Child) -> bool {
+    let deadline = Instant::now() + READY;
+    while Instant::now() < deadline {
+        if process.try_wait().expect("look at the server").is_some() {
+            return false;
+        }
+        let answer = TcpStream::connect(address(port)).and_then(|mut stream| ask(&mut stream, &["PING"]));
+        if answer.is_ok_and(|answer| answer.contains("PONG") || answer.contains("NOAUTH")) {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    false
+}
+
+fn address(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// One command; its answer is what arrives until the server is silent after a QUIT.
+fn ask(stream: &mut TcpStream, args: &[&str]) -> std::io::Result<String> {
+    stream.set_read_timeout(Some(READY))?;
+    let mut packed = format!("*{}\r\n", args.len());
+    for arg in args {
+        packed += &format!("${}\r\n{arg}\r\n", arg.len());
+    }
+    stream.write_all(format!("{packed}*1\r\n$4\r\nQUIT\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn log(dir: &Path) -> String {
+    fs::read_to_string(dir.join("server.log")).unwrap_or_default()
+}

@@ -1,0 +1,120 @@
+//! Sessions.
+
+use std::{sync::Arc, time::Duration};
+
+use jeton::{
+    ambient::Time,
+    store::{Mint, Minted, SESSION_MARGIN, SessionKey, Store},
+    token::FamilyId,
+};
+
+use super::{HOUR, MINUTE, account, body, entry, family, now, session, session_key, tenant, token, tokens::CLEAN};
+
+const LAPSED: Minted = Minted { session_lapsed: true, ..CLEAN };
+const MILLI: Duration = Duration::from_millis(1);
+
+async fn last_mint(store: &Arc<dyn Store>, key: &SessionKey) -> Option<Time> {
+    store.sessions(std::slice::from_ref(key)).await.unwrap().pop().unwrap()
+}
+
+fn revive(mut mint: Mint) -> Mint {
+    mint.session.as_mut().unwrap().revive = true;
+    mint
+}
+
+pub async fn an_unknown_session_is_none(store: &Arc<dyn Store>) {
+    assert_eq!(last_mint(store, &session_key("s")).await, None);
+}
+
+pub async fn the_first_mint_of_a_session_creates_it(store: &Arc<dyn Store>) {
+    for (text, reviving) in [("s", false), ("r", true)] {
+        let (key, moment) = (session_key(text), now());
+        let mint = session(&key, moment);
+        let mint = if reviving { revive(mint) } else { mint };
+        assert_eq!(store.mint(&mint).await.unwrap(), CLEAN);
+        assert_eq!(last_mint(store, &key).await, Some(moment));
+    }
+}
+
+pub async fn a_mint_moves_the_last_mint_and_never_back(store: &Arc<dyn Store>) {
+    let (key, first) = (session_key("s"), now());
+    let second = first.plus(MINUTE / 2);
+    for (moment, expected) in [(first, first), (second, second), (first, second), (second, second)] {
+        assert_eq!(store.mint(&session(&key, moment)).await.unwrap(), CLEAN);
+        assert_eq!(last_mint(store, &key).await, Some(expected));
+    }
+}
+
+pub async fn a_session_lapses_a_margin_before_its_idle_time_is_over(store: &Arc<dyn Store>) {
+    let (key, first) = (session_key("s"), now());
+    store.mint(&session(&key, first)).await.unwrap();
+    let in_time = first.plus(MINUTE - SESSION_MARGIN - MILLI);
+    assert_eq!(store.mint(&session(&key, in_time)).await.unwrap(), CLEAN);
+    let late = in_time.plus(MINUTE - SESSION_MARGIN);
+    assert_eq!(store.mint(&session(&key, late)).await.unwrap(), LAPSED);
+    assert_eq!(last_mint(store, &key).await, Some(in_time));
+}
+
+pub async fn a_lapsed_session_is_not_touched_until_it_is_revived(store: &Arc<dyn Store>) {
+    let (key, first) = (session_key("s"), now());
+    store.mint(&session(&key, first)).await.unwrap();
+    let late = first.plus(MINUTE * 2);
+    for _ in 0..2 {
+        assert_eq!(store.mint(&session(&key, late)).await.unwrap(), LAPSED);
+        assert_eq!(last_mint(store, &key).await, Some(first));
+    }
+    assert_eq!(store.mint(&revive(session(&key, late))).await.unwrap(), CLEAN);
+    assert_eq!(last_mint(store, &key).await, Some(late));
+    assert_eq!(store.mint(&session(&key, late.plus(MILLI))).await.unwrap(), CLEAN);
+}
+
+pub async fn reviving_a_session_that_is_alive_is_a_mint(store: &Arc<dyn Store>) {
+    let (key, first) = (session_key("s"), now());
+    store.mint(&session(&key, first)).await.unwrap();
+    let second = first.plus(MINUTE / 2);
+    assert_eq!(store.mint(&revive(session(&key, second))).await.unwrap(), CLEAN);
+    assert_eq!(store.mint(&revive(session(&key, first))).await.unwrap(), CLEAN);
+    assert_eq!(last_mint(store, &key).await, Some(second));
+}
+
+pub async fn sessions_are_read_in_order_and_apart_by_tenant(store: &Arc<dyn Store>) {
+    let first = now();
+    let ours = session_key("a:b");
+    let theirs = SessionKey { tenant: tenant(), ..ours.clone() };
+    let odd = SessionKey { session: super::SessionId::new("{a}\"ü\\\n"), ..ours.clone() };
+    store.mint(&session(&ours, first)).await.unwrap();
+    store.mint(&session(&odd, first.plus(MILLI))).await.unwrap();
+    let keys = [odd, theirs, ours];
+    assert_eq!(store.sessions(&keys).await.unwrap(), [Some(first.plus(MILLI)), None, Some(first)]);
+    assert!(store.sessions(&[]).await.unwrap().is_empty());
+}
+
+pub async fn a_lapsed_session_does_not_stop_the_other_parts(store: &Arc<dyn Store>) {
+    let (key, first) = (session_key("s"), now());
+    store.mint(&session(&key, first)).await.unwrap();
+    let (at, subject, id) = (entry(first.plus(HOUR), 1), account(), FamilyId::random().unwrap());
+    let late = Mint {
+        token: token(&at, &subject, "text").token,
+        family: family(&id, None, 1, "first").family,
+        ..session(&key, first.plus(MINUTE * 2))
+    };
+    assert_eq!(store.mint(&late).await.unwrap(), LAPSED);
+    assert_eq!(store.token(&at.token).await.unwrap(), Some(body("text")));
+    assert_eq!(store.subject_page(&subject, None, first, 10).await.unwrap(), [at]);
+    assert_eq!(store.family(&id).await.unwrap().unwrap().revision, 1);
+    assert_eq!(last_mint(store, &key).await, Some(first));
+}
+
+pub async fn a_kept_token_does_not_stop_the_other_parts(store: &Arc<dyn Store>) {
+    let (at, subject) = (entry(now().plus(HOUR), 1), account());
+    store.mint(&token(&at, &subject, "first")).await.unwrap();
+    let (key, moment, id) = (session_key("s"), now(), FamilyId::random().unwrap());
+    let again = Mint {
+        token: token(&at, &subject, "second").token,
+        family: family(&id, None, 1, "first").family,
+        ..session(&key, moment)
+    };
+    assert_eq!(store.mint(&again).await.unwrap(), Minted { token: Some(body("first")), ..CLEAN });
+    assert_eq!(store.family(&id).await.unwrap().unwrap().revision, 1);
+    assert_eq!(last_mint(store, &key).await, Some(moment));
+}
