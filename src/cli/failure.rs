@@ -2,7 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
-use tonic::{Code, Status};
+use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt;
 
 use super::render::printable;
@@ -53,7 +53,11 @@ impl From<Status> for Failure {
             Some(info) => printable(&info.reason),
             None => name(status.code()).to_owned(),
         };
-        let mut message = match (status.message(), std::error::Error::source(&status)) {
+        let source = std::error::Error::source(&status);
+        if source.is_some_and(is_timeout) {
+            return Self::call("no reply in time; see --timeout (DEADLINE_EXCEEDED)");
+        }
+        let mut message = match (status.message(), source) {
             // Made on this side, of a connection that failed.
             (_, Some(source)) => chain(source),
             ("", None) => status.code().description().to_owned(),
@@ -68,6 +72,11 @@ impl From<Status> for Failure {
         }
         Self::Call(message)
     }
+}
+
+/// Whether an error is, or comes of, a deadline that passed on this side.
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<TimeoutExpired>() || error.source().is_some_and(is_timeout)
 }
 
 /// As the specification of gRPC writes it.
@@ -113,6 +122,12 @@ mod tests {
             Failure::from(status).to_string(),
             "error: one field is wrong (INVALID_FIELD)\n  client.scopes[1]: must be short\n  try again in 1s"
         );
+    }
+
+    #[test]
+    fn a_deadline_that_passed_on_this_side_is_told_as_such() {
+        let status = Status::from_error(Box::new(TimeoutExpired(())));
+        assert!(Failure::from(status).to_string().ends_with("(DEADLINE_EXCEEDED)"));
     }
 
     #[test]

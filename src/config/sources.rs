@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -23,10 +23,9 @@ pub type Environment = BTreeMap<OsString, OsString>;
 pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
 
 /// What was found for one key.
-#[derive(Debug)]
 pub struct Found {
     /// One text, several of a list. Wiped on drop, because any may be a secret.
-    pub values: Vec<Zeroizing<String>>,
+    pub(super) values: Vec<Zeroizing<String>>,
     pub origin: Origin,
 }
 
@@ -49,6 +48,13 @@ pub(super) enum Form {
 
 /// What one source gives.
 pub(super) type Layer = BTreeMap<&'static str, Given>;
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `Zeroizing` would show what it holds.
+        write!(f, "[from {}]", self.origin)
+    }
+}
 
 /// The flags of `serve` that set something.
 pub fn flags() -> Vec<Arg> {

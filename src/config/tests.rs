@@ -312,7 +312,7 @@ fn no_secret_is_printed() {
     ];
     let (config, values) = load_from(&[], &variables, &[]).unwrap();
     let printed = to_toml(&values);
-    for text in [&printed, &format!("{config:?}")] {
+    for text in [&printed, &format!("{config:?}"), &format!("{values:?}")] {
         assert!(!text.contains("s3cret") && !text.contains(KEY), "{text}");
     }
     assert!(printed.contains("client_secret = \"[redacted]\" # JETON_BOOTSTRAP_CLIENT_SECRET\n"));
