@@ -5,10 +5,14 @@
 
 pub mod ambient;
 pub mod api;
+pub mod app;
+pub mod cli;
+pub mod config;
 pub mod directory;
 pub mod issuer;
 pub mod keys;
 pub mod revocation;
 pub mod store;
+pub mod telemetry;
 pub mod token;
 pub mod worker;

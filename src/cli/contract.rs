@@ -1,0 +1,135 @@
+//! The contract as the operator commands see it: the descriptor set that the server enforces, comments included.
+
+use std::collections::HashMap;
+
+use prost_reflect::{
+    DescriptorError, DescriptorPool, EnumDescriptor, FieldDescriptor, FileDescriptor, MessageDescriptor,
+    MethodDescriptor, OneofDescriptor,
+};
+
+/// The descriptor set with its comments.
+#[derive(Debug)]
+pub(super) struct Contract {
+    pool: DescriptorPool,
+    /// By file and by the path of what is commented (`SourceCodeInfo.Location.path`).
+    comments: HashMap<(String, Vec<i32>), String>,
+}
+
+pub(super) const PACKAGE: &str = "jeton.v1";
+
+const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
+
+// === impl Contract ===
+
+impl Contract {
+    pub(super) fn load() -> Result<Self, DescriptorError> {
+        let pool = DescriptorPool::decode(DESCRIPTORS)?;
+        let ours = pool.files().filter(|file| file.package_name() == PACKAGE);
+        let comments = ours.flat_map(|file| comments_of(&file)).collect();
+        Ok(Self { pool, comments })
+    }
+
+    /// The method that a name such as `ClientService/GetClient` stands for.
+    pub(super) fn method(&self, name: &str) -> Option<MethodDescriptor> {
+        let (service, method) = name.split_once('/')?;
+        let service = self.pool.get_service_by_name(&format!("{PACKAGE}.{service}"))?;
+        service.methods().find(|candidate| candidate.name() == method)
+    }
+
+    pub(super) fn method_comment(&self, method: &MethodDescriptor) -> &str {
+        self.comment(&method.parent_service().parent_file(), method.path())
+    }
+
+    pub(super) fn field_comment(&self, field: &FieldDescriptor) -> &str {
+        self.comment(&field.parent_message().parent_file(), field.path())
+    }
+
+    pub(super) fn oneof_comment(&self, oneof: &OneofDescriptor) -> &str {
+        self.comment(&oneof.parent_message().parent_file(), oneof.path())
+    }
+
+    /// Whether using the member of a oneof takes credentials in the request itself, so that no bearer token can stand in:
+    /// its `grant_access` is `public`.
+    pub(super) fn is_own_proof(&self, field: &FieldDescriptor) -> bool {
+        let Some(grant_access) = self.pool.get_extension_by_name("jeton.v1.grant_access") else { return false };
+        let options = field.options();
+        let access = options.get_extension(&grant_access);
+        let public = access.as_message().and_then(|access| access.get_field_by_name("public"));
+        public.is_some_and(|public| public.as_bool() == Some(true))
+    }
+
+    #[cfg(test)]
+    pub(super) fn methods(&self) -> impl Iterator<Item = MethodDescriptor> {
+        let services = self.pool.services().filter(|service| service.package_name() == PACKAGE);
+        services.flat_map(|service| service.methods().collect::<Vec<_>>())
+    }
+
+    fn comment(&self, file: &FileDescriptor, path: &[i32]) -> &str {
+        self.comments.get(&(file.name().to_owned(), path.to_vec())).map_or("", String::as_str)
+    }
+}
+
+// === names ===
+
+/// The message type of a field, if it has one of ours.
+pub(super) fn our_message(field: &FieldDescriptor) -> Option<MessageDescriptor> {
+    field.kind().as_message().filter(|message| message.package_name() == PACKAGE).cloned()
+}
+
+/// A oneof that was written as such, not one that stands for `optional`.
+pub(super) fn real_oneof(field: &FieldDescriptor) -> Option<OneofDescriptor> {
+    field.containing_oneof().filter(|oneof| !oneof.is_synthetic())
+}
+
+/// The short names of an enum's values with their numbers: `TOKEN_FORMAT_OPAQUE` is `opaque`.
+pub(super) fn short_names(values: &EnumDescriptor) -> Vec<(String, i32)> {
+    let zero = values.default_value();
+    let prefix = zero.name().strip_suffix("UNSPECIFIED").unwrap_or_default().to_owned();
+    let short = |name: &str| name.strip_prefix(&prefix).unwrap_or(name).to_ascii_lowercase().replace('_', "-");
+    values.values().filter(|value| value.number() != 0).map(|value| (short(value.name()), value.number())).collect()
+}
+
+fn comments_of(file: &FileDescriptor) -> Vec<((String, Vec<i32>), String)> {
+    let locations = file.file_descriptor_proto().source_code_info.as_ref().map(|info| info.location.as_slice());
+    let commented = |location: &prost_types::source_code_info::Location| {
+        let lines: Vec<&str> = location.leading_comments.as_deref()?.lines().map(str::trim).collect();
+        Some(((file.name().to_owned(), location.path.clone()), lines.join("\n").trim().to_owned()))
+    };
+    locations.unwrap_or_default().iter().filter_map(commented).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_are_found_by_what_they_describe() {
+        let contract = Contract::load().unwrap();
+        let method = contract.method("TokenService/IssueToken").unwrap();
+        assert!(contract.method_comment(&method).starts_with("Issues an access token, and a refresh token"));
+        let format = method.input().get_field_by_name("format").unwrap();
+        assert!(contract.field_comment(&format).starts_with("Optional. How the token is written"));
+        let grant = method.input().oneofs().next().unwrap();
+        assert_eq!(contract.oneof_comment(&grant), "Required. What to issue.");
+    }
+
+    #[test]
+    fn enum_values_have_short_names() {
+        let contract = Contract::load().unwrap();
+        let names = |name: &str| {
+            let names = short_names(&contract.pool.get_enum_by_name(name).unwrap());
+            names.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("jeton.v1.TokenFormat"), ["jwt", "opaque"]);
+        assert_eq!(names("jeton.v1.GrantType"), ["client-credentials", "account"]);
+        assert_eq!(names("jeton.v1.ClientSecret.State"), ["active", "scheduled-to-revoke", "revoked"]);
+    }
+
+    #[test]
+    fn only_a_grant_whose_proof_is_in_the_request_needs_no_bearer() {
+        let contract = Contract::load().unwrap();
+        let request = contract.method("TokenService/IssueToken").unwrap().input();
+        assert!(contract.is_own_proof(&request.get_field_by_name("client_credentials").unwrap()));
+        assert!(!contract.is_own_proof(&request.get_field_by_name("account").unwrap()));
+    }
+}

@@ -1,0 +1,193 @@
+//! The table of commands: which words call which method. Everything else comes from the contract.
+
+/// What is managed.
+#[derive(Debug)]
+pub(super) struct Noun {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) verbs: &'static [Verb],
+}
+
+/// What is done to it.
+#[derive(Debug)]
+pub(super) struct Verb {
+    pub(super) name: &'static str,
+    /// For example `ClientService/GetClient`.
+    pub(super) method: &'static str,
+    /// The fields of the request, by path, that need no flag because of their place.
+    pub(super) positional: &'static [&'static str],
+    /// The fields that a list shows of each row.
+    pub(super) columns: &'static [&'static str],
+    /// Fields, by path, whose flag would mean something else elsewhere, and its better name.
+    pub(super) renamed: &'static [(&'static str, &'static str)],
+    /// Fields, by path, that cannot be given here.
+    pub(super) without: &'static [&'static str],
+}
+
+/// All commands that call the service.
+pub(super) const NOUNS: &[Noun] = &[
+    Noun { name: "client", about: "Manage machine clients and their secrets", verbs: CLIENT },
+    Noun { name: "account", about: "Manage accounts: companies, organizations and their sub-accounts", verbs: ACCOUNT },
+    Noun { name: "tenant", about: "Manage tenants and the clients that they admit", verbs: TENANT },
+    Noun { name: "key", about: "Manage the keys that sign a tenant's tokens", verbs: KEY },
+    Noun { name: "token", about: "Issue, renew, introspect, list and revoke tokens", verbs: TOKEN },
+];
+
+const CLIENT: &[Verb] = &[
+    verb("create", "ClientService/CreateClient").without(&["client.etag"]),
+    verb("get", "ClientService/GetClient").at(&["client_id"]),
+    // The confining account never changes.
+    verb("update", "ClientService/UpdateClient").at(&["client.client_id"]).without(&["client.account_id"]),
+    verb("delete", "ClientService/DeleteClient").at(&["client_id"]),
+    verb("list", "ClientService/ListClients").columns(&[
+        "client_id",
+        "display_name",
+        "state",
+        "allowed_grants",
+        "account_id",
+        "create_time",
+    ]),
+    verb("enable", "ClientService/EnableClient").at(&["client_id"]),
+    verb("disable", "ClientService/DisableClient").at(&["client_id"]),
+    verb("create-secret", "ClientService/CreateClientSecret").at(&["client_id"]),
+    verb("list-secrets", "ClientService/ListClientSecrets").at(&["client_id"]).columns(&[
+        "secret_id",
+        "mask",
+        "state",
+        "create_time",
+        "revoke_time",
+        "last_used_time",
+    ]),
+    verb("revoke-secret", "ClientService/RevokeClientSecret").at(&["client_id", "secret_id"]),
+];
+
+const ACCOUNT: &[Verb] = &[
+    verb("create", "AccountService/CreateAccount").without(&["account.etag"]),
+    verb("get", "AccountService/GetAccount").at(&["account_id"]),
+    // The parent never changes.
+    verb("update", "AccountService/UpdateAccount").at(&["account.account_id"]).without(&["account.parent_id"]),
+    verb("delete", "AccountService/DeleteAccount").at(&["account_id"]),
+    verb("undelete", "AccountService/UndeleteAccount").at(&["account_id"]),
+    verb("list", "AccountService/ListAccounts").columns(&[
+        "account_id",
+        "display_name",
+        "state",
+        "foreign_id",
+        "parent_id",
+        "create_time",
+    ]),
+    verb("enable", "AccountService/EnableAccount").at(&["account_id"]),
+    verb("disable", "AccountService/DisableAccount").at(&["account_id"]),
+];
+
+const TENANT: &[Verb] = &[
+    verb("create", "TenantService/CreateTenant").at(&["tenant.tenant_id"]).without(&["tenant.etag"]),
+    verb("get", "TenantService/GetTenant").at(&["tenant_id"]),
+    verb("update", "TenantService/UpdateTenant").at(&["tenant.tenant_id"]),
+    verb("delete", "TenantService/DeleteTenant").at(&["tenant_id"]),
+    verb("list", "TenantService/ListTenants").columns(&["tenant_id", "display_name", "state", "issuer", "create_time"]),
+    verb("enable", "TenantService/EnableTenant").at(&["tenant_id"]),
+    verb("disable", "TenantService/DisableTenant").at(&["tenant_id"]),
+    verb("admit-client", "TenantService/AdmitClient").at(&["admission.client_id"]),
+    verb("expel-client", "TenantService/ExpelClient").at(&["client_id"]),
+    verb("list-admitted-clients", "TenantService/ListAdmittedClients").columns(&[
+        "client_id",
+        "scopes",
+        "audiences",
+        "account_id",
+        "create_time",
+    ]),
+];
+
+const KEY: &[Verb] = &[
+    verb("list", "TokenService/ListSigningKeys").columns(&["kid", "alg", "kty", "crv", "use"]),
+    verb("rotate", "TenantService/RotateSigningKey"),
+    verb("revoke", "TenantService/RevokeSigningKey").at(&["key_id"]),
+];
+
+const TOKEN: &[Verb] = &[
+    verb("issue", "TokenService/IssueToken"),
+    verb("renew", "TokenService/RenewToken"),
+    verb("revoke", "TokenService/RevokeToken").at(&["token_id"]),
+    verb("invalidate", "TokenService/InvalidateTokens"),
+    // `--tenant` says in which tenant; revoking everything in it must not be a slip of that flag.
+    verb("revoke-all", "TokenService/RevokeAllTokens").renamed(&[("tenant", "whole-tenant")]),
+    verb("introspect", "TokenService/IntrospectToken"),
+    verb("batch-introspect", "TokenService/BatchIntrospectTokens").columns(&[
+        "active",
+        "token_use",
+        "token_id",
+        "subject",
+        "scopes",
+        "expire_time",
+    ]),
+    verb("get", "TokenService/GetToken").at(&["token_id"]),
+    verb("list", "TokenService/ListTokens").columns(&[
+        "token_id",
+        "state",
+        "format",
+        "client_id",
+        "scopes",
+        "session_id",
+        "create_time",
+        "expire_time",
+    ]),
+    verb("whoami", "TokenService/GetCaller"),
+];
+
+const fn verb(name: &'static str, method: &'static str) -> Verb {
+    Verb { name, method, positional: &[], columns: &[], renamed: &[], without: &[] }
+}
+
+// === impl Verb ===
+
+impl Verb {
+    const fn at(self, positional: &'static [&'static str]) -> Self {
+        Self { positional, ..self }
+    }
+
+    const fn columns(self, columns: &'static [&'static str]) -> Self {
+        Self { columns, ..self }
+    }
+
+    const fn renamed(self, renamed: &'static [(&'static str, &'static str)]) -> Self {
+        Self { renamed, ..self }
+    }
+
+    const fn without(self, without: &'static [&'static str]) -> Self {
+        Self { without, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use prost_reflect::{Cardinality, Kind};
+
+    use super::*;
+    use crate::cli::contract::Contract;
+
+    #[test]
+    fn every_method_of_the_contract_has_a_command() {
+        let contract = Contract::load().unwrap();
+        let name =
+            |method: prost_reflect::MethodDescriptor| format!("{}/{}", method.parent_service().name(), method.name());
+        let called: BTreeSet<String> =
+            NOUNS.iter().flat_map(|noun| noun.verbs).map(|verb| verb.method.to_owned()).collect();
+        assert_eq!(called, contract.methods().map(name).collect());
+    }
+
+    #[test]
+    fn every_column_is_a_field_of_the_rows() {
+        let contract = Contract::load().unwrap();
+        for verb in NOUNS.iter().flat_map(|noun| noun.verbs).filter(|verb| !verb.columns.is_empty()) {
+            let reply = contract.method(verb.method).unwrap().output();
+            let rows = reply.fields().find(|field| field.cardinality() == Cardinality::Repeated).unwrap();
+            let Kind::Message(row) = rows.kind() else { panic!("{}", verb.method) };
+            for column in verb.columns {
+                assert!(row.get_field_by_name(column).is_some(), "{} has no {column}", row.name());
+            }
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! The configuration of `jeton serve`: flags over `JETON_*` variables over a TOML file over defaults.
+//!
+//! Promises: a [`Config`] is valid as a whole; whatever is wrong is reported at once, each mistake with the place it came
+//! from; no secret is ever shown. Invariant: a pure function of its arguments: the process environment, the file system
+//! and the command line are handed in, and nothing is opened, bound or made.
+//!
+//! Start reading at [`registry::KEYS`], from which everything else derives.
+
+pub mod duration;
+mod file;
+mod mistake;
+mod print;
+pub mod registry;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use clap::ArgMatches;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub use self::{
+    mistake::{Mistake, Mistakes, Origin},
+    print::{reference, to_toml},
+    sources::{Environment, Found, ReadFile, Values, flags},
+};
+use crate::token::{ClientId, secret::SecretText};
+
+/// Everything that `jeton serve` was told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; at least one.
+    pub listen: Vec<Listen>,
+    /// The directory of the embedded store.
+    pub data_dir: PathBuf,
+    /// The `{base}` of issuers, without a slash at its end.
+    pub public_url: String,
+    /// Threads that serve calls; `None`: one per core.
+    pub workers: Option<NonZeroUsize>,
+    pub store: Store,
+    /// Newest first. Empty only with the embedded store, which then makes one.
+    pub master_keys: Vec<MasterKey>,
+    /// The first admin client's credentials, if they were given.
+    pub bootstrap: Option<Bootstrap>,
+    pub limits: Limits,
+    pub drain: Drain,
+    /// How long a connection lives, before jitter.
+    pub connection_age: Duration,
+    /// Whether server reflection is offered.
+    pub reflection: bool,
+    pub log: Log,
+}
+
+/// An address to listen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// A host name or an address without brackets, and a port; port 0 takes a free one.
+    Tcp { host: String, port: u16 },
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+/// Where tokens are kept.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// One file in `data_dir`.
+    Embedded,
+    Redis(Redis),
+}
+
+/// How to reach Redis or Valkey.
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// May hold a password.
+    pub url: SecretText,
+    /// How many replicas must hold a write before it is acknowledged.
+    pub wait_replicas: usize,
+    /// How long to wait for them.
+    pub wait_timeout: Duration,
+}
+
+/// The first admin client's credentials.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    pub client_id: ClientId,
+    pub client_secret: SecretText,
+}
+
+/// How much work is taken on.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// `None`: half of the limit of open files, at most 4096.
+    pub max_connections: Option<NonZeroUsize>,
+    /// Calls at a time.
+    pub max_in_flight: usize,
+    /// Calls at a time on one connection.
+    pub max_in_flight_per_connection: usize,
+    /// Revocations at a time, in a lane of their own.
+    pub max_in_flight_revocations: usize,
+    /// The longest that a call may take.
+    pub request_deadline: Duration,
+}
+
+/// How to stop.
+#[derive(Clone, Debug)]
+pub struct Drain {
+    /// How long calls may go on.
+    pub timeout: Duration,
+    /// How long to wait between NOT_SERVING and closing the listeners.
+    pub delay: Duration,
+}
+
+/// What to log and how.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Directives of `tracing_subscriber::EnvFilter`, known to parse.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// A master key. Wiped on drop.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct MasterKey([u8; 32]);
+
+/// Reads the configuration.
+///
+/// `flags` are the matches of a command that has [`flags()`]. Returns the configuration and, for `--print-config`, what
+/// was found where; or all mistakes.
+pub fn load(flags: &ArgMatches, environment: &Environment, read: ReadFile<'_>) -> Result<(Config, Values), Mistakes> {
+    let mut mistakes = Vec::new();
+    let values = sources::gather(flags, environment, read, &mut mistakes);
+    let config = typed(&mut values::Reader { values: &values, mistakes: &mut mistakes });
+    if mistakes.is_empty() { Ok((config, values)) } else { Err(Mistakes(mistakes)) }
+}
+
+/// Means nothing if there are mistakes.
+fn typed(reader: &mut values::Reader<'_>) -> Config {
+    Config {
+        listen: reader.listen(),
+        data_dir: reader.parse("data_dir", values::data_dir).unwrap_or_default(),
+        public_url: reader.parse("public_url", values::public_url).unwrap_or_default(),
+        workers: reader.integer_or_auto("workers"),
+        store: store(reader),
+        master_keys: reader.parse("master_key", values::master_keys).unwrap_or_default(),
+        bootstrap: bootstrap(reader),
+        limits: Limits {
+            max_connections: reader.integer_or_auto("limits.max_connections"),
+            max_in_flight: reader.integer("limits.max_in_flight"),
+            max_in_flight_per_connection: reader.integer("limits.max_in_flight_per_connection"),
+            max_in_flight_revocations: reader.integer("limits.max_in_flight_revocations"),
+            request_deadline: reader.duration("limits.request_deadline"),
+        },
+        drain: Drain { timeout: reader.duration("drain.timeout"), delay: reader.duration("drain.delay") },
+        connection_age: reader.duration("connection_age"),
+        reflection: reader.bool("reflection"),
+        log: Log { level: reader.parse("log.level", values::directives).unwrap_or_default(), format: format(reader) },
+    }
+}
+
+fn store(reader: &mut values::Reader<'_>) -> Store {
+    let url = reader.parse("redis.url", values::redis_url);
+    let wait_replicas = reader.integer("redis.wait_replicas");
+    let wait_timeout = reader.duration("redis.wait_timeout");
+    let is_redis = reader.choice("store", |word| match word {
+        "embedded" => Some(false),
+        "redis" => Some(true),
+        _ => None,
+    });
+    match is_redis {
+        Some(true) => {
+            reader.want("redis.url", "the store `redis` wants");
+            reader.want("master_key", "the store `redis` wants");
+            url.map_or(Store::Embedded, |url| Store::Redis(Redis { url, wait_replicas, wait_timeout }))
+        }
+        Some(false) => {
+            // Whoever gives an address believes that the tokens are kept there.
+            reader.refuse_given("redis.url", "means nothing to the store `embedded`; set store to `redis`, too");
+            Store::Embedded
+        }
+        None => Store::Embedded,
+    }
+}
+
+fn bootstrap(reader: &mut values::Reader<'_>) -> Option<Bootstrap> {
+    let client_id = reader.parse("bootstrap.client_id", |text| {
+        text.parse().map_err(|_| format!("`{text}` is no client id: up to 64 letters, digits, `-`, `_` and `.`"))
+    });
+    let client_secret = reader.parse("bootstrap.client_secret", values::bootstrap_secret);
+    match (reader.has("bootstrap.client_id"), reader.has("bootstrap.client_secret")) {
+        (true, false) => reader.want("bootstrap.client_secret", "the bootstrap client wants"),
+        (false, true) => reader.want("bootstrap.client_id", "the bootstrap client wants"),
+        (true, true) | (false, false) => {}
+    }
+    Some(Bootstrap { client_id: client_id?, client_secret: client_secret? })
+}
+
+fn format(reader: &mut values::Reader<'_>) -> LogFormat {
+    let format = reader.choice("log.format", |word| match word {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    });
+    format.unwrap_or(LogFormat::Text)
+}
+
+// === impl Listen ===
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+// === impl MasterKey ===
+
+impl MasterKey {
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}

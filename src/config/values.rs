@@ -1,0 +1,260 @@
+//! Turns texts into what they mean, one rule per kind of value.
+
+use std::{
+    net::Ipv6Addr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{
+    Listen, MasterKey, duration,
+    mistake::Mistake,
+    registry::{Key, Kind},
+    sources::{Found, Values},
+};
+use crate::token::secret::SecretText;
+
+/// Reads values by the path of their key and collects what is wrong with them.
+///
+/// After a mistake the reader goes on with a stand-in, so that all mistakes are found; the stand-in is never seen.
+pub(super) struct Reader<'a> {
+    pub(super) values: &'a Values,
+    pub(super) mistakes: &'a mut Vec<Mistake>,
+}
+
+/// The longest path of a Unix socket (`sun_path` less its end).
+const MAX_SOCKET_PATH: usize = 107;
+
+/// Old keys are kept until nothing uses them; more than this is a file of something else.
+const MAX_MASTER_KEYS: usize = 16;
+
+// === impl Reader ===
+
+impl Reader<'_> {
+    /// Whether a value is there, be it the default.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.values.contains_key(path)
+    }
+
+    /// The mistake of not giving `path` although `who` wants it.
+    pub(super) fn want(&mut self, path: &str, who: &str) {
+        let Some(key) = Key::find(path).filter(|_| !self.has(path)) else { return };
+        let variables = match key.file_variable() {
+            Some(file) => format!("{} or {file}", key.variable()),
+            None => key.variable(),
+        };
+        self.mistakes.push(Mistake::missing(format!("{who} `{path}`; set {variables}")));
+    }
+
+    /// The mistake of giving `path`.
+    pub(super) fn refuse_given(&mut self, path: &str, why: &str) {
+        if let Some(found) = self.values.get(path) {
+            self.mistakes.push(Mistake::new(&found.origin, format!("`{path}` {why}")));
+        }
+    }
+
+    /// The value after `parse`, or nothing if there is none or it is wrong.
+    pub(super) fn parse<T>(&mut self, path: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let found = self.values.get(path)?;
+        match parse(found.values.first()?) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.mistakes.push(Mistake::new(&found.origin, wrong));
+                None
+            }
+        }
+    }
+
+    pub(super) fn bool(&mut self, path: &str) -> bool {
+        let parse = |text: &str| text.parse().map_err(|_| format!("`{text}` is neither true nor false"));
+        self.parse(path, parse).unwrap_or_default()
+    }
+
+    pub(super) fn duration(&mut self, path: &str) -> Duration {
+        let kind = Key::find(path).map(|key| key.kind);
+        self.parse(path, |text| {
+            let value = duration::parse(text).ok_or_else(|| {
+                format!("`{text}` is no duration; write a number with a unit, such as 200ms, 10s or 15m")
+            })?;
+            match kind {
+                Some(Kind::Duration { min, max }) if !(min..=max).contains(&value) => Err(format!(
+                    "{text} is out of range; it must be {} to {}",
+                    duration::format(min),
+                    duration::format(max)
+                )),
+                _ => Ok(value),
+            }
+        })
+        .unwrap_or_default()
+    }
+
+    pub(super) fn integer(&mut self, path: &str) -> usize {
+        let kind = Key::find(path).map(|key| key.kind);
+        self.parse(path, |text| {
+            let value: i128 = text.parse().map_err(|_| format!("`{text}` is no whole number"))?;
+            match kind {
+                Some(Kind::Integer { min, max }) if value < i128::from(min) || value > i128::from(max) => {
+                    Err(format!("{text} is out of range; it must be {min} to {max}"))
+                }
+                _ => usize::try_from(value).map_err(|_| format!("{text} is out of range")),
+            }
+        })
+        .unwrap_or_default()
+    }
+
+    /// An integer of which zero means: let the service choose.
+    pub(super) fn integer_or_auto(&mut self, path: &str) -> Option<NonZeroUsize> {
+        NonZeroUsize::new(self.integer(path))
+    }
+
+    /// The word after `choose`, which knows those that the registry names.
+    pub(super) fn choice<T>(&mut self, path: &str, choose: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let kind = Key::find(path).map(|key| key.kind);
+        self.parse(path, |text| {
+            choose(text).ok_or_else(|| match kind {
+                Some(Kind::Choice(words)) => format!("`{text}` is none of {}", words.join(", ")),
+                _ => format!("`{text}` is unknown"),
+            })
+        })
+    }
+
+    pub(super) fn listen(&mut self) -> Vec<Listen> {
+        let Some(Found { values, origin }) = self.values.get("listen") else { return Vec::new() };
+        let mut all = Vec::new();
+        for text in values {
+            match listen(text) {
+                Ok(one) if all.contains(&one) => {
+                    self.mistakes.push(Mistake::new(origin, format!("`{}` stands there twice", text.as_str())));
+                }
+                Ok(one) => all.push(one),
+                Err(wrong) => self.mistakes.push(Mistake::new(origin, wrong)),
+            }
+        }
+        all
+    }
+}
+
+// === rules ===
+
+fn listen(text: &str) -> Result<Listen, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        // gRPC's own notation has two slashes before the path.
+        let path = path.strip_prefix("//").unwrap_or(path);
+        return match path.len() {
+            0 => Err(format!("`{text}` names no path")),
+            1..=MAX_SOCKET_PATH => Ok(Listen::Unix(PathBuf::from(path))),
+            _ => Err(format!("`{text}` is longer than the {MAX_SOCKET_PATH} bytes that a socket's path may have")),
+        };
+    }
+    let wrong = || format!("`{text}` is neither host:port nor unix:/path");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port = port.parse().map_err(|_| wrong())?;
+    let host = match host.strip_prefix('[') {
+        Some(inside) => {
+            let address: Ipv6Addr =
+                inside.strip_suffix(']').and_then(|address| address.parse().ok()).ok_or_else(wrong)?;
+            address.to_string()
+        }
+        None if host.is_empty() => return Err(format!("`{text}` names no host; write 0.0.0.0 or [::] for all")),
+        None if host.contains([':', '/', ' ']) => return Err(wrong()),
+        None => host.to_owned(),
+    };
+    Ok(Listen::Tcp { host, port })
+}
+
+pub(super) fn public_url(text: &str) -> Result<String, String> {
+    let wrong = |why: &str| Err(format!("`{text}` {why}"));
+    let Ok(url) = text.parse::<http::Uri>() else { return wrong("is no URL") };
+    if !matches!(url.scheme_str(), Some("http" | "https")) {
+        return wrong("must begin with http:// or https://");
+    }
+    if url.authority().is_none_or(|authority| authority.as_str().contains('@') || authority.host().is_empty()) {
+        return wrong("must name a host, and nobody's password");
+    }
+    // An issuer is compared byte by byte (RFC 8414 §3.3), so nothing is normalized here.
+    if url.query().is_some() || text.contains('#') || text.ends_with('/') {
+        return wrong("must have neither query nor fragment nor a slash at its end");
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn redis_url(text: &str) -> Result<SecretText, String> {
+    let schemes = ["redis://", "rediss://", "redis+unix://", "unix://"];
+    if schemes.iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme)) {
+        Ok(SecretText::new(text.to_owned()))
+    } else {
+        Err("must begin with redis://, rediss://, redis+unix:// or unix://".to_owned())
+    }
+}
+
+pub(super) fn bootstrap_secret(text: &str) -> Result<SecretText, String> {
+    // What the contract takes as `client_secret`.
+    if text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(SecretText::new(text.to_owned()))
+    } else {
+        Err("must be at most 256 visible ASCII characters".to_owned())
+    }
+}
+
+/// Which of `keys` is wrong is told by its number, never by its text.
+pub(super) fn master_keys(text: &str) -> Result<Vec<MasterKey>, String> {
+    let mut keys: Vec<MasterKey> = Vec::new();
+    let parts = text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty());
+    for (part, number) in parts.zip(1..) {
+        let key = master_key(part).ok_or(format!("key {number} is not 32 bytes as hex or base64"))?;
+        if key.as_bytes().iter().all(|byte| *byte == key.as_bytes()[0]) {
+            return Err(format!("key {number} is one byte over and over; make one with `openssl rand -hex 32`"));
+        }
+        if keys.iter().any(|other| other.as_bytes() == key.as_bytes()) {
+            return Err(format!("key {number} stands there twice"));
+        }
+        if keys.len() == MAX_MASTER_KEYS {
+            return Err(format!("more than {MAX_MASTER_KEYS} keys"));
+        }
+        keys.push(key);
+    }
+    if keys.is_empty() { Err("holds no key".to_owned()) } else { Ok(keys) }
+}
+
+fn master_key(text: &str) -> Option<MasterKey> {
+    let bytes = Zeroizing::new(if text.len() == 64 { hex(text)? } else { base64(text)? });
+    Some(MasterKey::new(bytes.as_slice().try_into().ok()?))
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(high)? << 4 | digit(low)?),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(pair).collect()
+}
+
+/// Standard or URL-safe, padded or not: what `openssl rand -base64 32` and Kubernetes write.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let mut standard = text.replace('-', "+").replace('_', "/");
+    let bytes = GeneralPurpose::new(&alphabet::STANDARD, LENIENT).decode(&standard).ok();
+    standard.zeroize();
+    bytes
+}
+
+pub(super) fn data_dir(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if text.contains('\0') { Err("names no directory".to_owned()) } else { Ok(path.to_owned()) }
+}
+
+pub(super) fn directives(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("`{text}` is no log filter: {error}")),
+    }
+}
