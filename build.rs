@@ -32,9 +32,7 @@ fn main() -> Result<()> {
     let mut config = prost_build::Config::new();
     // Ordered maps: a request that is repeated must encode, and so digest, the same.
     config.btree_map(["."]);
-    tonic_prost_build::configure()
-        .build_transport(true)
-        .compile_fds_with_config(contract, config)?;
+    tonic_prost_build::configure().build_transport(true).compile_fds_with_config(contract, config)?;
 
     let pool = DescriptorPool::decode(encoded.as_slice())?;
     fs::write(out.join("validation.rs"), validation(&pool)?)?;

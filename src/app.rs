@@ -1,22 +1,364 @@
 //! The composition root: makes everything, starts it, stops it.
 
-use std::fmt;
+use std::{
+    fmt::{self, Write as _},
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
-use crate::config::Config;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::Routes;
 
-/// The service could not start.
+use crate::{
+    ambient::Clock,
+    api::{
+        Services,
+        edge::{Authenticate, Limits},
+        health::{self, Health},
+        listen::{self, Address, Listener},
+        policy::Policy,
+        server::{Options, Server, Shutdown},
+    },
+    config::{self, Config},
+    directory::{Directory, Parts, clients::ShownSecret, record::Client},
+    issuer::{Bootstrap, Issuer, authenticate::Recognized},
+    keys::{master::MasterKey, ring::Keyring},
+    revocation::follower::Follower,
+    store::{self, Store, embedded::Embedded, redis::Redis},
+    token::{self, error::chain},
+    worker,
+};
+
+/// The service could not start, or ended with an error.
 #[derive(Debug)]
-pub struct NotWired;
-
-/// Runs the service until it is told to stop.
-pub fn serve(_config: &Config) -> Result<(), NotWired> {
-    Err(NotWired)
+pub struct Error {
+    attempted: String,
+    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-impl fmt::Display for NotWired {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("start the service: it is not built in yet")
+/// The parts that answer calls, without their server. Tests and the bench make one, too.
+#[derive(Debug)]
+pub struct App {
+    pub issuer: Arc<Issuer>,
+    pub follower: Arc<Follower>,
+    pub store: Arc<dyn Store>,
+    /// Work that goes on after a reply.
+    pub tasks: TaskTracker,
+}
+
+/// The file of the embedded store within the data directory.
+const STORE_FILE: &str = "jeton.redb";
+/// The file of the master key that the embedded store makes.
+const MASTER_KEY_FILE: &str = "master.key";
+/// The file of the first administrator's credentials. A valid body of IssueToken.
+const BOOTSTRAP_FILE: &str = "bootstrap.json";
+/// How often readiness looks at the store.
+const READINESS_PERIOD: Duration = Duration::from_secs(2);
+/// Pauses between attempts to reach the store at start.
+const MAX_START_PAUSE: Duration = Duration::from_secs(5);
+/// How long work that goes on after replies may take at the end.
+const TASKS_END: Duration = Duration::from_secs(2);
+
+/// Runs the service until it is told to stop.
+///
+/// # Errors
+/// If it cannot start, or ends before it was told to.
+pub fn serve(config: &Config) -> Result<(), Error> {
+    install_crypto();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(failed("start the runtime"))?;
+    runtime.block_on(run(config))
+}
+
+/// jsonwebtoken panics at first use without a provider, and a dependency's feature could leave it undecided.
+pub fn install_crypto() {
+    // A second call finds the same provider installed.
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+}
+
+async fn run(config: &Config) -> Result<(), Error> {
+    let workers = config.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
+    // What runs beside the workers has a place of its own behind theirs.
+    worker::enter(workers);
+    let addresses: Vec<Address> = config.listen.iter().map(address).collect::<Result<_, _>>()?;
+    let listeners = listen::bind(&addresses).map_err(failed("bind the listeners"))?;
+    let shutdown = Shutdown::new();
+    let signals = shutdown.clone();
+    tokio::spawn(async move { signals.request_on_signals().await });
+
+    let masters = master_keys(config)?;
+    let ring = Keyring::new(&masters).map_err(failed("derive keys from the master keys"))?;
+    let Some(store) = open_store(config, workers + 1, &shutdown).await? else {
+        return Ok(());
+    };
+    for warning in store.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let bootstrap = config
+        .bootstrap
+        .as_ref()
+        .map(|bootstrap| Bootstrap { client: bootstrap.client_id.clone(), secret: bootstrap.client_secret.clone() });
+    let app = App::new(store, Arc::new(ring), Clock::default(), workers + 1, &config.public_url, bootstrap.clone());
+    start(&app, config, bootstrap).await?;
+
+    let stop = CancellationToken::new();
+    let heartbeat = tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
+    let policy = Policy::load().map_err(failed("read the access policy of the contract"))?;
+    let health = Health::new(&policy).await;
+    let readiness = tokio::spawn(watch_store(Arc::clone(&app.store), health.clone(), shutdown.clone()));
+    announce(&listeners, config);
+    let server = Server {
+        options: options(config, workers),
+        limits: limits(config),
+        policy,
+        authenticate: Bearer(Arc::clone(&app.issuer)),
+        health: health.clone(),
+    };
+    let routes = routes(&app, &health, config.reflection)?;
+    let served = server.serve(listeners, routes, shutdown).await;
+
+    stop.cancel();
+    readiness.abort();
+    let _ = heartbeat.await;
+    app.tasks.close();
+    if tokio::time::timeout(TASKS_END, app.tasks.wait()).await.is_err() {
+        tracing::warn!("work after replies was cut short");
+    }
+    tracing::info!("stopped");
+    served.map_err(failed("serve"))
+}
+
+// === impl App ===
+
+impl App {
+    /// Wires the parts on a store. `places` counts the threads that call it: workers and the one beside them.
+    pub fn new(
+        store: Arc<dyn Store>,
+        ring: Arc<Keyring>,
+        clock: Clock,
+        places: usize,
+        public_url: &str,
+        bootstrap: Option<Bootstrap>,
+    ) -> Self {
+        let follower = Follower::new(Arc::clone(&store), clock.clone(), places);
+        let tasks = TaskTracker::new();
+        let directory = Directory::new(Parts {
+            store: Arc::clone(&store),
+            follower: Arc::clone(&follower),
+            ring,
+            clock,
+            tasks: tasks.clone(),
+            public_url: public_url.to_owned(),
+        });
+        follower.keep_true(directory.caches());
+        Self { issuer: Issuer::new(directory, bootstrap), follower, store, tasks }
     }
 }
 
-impl std::error::Error for NotWired {}
+/// Recognizes bearers at the edge.
+#[derive(Clone, Debug)]
+pub struct Bearer(pub Arc<Issuer>);
+
+impl Authenticate for Bearer {
+    type Caller = Recognized;
+
+    async fn authenticate(&self, bearer: &str) -> token::Result<Recognized> {
+        self.0.recognize(bearer).await
+    }
+
+    fn has_scope(caller: &Recognized, scope: &str) -> bool {
+        caller.caller.has(scope)
+    }
+}
+
+/// The services of each worker.
+pub fn routes(
+    app: &App,
+    health: &Health,
+    reflection: bool,
+) -> Result<impl Fn() -> Routes + Clone + Send + 'static, Error> {
+    let mut builder = health::routes(health, reflection).map_err(failed("read the descriptors for reflection"))?;
+    Services::new(Arc::clone(&app.issuer)).add_to(&mut builder);
+    let routes = builder.routes();
+    Ok(move || routes.clone())
+}
+
+/// Makes what every start needs, and tells the first administrator where the credentials are.
+async fn start(app: &App, config: &Config, bootstrap: Option<Bootstrap>) -> Result<(), Error> {
+    let directory = &app.issuer.directory;
+    let made = directory.bootstrap(bootstrap.as_ref().map(|bootstrap| bootstrap.client.clone()));
+    let made = made.await.map_err(failed("make the built-in tenants and the first client"))?;
+    let (Some((client, shown)), None) = (made, bootstrap) else {
+        return Ok(());
+    };
+    match config.store {
+        config::Store::Embedded => write_bootstrap(&config.data_dir, &client, &shown),
+        config::Store::Redis(_) => {
+            // Nobody could read a file of a container, and the secret must not be logged.
+            directory.forget_bootstrap(&client).await.map_err(failed("take back the first client"))?;
+            Err(failed("start on an empty Redis")(
+                "JETON_BOOTSTRAP_CLIENT_ID and JETON_BOOTSTRAP_CLIENT_SECRET[_FILE] are required for the first start",
+            ))
+        }
+    }
+}
+
+fn write_bootstrap(dir: &Path, client: &Client, shown: &ShownSecret) -> Result<(), Error> {
+    let path = dir.join(BOOTSTRAP_FILE);
+    let body = serde_json::json!({
+        "client_id": client.id.to_string(),
+        "client_secret": shown.text.expose(),
+        "client_credentials": {},
+    });
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        writeln!(file, "{body:#}")?;
+        file.sync_all()
+    };
+    write().map_err(failed(&format!("write {}", path.display())))
+}
+
+/// Tells on standard output where the service is and how to try it.
+fn announce(listeners: &[Listener], config: &Config) {
+    let mut text = String::new();
+    for listener in listeners {
+        let _ = writeln!(text, "jeton listens on {}", listener.address());
+    }
+    let credentials = config.data_dir.join(BOOTSTRAP_FILE);
+    if config.bootstrap.is_none()
+        && credentials.exists()
+        && let Some(listener) = listeners.first()
+    {
+        let (target, credentials) = (listener.address().to_string(), credentials.display().to_string());
+        let authority = if target.starts_with("unix:") { " -authority localhost" } else { "" };
+        let _ = write!(
+            text,
+            "\nThe administrator's credentials are in {credentials}. Get a token, and ask who you are:\n\n  \
+             TOKEN=$(grpcurl -plaintext{authority} -d @ {target} jeton.v1.TokenService/IssueToken < {credentials} | sed -n 's/.*\"accessToken\": \"\\(.*\\)\".*/\\1/p')\n  \
+             grpcurl -plaintext{authority} -expand-headers -H 'authorization: Bearer ${{TOKEN}}' {target} jeton.v1.TokenService/GetCaller\n\n\
+             Or: jeton --credentials {credentials} token whoami\n"
+        );
+        text = text.replace("TOKEN=$(", "export TOKEN=$(");
+    }
+    // A closed standard output is no reason not to serve.
+    let _ = io::stdout().write_all(text.as_bytes());
+    tracing::info!(listeners = listeners.len(), "serving");
+}
+
+/// Opens the configured store; `None`: told to stop before it could be reached.
+async fn open_store(config: &Config, places: usize, shutdown: &Shutdown) -> Result<Option<Arc<dyn Store>>, Error> {
+    let redis = match &config.store {
+        config::Store::Embedded => {
+            let path = config.data_dir.join(STORE_FILE);
+            let store = Embedded::open(&path, Clock::default(), store::embedded::Options::default());
+            return Ok(Some(store.map_err(failed("open the embedded store"))?));
+        }
+        config::Store::Redis(redis) => redis,
+    };
+    let options = store::redis::Options {
+        url: redis.url.clone(),
+        workers: places,
+        wait_replicas: u32::try_from(redis.wait_replicas).unwrap_or(u32::MAX),
+        wait_timeout: redis.wait_timeout,
+    };
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match Redis::connect(&options).await {
+            Ok(store) => return Ok(Some(store)),
+            Err(error @ store::Error::Unavailable { .. }) => {
+                tracing::warn!(error = chain(&error), "the store is not reached yet, trying again");
+            }
+            Err(error) => return Err(failed("open the Redis store")(error)),
+        }
+        tokio::select! {
+            () = shutdown.requested() => return Ok(None),
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(MAX_START_PAUSE);
+    }
+}
+
+/// Says SERVING while the store answers.
+async fn watch_store(store: Arc<dyn Store>, health: Health, shutdown: Shutdown) {
+    let mut ready = false;
+    loop {
+        let answers = store.ping().await;
+        if let (true, Err(error)) = (ready, &answers) {
+            tracing::warn!(error = chain(error), "not ready: the store does not answer");
+        }
+        if answers.is_ok() != ready {
+            ready = answers.is_ok();
+            if ready { health.ready().await } else { health.not_ready().await }
+        }
+        tokio::select! {
+            () = shutdown.requested() => return,
+            () = tokio::time::sleep(READINESS_PERIOD) => {}
+        }
+    }
+}
+
+/// The master keys, newest first. The embedded store makes one where there is none.
+fn master_keys(config: &Config) -> Result<Vec<MasterKey>, Error> {
+    if matches!(config.store, config::Store::Embedded) {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
+        made.map_err(failed(&format!("make the data directory {}", config.data_dir.display())))?;
+    }
+    if !config.master_keys.is_empty() {
+        return Ok(config.master_keys.clone());
+    }
+    MasterKey::load_or_create(&config.data_dir.join(MASTER_KEY_FILE)).map_err(failed("get a master key"))
+}
+
+fn address(listen: &config::Listen) -> Result<Address, Error> {
+    let text = listen.to_string();
+    text.parse().map_err(failed(&format!("read the address {text}")))
+}
+
+fn options(config: &Config, workers: usize) -> Options {
+    let shipped = Options::default();
+    Options {
+        workers,
+        connections: config.limits.max_connections.map_or(shipped.connections, usize::from),
+        connection_age: config.connection_age,
+        drain_delay: config.drain.delay,
+        drain_timeout: config.drain.timeout,
+        ..shipped
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        calls: config.limits.max_in_flight,
+        revocations: config.limits.max_in_flight_revocations,
+        calls_per_connection: config.limits.max_in_flight_per_connection,
+        call_timeout: config.limits.request_deadline,
+        ..Limits::default()
+    }
+}
+
+// === impl Error ===
+
+fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(attempted: &str) -> impl FnOnce(E) -> Error + use<E> {
+    let attempted = attempted.to_owned();
+    move |source| Error { attempted, source: source.into() }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.attempted)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}

@@ -50,7 +50,8 @@ impl AccountService for Services {
             let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
             let tenant = call.caller.tenant(given(&message.tenant_id))?;
             let right = call.caller.right(READ);
-            let account = self.issuer.directory.reachable_account(&call.caller, &tenant, &message.account_id, right).await?;
+            let account =
+                self.issuer.directory.reachable_account(&call.caller, &tenant, &message.account_id, right).await?;
             Ok(wire::GetAccountResponse { account: Some(to_wire(&account)) })
         })
         .await
@@ -94,7 +95,10 @@ impl AccountService for Services {
         .await
     }
 
-    async fn undelete_account(&self, request: Request<wire::UndeleteAccountRequest>) -> Reply<wire::UndeleteAccountResponse> {
+    async fn undelete_account(
+        &self,
+        request: Request<wire::UndeleteAccountRequest>,
+    ) -> Reply<wire::UndeleteAccountResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
             let proof = convert::proof(&admitted, "", "")?;
@@ -105,7 +109,10 @@ impl AccountService for Services {
                 issuer.directory.undelete_account(&call.caller, &tenant, &message.account_id).await
             });
             let (account, position) = undeleted.await?;
-            Ok(wire::UndeleteAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })
+            Ok(wire::UndeleteAccountResponse {
+                account: Some(to_wire(&account)),
+                position: convert::position(position),
+            })
         })
         .await
     }
@@ -150,7 +157,10 @@ impl AccountService for Services {
         .await
     }
 
-    async fn disable_account(&self, request: Request<wire::DisableAccountRequest>) -> Reply<wire::DisableAccountResponse> {
+    async fn disable_account(
+        &self,
+        request: Request<wire::DisableAccountRequest>,
+    ) -> Reply<wire::DisableAccountResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
             let proof = convert::proof(&admitted, "", "")?;
@@ -191,10 +201,7 @@ fn patch(account: &wire::Account, mask: &Mask<'_>) -> AccountPatch {
             .then_some(account.children_disabled),
         labels: mask.changes("labels", !account.labels.is_empty()).then(|| account.labels.clone()),
         metadata: mask.changes("metadata", !account.metadata.is_empty()).then(|| account.metadata.clone()),
-        metadata_keys: mask
-            .keys("metadata")
-            .map(|key| (key.to_owned(), account.metadata.get(key).cloned()))
-            .collect(),
+        metadata_keys: mask.keys("metadata").map(|key| (key.to_owned(), account.metadata.get(key).cloned())).collect(),
     }
 }
 

@@ -143,7 +143,10 @@ impl ClientService for Services {
             let disabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
                 let tenant = call.caller.tenant(given(&message.tenant_id))?;
-                issuer.directory.set_client_state(&call.caller, &tenant, &message.client_id, None, State::Disabled).await
+                issuer
+                    .directory
+                    .set_client_state(&call.caller, &tenant, &message.client_id, None, State::Disabled)
+                    .await
             });
             let (client, position) = disabled.await?;
             Ok(wire::DisableClientResponse { client: Some(to_wire(&client)), position: convert::position(position) })
@@ -207,7 +210,9 @@ impl ClientService for Services {
                 let call = issuer.prove(&proof, FULL).await?;
                 let tenant = call.caller.tenant(given(&message.tenant_id))?;
                 let directory = &issuer.directory;
-                directory.revoke_client_secret(&call.caller, &tenant, &message.client_id, &message.secret_id, delay).await
+                directory
+                    .revoke_client_secret(&call.caller, &tenant, &message.client_id, &message.secret_id, delay)
+                    .await
             });
             let (secret, position) = revoked.await?;
             Ok(wire::RevokeClientSecretResponse {
@@ -249,7 +254,9 @@ fn patch(client: &wire::Client, mask: &Mask<'_>) -> Result<ClientPatch> {
         wire::RenewalPolicy::Never => RenewalPolicy::Never,
     };
     Ok(ClientPatch {
-        display_name: mask.changes("display_name", !client.display_name.is_empty()).then(|| client.display_name.clone()),
+        display_name: mask
+            .changes("display_name", !client.display_name.is_empty())
+            .then(|| client.display_name.clone()),
         allowed_grants: mask
             .changes("allowed_grants", !client.allowed_grants.is_empty())
             .then(|| client.allowed_grants().filter_map(grant_from_wire).collect()),

@@ -17,11 +17,7 @@ use crate::{
         list::{Listed, TokenState},
     },
     keys::{ring::digest128, signing::StoredKey},
-    token::{
-        AccessToken, Actor, Error, Format, Position, Reason, Result, Subject,
-        access::Json,
-        secret::SecretText,
-    },
+    token::{AccessToken, Actor, Error, Format, Position, Reason, Result, Subject, access::Json, secret::SecretText},
 };
 
 static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
@@ -43,10 +39,9 @@ pub fn proof_if_any(admitted: &Admitted<Recognized>, client_id: &str, client_sec
         }
         (Some(caller), false) => Ok(Some(Proof::Bearer(caller.clone()))),
         (None, true) if client_id.is_empty() => Err(Error::field("client_id", "must be set with client_secret")),
-        (None, true) => Ok(Some(Proof::Client {
-            id: client_id.to_owned(),
-            secret: SecretText::new(client_secret.to_owned()),
-        })),
+        (None, true) => {
+            Ok(Some(Proof::Client { id: client_id.to_owned(), secret: SecretText::new(client_secret.to_owned()) }))
+        }
         (None, false) => Ok(None),
     }
 }
@@ -150,10 +145,7 @@ const fn subject_kind(subject: &Subject) -> wire::SubjectKind {
 }
 
 fn actor(token: &AccessToken) -> Option<wire::Actor> {
-    token.actor.as_ref().map(|_: &Actor| wire::Actor {
-        subject: token.creator(),
-        client_id: token.client.to_string(),
-    })
+    token.actor.as_ref().map(|_: &Actor| wire::Actor { subject: token.creator(), client_id: token.client.to_string() })
 }
 
 pub fn issued(issued: Issued, now: Time) -> (wire::IssuedToken, String) {
@@ -173,7 +165,9 @@ pub fn issued(issued: Issued, now: Time) -> (wire::IssuedToken, String) {
         token_type: "Bearer".to_owned(),
         expire_time: moment(expires),
         // Both are whole seconds, so they agree to the second.
-        expires_in: token.ttl_secs.map(|_| i64::try_from(expires.since(now.whole_secs()).as_secs()).unwrap_or(i64::MAX)),
+        expires_in: token
+            .ttl_secs
+            .map(|_| i64::try_from(expires.since(now.whole_secs()).as_secs()).unwrap_or(i64::MAX)),
         refresh_token,
         refresh_expire_time,
         scopes: token.scopes.to_vec(),
@@ -265,7 +259,8 @@ pub fn active(token: &AccessToken, issuer: &str, frozen: Frozen) -> Result<wire:
 }
 
 pub fn jwk(key: &StoredKey) -> Result<wire::JsonWebKey> {
-    let value = serde_json::to_value(key.jwk()?).map_err(|source| Error::internal("write a public key").with_source(source))?;
+    let value =
+        serde_json::to_value(key.jwk()?).map_err(|source| Error::internal("write a public key").with_source(source))?;
     let text = |name: &str| value.get(name).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
     Ok(wire::JsonWebKey {
         kty: text("kty"),

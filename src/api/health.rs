@@ -55,14 +55,14 @@ impl Health {
     }
 }
 
-/// Health and reflection v1 and v1alpha, to add the services of the contract to.
+/// Health and, if wanted, reflection v1 and v1alpha, to add the services of the contract to.
 ///
 /// # Errors
 /// If a descriptor set cannot be read, which a test rules out.
-pub fn routes(health: &Health) -> Result<RoutesBuilder, tonic_reflection::server::Error> {
+pub fn routes(health: &Health, reflection: bool) -> Result<RoutesBuilder, tonic_reflection::server::Error> {
     // Each version must know the other one, or a client sees only half of the list; and without the types of error
     // details, grpcurl shows them as bytes.
-    let reflection = || {
+    let describe = || {
         Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
@@ -72,9 +72,11 @@ pub fn routes(health: &Health) -> Result<RoutesBuilder, tonic_reflection::server
     };
     let health = HealthService::from_health_reporter(health.reporter.clone());
     let mut routes = Routes::builder();
-    routes
-        .add_service(HealthServer::new(health).max_decoding_message_size(MAX_MESSAGE))
-        .add_service(reflection().build_v1()?.max_decoding_message_size(MAX_MESSAGE))
-        .add_service(reflection().build_v1alpha()?.max_decoding_message_size(MAX_MESSAGE));
+    routes.add_service(HealthServer::new(health).max_decoding_message_size(MAX_MESSAGE));
+    if reflection {
+        routes
+            .add_service(describe().build_v1()?.max_decoding_message_size(MAX_MESSAGE))
+            .add_service(describe().build_v1alpha()?.max_decoding_message_size(MAX_MESSAGE));
+    }
     Ok(routes)
 }

@@ -9,13 +9,28 @@
 //!
 //! Start reading at [`edge`]: it is the path of a call. [`server`] is where connections come from.
 
+pub mod account;
+pub mod client;
+pub mod convert;
 pub mod edge;
 pub mod health;
 pub mod listen;
 pub mod policy;
 pub mod server;
 pub mod status;
+pub mod tenant;
+pub mod token;
 pub mod validate;
+
+use std::sync::Arc;
+
+use tonic::service::RoutesBuilder;
+
+use self::wire::{
+    account_service_server::AccountServiceServer, client_service_server::ClientServiceServer,
+    tenant_service_server::TenantServiceServer, token_service_server::TokenServiceServer,
+};
+use crate::{ambient::Time, issuer::Issuer};
 
 /// The contract as generated code: messages, clients, servers, and `Validate` for every message.
 pub mod wire {
@@ -32,6 +47,37 @@ pub mod wire {
 
     tonic::include_proto!("jeton.v1");
     include!(concat!(env!("OUT_DIR"), "/validation.rs"));
+}
+
+/// The services of the contract. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Services {
+    issuer: Arc<Issuer>,
+}
+
+impl Services {
+    pub const fn new(issuer: Arc<Issuer>) -> Self {
+        Self { issuer }
+    }
+
+    /// Registers all services.
+    pub fn add_to(&self, routes: &mut RoutesBuilder) {
+        // The edge holds all but the batch to the smaller limit.
+        let token = TokenServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_BATCH_BYTES);
+        let client = ClientServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
+        let tenant = TenantServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
+        let account = AccountServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
+        routes.add_service(token).add_service(client).add_service(tenant).add_service(account);
+    }
+
+    /// For work that may outlive the call.
+    fn issuer(&self) -> Arc<Issuer> {
+        Arc::clone(&self.issuer)
+    }
+
+    fn now(&self) -> Time {
+        self.issuer.directory.now()
+    }
 }
 
 /// The contract as an encoded `FileDescriptorSet`, with all imports, comments and options: what reflection shows and

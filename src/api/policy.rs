@@ -96,10 +96,11 @@ const FOREIGN: [(&str, bool); 4] = [
 ];
 
 /// A thousand tokens of 4 KiB; whoever has larger ones asks in smaller batches.
-const BATCH: (&str, usize) = ("/jeton.v1.TokenService/BatchIntrospectTokens", 4 * 1024 * 1024);
+pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+const BATCH: (&str, usize) = ("/jeton.v1.TokenService/BatchIntrospectTokens", MAX_BATCH_BYTES);
 
 /// The largest well-formed request is far below: 8 KiB of token, 2 KiB each of options and claims, 256 scopes.
-const MAX_MESSAGE: usize = 64 * 1024;
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 // === impl Policy ===
 
@@ -264,7 +265,7 @@ fn ours(method: &MethodDescriptor, rule: Rule) -> Method {
         streaming: method.is_client_streaming() || method.is_server_streaming(),
         reads_only: idempotency == Some(IdempotencyLevel::NoSideEffects),
         lane: if REVOCATIONS.contains(&path.as_str()) { Lane::Revocation } else { Lane::Ordinary },
-        max_message: if path == BATCH.0 { BATCH.1 } else { MAX_MESSAGE },
+        max_message: if path == BATCH.0 { BATCH.1 } else { MAX_MESSAGE_BYTES },
         kind: Kind::Ours(rule),
         path,
     }
@@ -277,7 +278,7 @@ fn foreign(path: &str, streaming: bool) -> Method {
         streaming,
         reads_only: true,
         lane: Lane::Probe,
-        max_message: MAX_MESSAGE,
+        max_message: MAX_MESSAGE_BYTES,
     }
 }
 
@@ -340,7 +341,7 @@ mod tests {
         let policy = Policy::load().unwrap();
         let revoke = policy.method("/jeton.v1.TokenService/RevokeToken").unwrap();
         assert!(!revoke.reads_only);
-        assert_eq!((revoke.lane, revoke.max_message), (Lane::Revocation, MAX_MESSAGE));
+        assert_eq!((revoke.lane, revoke.max_message), (Lane::Revocation, MAX_MESSAGE_BYTES));
         let batch = policy.method("/jeton.v1.TokenService/BatchIntrospectTokens").unwrap();
         assert!(batch.reads_only);
         assert_eq!((batch.lane, batch.max_message), (Lane::Ordinary, BATCH.1));

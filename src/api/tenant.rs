@@ -32,7 +32,9 @@ impl TenantService for Services {
             let repeat = convert::repeat(&request_id, "CreateTenant", &message)?;
             let tenant = message.tenant.unwrap_or_default();
             let id = given(&tenant.tenant_id)
-                .map(|id| id.parse().map_err(|_| Error::field("tenant.tenant_id", "must not begin with a reserved prefix")))
+                .map(|id| {
+                    id.parse().map_err(|_| Error::field("tenant.tenant_id", "must not begin with a reserved prefix"))
+                })
                 .transpose()?;
             let patch = patch(&tenant, &Mask::new(None, "Tenant", &[])?)?;
             let issuer = self.issuer();
@@ -137,7 +139,10 @@ impl TenantService for Services {
                 issuer.directory.set_tenant_state(&message.tenant_id, None, State::Disabled).await
             });
             let (tenant, position) = disabled.await?;
-            Ok(wire::DisableTenantResponse { tenant: Some(self.tenant(&tenant)), position: convert::position(position) })
+            Ok(wire::DisableTenantResponse {
+                tenant: Some(self.tenant(&tenant)),
+                position: convert::position(position),
+            })
         })
         .await
     }
@@ -201,7 +206,10 @@ impl TenantService for Services {
         .await
     }
 
-    async fn rotate_signing_key(&self, request: Request<wire::RotateSigningKeyRequest>) -> Reply<wire::RotateSigningKeyResponse> {
+    async fn rotate_signing_key(
+        &self,
+        request: Request<wire::RotateSigningKeyRequest>,
+    ) -> Reply<wire::RotateSigningKeyResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
             let proof = convert::proof(&admitted, "", "")?;
@@ -220,7 +228,10 @@ impl TenantService for Services {
         .await
     }
 
-    async fn revoke_signing_key(&self, request: Request<wire::RevokeSigningKeyRequest>) -> Reply<wire::RevokeSigningKeyResponse> {
+    async fn revoke_signing_key(
+        &self,
+        request: Request<wire::RevokeSigningKeyRequest>,
+    ) -> Reply<wire::RevokeSigningKeyResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
             let proof = convert::proof(&admitted, "", "")?;
@@ -284,8 +295,12 @@ fn patch(tenant: &wire::Tenant, mask: &Mask<'_>) -> Result<TenantPatch> {
     let audience = given(&settings.default_audience).map(str::to_owned);
     let eternal = settings.eternal_tokens;
     Ok(TenantPatch {
-        display_name: mask.changes("display_name", !tenant.display_name.is_empty()).then(|| tenant.display_name.clone()),
-        service_urls: mask.changes("service_urls", !tenant.service_urls.is_empty()).then(|| tenant.service_urls.clone()),
+        display_name: mask
+            .changes("display_name", !tenant.display_name.is_empty())
+            .then(|| tenant.display_name.clone()),
+        service_urls: mask
+            .changes("service_urls", !tenant.service_urls.is_empty())
+            .then(|| tenant.service_urls.clone()),
         settings: SettingsPatch {
             client_token_ttl: ttl("client_token_ttl", settings.client_token_ttl)?,
             account_token_ttl: ttl("account_token_ttl", settings.account_token_ttl)?,

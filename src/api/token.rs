@@ -74,9 +74,10 @@ impl TokenService for Services {
                         let call = issuer.prove(&proof, FULL).await?;
                         issuer.revoke_by_id(&call, given(&message.tenant_id), &id).await
                     }
-                    (Some(Target::TokenId(_)), None) => {
-                        Err(Error::new(Reason::TokenMissing, "revoking by id needs a bearer token or client authentication"))
-                    }
+                    (Some(Target::TokenId(_)), None) => Err(Error::new(
+                        Reason::TokenMissing,
+                        "revoking by id needs a bearer token or client authentication",
+                    )),
                     (None, _) => Err(Error::field("target", "must be set")),
                 }
             });
@@ -85,7 +86,10 @@ impl TokenService for Services {
         .await
     }
 
-    async fn invalidate_tokens(&self, request: Request<wire::InvalidateTokensRequest>) -> Reply<wire::InvalidateTokensResponse> {
+    async fn invalidate_tokens(
+        &self,
+        request: Request<wire::InvalidateTokensRequest>,
+    ) -> Reply<wire::InvalidateTokensResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
             let proof = convert::proof_if_any(&admitted, &message.client_id, &message.client_secret)?;
@@ -106,7 +110,10 @@ impl TokenService for Services {
         .await
     }
 
-    async fn revoke_all_tokens(&self, request: Request<wire::RevokeAllTokensRequest>) -> Reply<wire::RevokeAllTokensResponse> {
+    async fn revoke_all_tokens(
+        &self,
+        request: Request<wire::RevokeAllTokensRequest>,
+    ) -> Reply<wire::RevokeAllTokensResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
             let proof = convert::proof(&admitted, "", "")?;
@@ -121,7 +128,10 @@ impl TokenService for Services {
         .await
     }
 
-    async fn introspect_token(&self, request: Request<wire::IntrospectTokenRequest>) -> Reply<wire::IntrospectTokenResponse> {
+    async fn introspect_token(
+        &self,
+        request: Request<wire::IntrospectTokenRequest>,
+    ) -> Reply<wire::IntrospectTokenResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
             let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
@@ -195,7 +205,10 @@ impl TokenService for Services {
         .await
     }
 
-    async fn list_signing_keys(&self, request: Request<wire::ListSigningKeysRequest>) -> Reply<wire::ListSigningKeysResponse> {
+    async fn list_signing_keys(
+        &self,
+        request: Request<wire::ListSigningKeysRequest>,
+    ) -> Reply<wire::ListSigningKeysResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
             let own = match convert::proof_if_any(&admitted, "", "")? {
@@ -224,15 +237,21 @@ fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request>
         wire::TokenFormat::Jwt => Some(Format::Jwt),
         wire::TokenFormat::Opaque => Some(Format::Opaque),
     };
-    let out_of_range = |field: &str, message: &'static str| Error::new(Reason::TtlOutOfRange, message).with_violation(field, message);
+    let out_of_range =
+        |field: &str, message: &'static str| Error::new(Reason::TtlOutOfRange, message).with_violation(field, message);
     let lifetime = match message.lifetime {
         None => Lifetime::Default,
         Some(WireLifetime::Ttl(ttl)) => {
             Lifetime::For(ttl.try_into().map_err(|_| out_of_range("ttl", "must be a positive duration"))?)
         }
-        Some(WireLifetime::ExpiresIn(text)) => Lifetime::For(lifetime::parse(&text).map_err(|lifetime::Malformed| {
-            out_of_range("expires_in", "must be a positive number of seconds, or a number and a unit such as 90m, 12hr or 7 days")
-        })?),
+        Some(WireLifetime::ExpiresIn(text)) => {
+            Lifetime::For(lifetime::parse(&text).map_err(|lifetime::Malformed| {
+                out_of_range(
+                    "expires_in",
+                    "must be a positive number of seconds, or a number and a unit such as 90m, 12hr or 7 days",
+                )
+            })?)
+        }
         Some(WireLifetime::Never(_)) => Lifetime::Never,
     };
     let grant = match message.grant {
@@ -271,7 +290,8 @@ fn revoke_target(target: Option<wire::revoke_all_tokens_request::Target>) -> Res
 }
 
 fn freshness(level: wire::ConsistencyLevel, min_position: &str) -> Result<Freshness> {
-    let parse = |text: &str| text.parse::<Position>().map_err(|_| Error::field("min_position", "must be 20 hex digits"));
+    let parse =
+        |text: &str| text.parse::<Position>().map_err(|_| Error::field("min_position", "must be 20 hex digits"));
     let min = given(min_position).map(parse).transpose()?;
     Ok(match level {
         wire::ConsistencyLevel::Unspecified | wire::ConsistencyLevel::Full => Freshness::Full { min },

@@ -19,14 +19,16 @@ mod values;
 use std::{fmt, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::ArgMatches;
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub use self::{
     mistake::{Mistake, Mistakes, Origin},
     print::{reference, to_toml},
     sources::{Environment, Found, ReadFile, Values, flags},
 };
-use crate::token::{ClientId, secret::SecretText};
+use crate::{
+    keys::master::MasterKey,
+    token::{ClientId, secret::SecretText},
+};
 
 /// Everything that `jeton serve` was told.
 #[derive(Clone, Debug)]
@@ -129,10 +131,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// A master key. Wiped on drop.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct MasterKey([u8; 32]);
-
 /// Reads the configuration.
 ///
 /// `flags` are the matches of a command that has [`flags()`]. Returns the configuration and, for `--print-config`, what
@@ -223,23 +221,5 @@ impl fmt::Display for Listen {
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
-    }
-}
-
-// === impl MasterKey ===
-
-impl MasterKey {
-    pub const fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for MasterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
     }
 }

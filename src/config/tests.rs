@@ -199,12 +199,12 @@ fn master_keys_are_read_in_every_notation_newest_first() {
     let base64 = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     for text in [KEY, &KEY.to_uppercase(), base64, base64.trim_end_matches('=')] {
         let keys = config(&[], &[("JETON_MASTER_KEY", text)], &[]).master_keys;
-        assert_eq!(keys[0].as_bytes()[..3], [0, 1, 2], "{text}");
+        assert_eq!(keys[0].expose()[..3], [0, 1, 2], "{text}");
     }
     let url_safe = "-_8CAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
     for separator in [",", "\n", "\r\n", " ,\n"] {
         let keys = config(&[], &[("JETON_MASTER_KEY", &format!("{KEY}{separator}{url_safe}\n"))], &[]).master_keys;
-        let first_bytes: Vec<u8> = keys.iter().map(|key| key.as_bytes()[0]).collect();
+        let first_bytes: Vec<u8> = keys.iter().map(|key| key.expose()[0]).collect();
         assert_eq!(first_bytes, [0, 0xfb]);
     }
 }

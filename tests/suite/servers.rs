@@ -112,10 +112,8 @@ impl Server {
 
     fn signal(&self, name: &str) {
         // The shell's own `kill`: the program is not installed everywhere.
-        let status = Command::new("sh")
-            .args(["-c", &format!("kill -{name} {}", self.process.id())])
-            .status()
-            .expect("run sh");
+        let status =
+            Command::new("sh").args(["-c", &format!("kill -{name} {}", self.process.id())]).status().expect("run sh");
         assert!(status.success());
     }
 }

@@ -179,6 +179,7 @@ fn change(tenant: &TenantId) -> Change {
         tenant: tenant.clone(),
         now: now(),
         puts: Vec::new(),
+        require: Vec::new(),
         take: Vec::new(),
         free: Vec::new(),
         index: Vec::new(),
@@ -231,6 +232,7 @@ fn token(entry: &IndexEntry, subject: &SubjectKey, text: &str) -> Mint {
         id: entry.token.clone(),
         record: body(text),
         expires: entry.expires,
+        keep_until: entry.expires,
         subject: subject.clone(),
         exists: Existing::Keep,
     };

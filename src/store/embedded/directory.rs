@@ -32,6 +32,18 @@ pub fn holder(snapshot: &ReadTransaction, tenant: &TenantId, name: &Unique) -> R
 }
 
 /// Up to `limit` ids of an index after `after`.
+/// What a request that is remembered at `now` wrote.
+pub fn remembered(
+    snapshot: &ReadTransaction,
+    request: [u8; 16],
+    now: crate::ambient::Time,
+) -> Result<Option<([u8; 16], String)>, Failure> {
+    let requests = snapshot.open_table(tables::REQUESTS)?;
+    let Some(stored) = requests.get(&request)? else { return Ok(None) };
+    let stored: StoredRequest<'_> = tables::decode(stored.value())?;
+    Ok((stored.until > now).then(|| (stored.body, stored.result.to_owned())))
+}
+
 pub fn list(
     snapshot: &ReadTransaction,
     index: &Index,
@@ -157,6 +169,11 @@ impl Tables<'_> {
             let Some(expected) = put.expected else { continue };
             if self.version((tenant, put.kind.name(), &put.id))? != expected {
                 return Ok(Some(Written::Conflict(put.kind, put.id.clone())));
+            }
+        }
+        for (kind, id, expected) in &change.require {
+            if self.version((tenant, kind.name(), id))? != *expected {
+                return Ok(Some(Written::Conflict(*kind, id.clone())));
             }
         }
         for (name, id) in &change.take {

@@ -24,8 +24,15 @@ use crate::{ambient::Time, token::TokenId};
 /// What to do about a token.
 enum TokenPlan {
     Keep(Bytes),
-    /// Write it, in place of the one that stands there with this expiry, in the list of this subject.
-    Write(Option<(Time, String)>),
+    /// Write it, in place of the one that stands there.
+    Write(Option<Replaced>),
+}
+
+/// The token that another one replaces: where it is listed, and when it would have been forgotten.
+struct Replaced {
+    expires: Time,
+    keep_until: Time,
+    subject: String,
 }
 
 /// What to do about a family.
@@ -127,24 +134,31 @@ impl Tables<'_> {
     fn plan_token(&self, part: &TokenMint, now: Time) -> Result<TokenPlan, Failure> {
         let Some(stored) = self.tokens.get(tables::id_bytes(&part.id))? else { return Ok(TokenPlan::Write(None)) };
         let stored: StoredToken<'_> = tables::decode(stored.value())?;
-        if part.exists == Existing::Keep && stored.expires > now {
+        if part.exists == Existing::Keep && stored.keep_until > now {
             return Ok(TokenPlan::Keep(Bytes::copy_from_slice(stored.body)));
         }
-        Ok(TokenPlan::Write(Some((stored.expires, stored.subject.to_owned()))))
+        let replaced =
+            Replaced { expires: stored.expires, keep_until: stored.keep_until, subject: stored.subject.to_owned() };
+        Ok(TokenPlan::Write(Some(replaced)))
     }
 
-    fn write_token(&mut self, part: &TokenMint, replaced: Option<(Time, String)>) -> Result<(), Failure> {
+    fn write_token(&mut self, part: &TokenMint, replaced: Option<Replaced>) -> Result<(), Failure> {
         let key = tables::id_bytes(&part.id);
         let subject = part.subject.to_string();
-        let stored = tables::encode(&StoredToken { expires: part.expires, subject: &subject, body: &part.record })?;
-        if let Some((expires, subject)) = &replaced {
-            let entry = IndexEntry { expires: *expires, token: part.id.clone() };
-            self.subjects.remove((subject.as_str(), &entry.to_bytes()))?;
+        let stored = tables::encode(&StoredToken {
+            expires: part.expires,
+            subject: &subject,
+            body: &part.record,
+            keep_until: part.keep_until,
+        })?;
+        if let Some(replaced) = &replaced {
+            let entry = IndexEntry { expires: replaced.expires, token: part.id.clone() };
+            self.subjects.remove((replaced.subject.as_str(), &entry.to_bytes()))?;
         }
         self.tokens.insert(key, stored.as_slice())?;
         let entry = IndexEntry { expires: part.expires, token: part.id.clone() };
         self.subjects.insert((subject.as_str(), &entry.to_bytes()), ())?;
-        self.file(Expiring::Token, key, replaced.map(|(expires, _)| expires), part.expires)?;
+        self.file(Expiring::Token, key, replaced.map(|replaced| replaced.keep_until), part.keep_until)?;
         Ok(())
     }
 

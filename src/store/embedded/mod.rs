@@ -174,6 +174,12 @@ impl Store for Embedded {
         self.writer.submit("change the directory", move |tables| tables.write(&change)).await
     }
 
+    async fn remembered(&self, tenant: &TenantId, request: [u8; 16], now: Time) -> Result<Option<([u8; 16], String)>> {
+        let _: &TenantId = tenant; // A request's key is a digest that covers the tenant.
+        let attempted = "look up a request";
+        directory::remembered(&self.snapshot(attempted)?, request, now).map_err(|failure| failure.into_error(attempted))
+    }
+
     async fn settle(&self, key: &RecordKey, version: u64) -> Result<()> {
         let key = key.clone();
         self.writer.submit("settle a record", move |tables| tables.settle(&key, version)).await

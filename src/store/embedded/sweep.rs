@@ -136,11 +136,11 @@ impl Tables<'_> {
         let mut listed = None;
         let found = expire_from(&mut self.tokens, &id, cutoff, |stored| {
             let stored: StoredToken<'_> = tables::decode(stored).ok()?;
-            listed = Some(stored.subject.to_owned());
-            Some(stored.expires)
+            listed = Some((stored.subject.to_owned(), stored.expires));
+            Some(stored.keep_until)
         })?;
-        if let (Found::Expired(expires), Some(subject)) = (&found, listed) {
-            let entry = IndexEntry { expires: *expires, token: TokenId::from_bytes(*id) };
+        if let (Found::Expired(_), Some((subject, expires))) = (&found, listed) {
+            let entry = IndexEntry { expires, token: TokenId::from_bytes(*id) };
             self.subjects.remove((subject.as_str(), &entry.to_bytes()))?;
         }
         Ok(found)

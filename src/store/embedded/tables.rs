@@ -116,6 +116,7 @@ pub struct StoredRequest<'a> {
 #[derive(Encode, Decode)]
 #[cbor(array)]
 pub struct StoredToken<'a> {
+    /// Where it stands in its subject's list.
     #[n(0)]
     pub expires: Time,
     /// Text of the subject in whose list it stands.
@@ -123,6 +124,9 @@ pub struct StoredToken<'a> {
     pub subject: &'a str,
     #[cbor(b(2), with = "minicbor::bytes")]
     pub body: &'a [u8],
+    /// When the record may be forgotten.
+    #[n(3)]
+    pub keep_until: Time,
 }
 
 #[derive(Encode, Decode)]

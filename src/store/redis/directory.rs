@@ -13,6 +13,7 @@ use super::{
     scripts,
 };
 use crate::{
+    ambient::Time,
     revocation::entry::Entry,
     store::{Change, Error, Index, Put, Record, RecordKey, Request, Result, Unique, Written},
     token::TenantId,
@@ -55,12 +56,34 @@ impl Redis {
         let which = usize::try_from(answer::int(&which)?).map_err(|_| unreadable())?.saturating_sub(1);
         let refused = match what.as_str() {
             "done" => Some(Written::Done),
+            "required" => change.require.get(which).map(|(kind, id, _)| Written::Conflict(*kind, id.clone())),
             "conflict" => change.puts.get(which).map(|put| Written::Conflict(put.kind, put.id.clone())),
             "taken" => change.take.get(which).map(|(name, _)| Written::Taken(name.clone())),
             "not_empty" => change.require_empty.get(which).map(|index| Written::NotEmpty(index.clone())),
             _ => None,
         };
         refused.ok_or_else(unreadable)
+    }
+
+    pub(super) async fn directory_remembered(
+        &self,
+        tenant: &TenantId,
+        request: [u8; 16],
+        now: Time,
+    ) -> Result<Option<([u8; 16], String)>> {
+        let key = keys::request(tenant, &request);
+        let (mut get, mut expiry) = (Cmd::new(), Cmd::new());
+        get.arg("GET").arg(&key);
+        expiry.arg("PEXPIRETIME").arg(&key);
+        let sent = self.connections.send("look up a request", pipeline([get, expiry]), Confirm::Yes).await?;
+        let mut answers = Answers::new(sent);
+        let seen = answer::bytes(answers.take()?)?;
+        let until = answer::int(&answers.take()?)?;
+        // The server's clock may be behind the caller's.
+        let forgotten = u64::try_from(until).is_ok_and(|until| until <= now.as_millis());
+        let Some(seen) = seen.filter(|_| !forgotten) else { return Ok(None) };
+        let (body, result) = seen.split_first_chunk().ok_or_else(unreadable)?;
+        Ok(Some((*body, String::from_utf8(result.to_vec()).map_err(|_| unreadable())?)))
     }
 
     pub(super) async fn directory_settle(&self, key: &RecordKey, version: u64) -> Result<()> {
@@ -70,12 +93,7 @@ impl Redis {
         Ok(())
     }
 
-    pub(super) async fn directory_list(
-        &self,
-        index: &Index,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>> {
+    pub(super) async fn directory_list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
         let from = after.map_or("-".to_owned(), |after| format!("({after}"));
         let mut range = Cmd::new();
         range.arg("ZRANGEBYLEX").arg(keys::index(index)).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit);
@@ -105,15 +123,16 @@ impl Redis {
 
 /// The call of the script `write`; its parameters are described there.
 fn write_call(change: &Change) -> Result<Cmd> {
-    let Change { tenant, now, puts, take, free, index, unindex, require_empty, request } = change;
+    let Change { tenant, now, puts, require, take, free, index, unindex, require_empty, request } = change;
     let mut keys: Vec<String> = puts.iter().map(|put| keys::record(tenant, put.kind, &put.id)).collect();
     keys.extend(take.iter().chain(free).map(|(name, _)| keys::unique(tenant, name)));
     keys.extend(index.iter().chain(unindex).map(|(index, _)| keys::index(index)));
     keys.extend(require_empty.iter().map(keys::index));
+    keys.extend(require.iter().map(|(kind, id, _)| keys::record(tenant, *kind, id)));
     keys.extend(request.iter().map(|request| keys::request(tenant, &request.key)));
 
     let mut call = scripts::WRITE.on(&keys);
-    for count in [puts.len(), take.len(), free.len(), index.len(), unindex.len(), require_empty.len()] {
+    for count in [puts.len(), take.len(), free.len(), index.len(), unindex.len(), require_empty.len(), require.len()] {
         call.arg(count);
     }
     call.arg(now.as_millis());
@@ -131,6 +150,9 @@ fn write_call(change: &Change) -> Result<Cmd> {
     }
     for (_, id) in index.iter().chain(unindex) {
         call.arg(id);
+    }
+    for (_, _, version) in require {
+        call.arg(&version.to_be_bytes());
     }
     Ok(call)
 }

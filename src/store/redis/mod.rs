@@ -75,8 +75,7 @@ impl Redis {
         let load = pipeline(scripts::ALL.iter().map(|script| script.load()));
         first.send("load the scripts into the Redis server", load, Confirm::No).await?;
 
-        let connections =
-            Connections::new(&options.url, options.workers, options.wait_replicas, options.wait_timeout)?;
+        let connections = Connections::new(&options.url, options.workers, options.wait_replicas, options.wait_timeout)?;
         Ok(Arc::new(Self { connections, warnings }))
     }
 }
@@ -105,6 +104,10 @@ impl Store for Redis {
 
     async fn write(&self, change: &Change) -> Result<Written> {
         self.directory_write(change).await
+    }
+
+    async fn remembered(&self, tenant: &TenantId, request: [u8; 16], now: Time) -> Result<Option<([u8; 16], String)>> {
+        self.directory_remembered(tenant, request, now).await
     }
 
     async fn settle(&self, key: &RecordKey, version: u64) -> Result<()> {

@@ -21,12 +21,14 @@ use crate::{
 
 /// Bytes of the revision that a family begins with.
 const REVISION: usize = 4;
+/// Bytes of the expiry that a token begins with: where it stands in its subject's list.
+const EXPIRY: usize = 6;
 
 impl Redis {
     pub(super) async fn tokens_mint(&self, mint: &Mint) -> Result<Minted> {
         let mut commands = pipeline([]);
         if let Some(token) = &mint.token {
-            commands.add_command(expiry_of(&token.id)).add_command(set_token(token, token.exists));
+            commands.add_command(set_token(token, token.exists));
             commands.add_command(index_call(token, token.expires, None));
         }
         if let Some(family) = &mint.family {
@@ -42,10 +44,10 @@ impl Redis {
 
         let mut answers = Answers::new(self.connections.send("store a token", commands, Confirm::Yes).await?);
         if let Some(token) = &mint.token {
-            let [before, set, _listed] = [answers.take()?, answers.take()?, answers.take()?];
-            let before = expiry_from(&before)?;
-            let kept = if token.exists == Existing::Keep { answer::bytes(set)? } else { None };
-            minted.token = self.settle_token(token, before, kept, mint.now).await?;
+            let [before, _listed] = [answers.take()?, answers.take()?];
+            if let Some(before) = answer::bytes(before)? {
+                minted.token = self.settle_token(token, before, mint.now).await?;
+            }
         }
         if let Some(family) = &mint.family {
             minted.family = family_conflict(family, answers.take()?)?;
@@ -57,7 +59,12 @@ impl Redis {
     }
 
     pub(super) async fn tokens_read(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
-        self.values("read tokens", ids.iter().map(keys::token)).await
+        let values = self.values("read tokens", ids.iter().map(keys::token)).await?;
+        let records = ids.iter().zip(values).map(|(id, value)| {
+            let unreadable = || Error::corrupt(format!("token {id}"));
+            value.map(|value| token_from(value).map(|(_, body)| body).ok_or_else(unreadable)).transpose()
+        });
+        records.collect()
     }
 
     pub(super) async fn tokens_family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>> {
@@ -96,23 +103,14 @@ impl Redis {
         entries.collect()
     }
 
-    /// Finishes the storing of a token that was there before, with the expiry `before`; returns the record that was kept.
-    /// Rare: two replicas made the same token at once, or a call is repeated.
-    async fn settle_token(
-        &self,
-        token: &TokenMint,
-        before: Option<Time>,
-        kept: Option<Bytes>,
-        now: Time,
-    ) -> Result<Option<Bytes>> {
-        let Some(before) = before else {
-            return Ok(kept);
-        };
+    /// Finishes the storing of a token whose value was `before`; returns the record that was kept. Rare: two replicas made
+    /// the same token at once, or a call is repeated.
+    async fn settle_token(&self, token: &TokenMint, before: Bytes, now: Time) -> Result<Option<Bytes>> {
+        let (listed, body) = token_from(before).ok_or_else(|| Error::corrupt(format!("token {}", token.id)))?;
+        let kept = token.exists == Existing::Keep && self.is_kept(token, now).await?;
         let mut commands = pipeline([]);
-        // The server's clock may be behind the caller's: what has expired is not kept.
-        let kept = kept.filter(|_| before > now);
-        let (right, wrong) = if kept.is_some() { (before, token.expires) } else { (token.expires, before) };
-        if token.exists == Existing::Keep && kept.is_none() {
+        let (right, wrong) = if kept { (listed, token.expires) } else { (token.expires, listed) };
+        if token.exists == Existing::Keep && !kept {
             commands.add_command(set_token(token, Existing::Replace));
         }
         if right != wrong {
@@ -122,7 +120,13 @@ impl Redis {
         if !commands.is_empty() {
             self.connections.send("store a token", commands, Confirm::Yes).await?;
         }
-        Ok(kept)
+        Ok(kept.then_some(body))
+    }
+
+    /// Whether a record that is there is not past its time: the server's clock may be behind the caller's.
+    async fn is_kept(&self, token: &TokenMint, now: Time) -> Result<bool> {
+        let answer = self.connections.ask("read a token's expiry", expiry_of(&token.id), Confirm::No).await?;
+        Ok(expiry_from(&answer)?.is_some_and(|until| until > now))
     }
 }
 
@@ -142,16 +146,25 @@ fn expiry_from(answer: &Value) -> Result<Option<Time>> {
 }
 
 fn set_token(token: &TokenMint, exists: Existing) -> Cmd {
+    let place = IndexEntry { expires: token.expires, token: token.id.clone() }.to_bytes();
     let mut command = Cmd::new();
-    command.arg("SET").arg(keys::token(&token.id)).arg(&*token.record);
-    if !token.expires.is_never() {
-        command.arg("PXAT").arg(token.expires.as_millis());
+    command.arg("SET").arg(keys::token(&token.id)).arg([&place[..EXPIRY], &*token.record].concat());
+    if !token.keep_until.is_never() {
+        command.arg("PXAT").arg(token.keep_until.as_millis());
     }
     if exists == Existing::Keep {
-        // With GET: answers the record that is there.
-        command.arg("NX").arg("GET");
+        command.arg("NX");
     }
+    // Answers the value that was there before.
+    command.arg("GET");
     command
+}
+
+/// The expiry and record of a token's value.
+fn token_from(value: Bytes) -> Option<(Time, Bytes)> {
+    let mut millis = [0; 8];
+    millis[8 - EXPIRY..].copy_from_slice(value.get(..EXPIRY)?);
+    Some((Time::from_millis(u64::from_be_bytes(millis)), value.slice(EXPIRY..)))
 }
 
 /// Lists a token with its expiry, instead of with a wrong one.

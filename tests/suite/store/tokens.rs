@@ -91,8 +91,7 @@ pub async fn a_replaced_token_is_overwritten_and_listed_once(store: &Arc<dyn Sto
     let subject = account();
     for (text, expires) in [("first", now().plus(HOUR)), ("later", Time::NEVER), ("sooner", now().plus(MINUTE))] {
         let at = entry(expires, 1);
-        let TokenMint { id, record, expires, subject, .. } = token(&at, &subject, text).token.unwrap();
-        let replace = TokenMint { id, record, expires, subject: subject.clone(), exists: Existing::Replace };
+        let replace = TokenMint { exists: Existing::Replace, ..token(&at, &subject, text).token.unwrap() };
         mint(store, &Mint { token: Some(replace), ..nothing() }).await;
         assert_eq!(store.token(&at.token).await.unwrap(), Some(body(text)));
         assert_eq!(pages(store, &subject, now(), 10).await, [at]);

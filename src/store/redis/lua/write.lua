@@ -1,17 +1,17 @@
 #!lua
 -- Changes a tenant's directory, all or nothing. A record is 8 bytes of version, 4 of the length of what is pending, what
 -- is pending, and the body.
--- KEYS: records, names to take, names to free, indexes to add to, indexes to take from, indexes that must be empty, and
--- the request if there is one.
+-- KEYS: records, names to take, names to free, indexes to add to, indexes to take from, indexes that must be empty,
+-- records that must have a version, and the request if there is one.
 -- ARGV: how many keys of each but the last, now in ms, the request's value or '', its expiry in ms or '', two for each
--- record (expected version or '', the new value after its version), and one for each name, index to add to and index to
--- take from: the id.
+-- record (expected version or '', the new value after its version), one for each name, index to add to and index to take
+-- from: the id, and one for each record that must have a version: that version.
 -- Returns {what, which}: 'done'; 'repeated' with the request's value; or which record, name or index refused.
 
 local puts, takes, frees = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local adds, drops, empties = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local now, request, remember_until = tonumber(ARGV[7]), ARGV[8], ARGV[9]
-local PUTS = 9
+local requires, now, request, remember_until = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], ARGV[10]
+local PUTS = 10
 local IDS = PUTS + 2 * puts -- the id that belongs to KEYS[puts + i] is ARGV[IDS + i]
 local NONE = string.rep('\0', 8)
 
@@ -41,6 +41,14 @@ end
 local first_empty = puts + takes + frees + adds + drops
 for i = first_empty + 1, first_empty + empties do
   if redis.call('EXISTS', KEYS[i]) == 1 then return {'not_empty', i - first_empty} end
+end
+
+local first_required = first_empty + empties
+for i = 1, requires do
+  local version = redis.call('GETRANGE', KEYS[first_required + i], 0, 7)
+  if version == '' then version = NONE end
+  -- The versions stand behind the ids, of which each key but the records and empty indexes has one.
+  if version ~= ARGV[IDS + takes + frees + adds + drops + i] then return {'required', i} end
 end
 
 -- Nothing was written so far, and nothing refuses from here on.
