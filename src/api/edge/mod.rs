@@ -1,0 +1,310 @@
+//! The path of a call: from the HTTP/2 request to the handler and back.
+//!
+//! [`Connection::call`] does in this order: finds the method in the contract, takes a place in the method's lane or
+//! sheds the call, parses the deadline, authenticates the bearer, checks the declared access, runs the handler, and
+//! sees to it that every failure has its details and every call at most one line in the log. Whatever it refuses
+//! costs neither a decoded message nor a look at the store, except for the bearer's.
+//!
+//! It is one `async fn` and not a stack of layers, because each layer would box its future and its body again, and an
+//! introspection is served in about ten microseconds.
+
+mod body;
+mod limits;
+mod metadata;
+mod mutation;
+mod record;
+
+use std::{
+    any::Any,
+    convert::Infallible,
+    fmt,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, request::Parts};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, body::Body, codegen::StdError, service::Routes};
+use tower::Service;
+
+pub use self::{
+    body::Reply,
+    limits::Limits,
+    mutation::{mutations_ended, run_to_end},
+    record::RequestId,
+};
+use self::{
+    body::{Limited, Stream},
+    limits::{Open, Places, Taken},
+    metadata::{bearer, invalid_metadata, is_grpc, single, timeout},
+    mutation::{CALL, Mutating},
+    record::{REQUEST_ID, Record},
+};
+use super::{
+    policy::{Access, Kind, Method, Policy, Rule},
+    status,
+    validate::{self, Validate},
+};
+use crate::{
+    token::error::{Error, Reason, Result},
+    worker::PerWorker,
+};
+
+/// Tells who bears a token.
+pub trait Authenticate: Send + Sync + 'static {
+    /// What is known of the bearer of a token.
+    type Caller: Clone + Send + Sync + 'static;
+
+    /// The bearer of `bearer`, or TOKEN_INVALID.
+    fn authenticate(&self, bearer: &str) -> impl Future<Output = Result<Self::Caller>> + Send;
+
+    /// Whether the caller's scopes contain `scope`.
+    fn has_scope(caller: &Self::Caller, scope: &str) -> bool;
+}
+
+/// What the edge found out about a call before its handler runs: an extension of the request, taken by [`open`].
+#[derive(Clone, Debug)]
+pub struct Admitted<C> {
+    /// The bearer. `None`: there was no bearer token, and the method is public or takes client authentication.
+    pub caller: Option<C>,
+    /// What the method declares.
+    pub rule: &'static Rule,
+    /// Whether the bearer holds the scope that the method declares; true for a bearer if it declares none. If false,
+    /// only what is the bearer's own may be touched (`rule.self_allowed`), or the message authenticates a client.
+    pub holds_scope: bool,
+    /// When the caller stops to wait. The edge answers for the handler then; this is for what must give up earlier.
+    pub deadline: Instant,
+    pub request_id: RequestId,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Edge<A> {
+    policy: Policy,
+    authenticate: A,
+    limits: Limits,
+    workers: PerWorker<Arc<Taken>>,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Tcp(SocketAddr),
+    Unix,
+}
+
+/// One connection's way to the handlers.
+#[derive(Debug)]
+pub struct Connection<A> {
+    edge: Arc<Edge<A>>,
+    routes: Routes,
+    peer: Peer,
+    places: Arc<Places>,
+    drain: CancellationToken,
+}
+
+/// A handler's first step: the caller, and the message, held against its declared rules.
+///
+/// # Errors
+/// INVALID_FIELD, with all violations.
+pub fn open<C: Send + Sync + 'static, T: Validate>(mut request: tonic::Request<T>) -> Result<(Admitted<C>, T)> {
+    let admitted = request.extensions_mut().remove().ok_or_else(|| Error::internal("the call was not admitted"))?;
+    let message = request.into_inner();
+    validate::check(&message)?;
+    Ok((admitted, message))
+}
+
+/// How much of an unknown path goes into the log.
+const MAX_PATH_CHARS: usize = 128;
+
+// === impl Edge ===
+
+impl<A: Authenticate> Edge<A> {
+    /// `workers` is the number of worker threads that calls will run on.
+    pub fn new(policy: Policy, authenticate: A, limits: Limits, workers: usize) -> Self {
+        Self {
+            policy,
+            authenticate,
+            limits: limits.share(workers),
+            workers: PerWorker::new(workers, |_| Arc::default()),
+        }
+    }
+
+    /// A connection from `peer`, served on the calling worker. Its streams end when `drain` is cancelled.
+    pub fn connect(self: &Arc<Self>, peer: Peer, routes: Routes, drain: CancellationToken) -> Connection<A> {
+        let places = Arc::new(Places::new(self.workers.mine(), self.limits));
+        Connection { edge: Arc::clone(self), routes, peer, places, drain }
+    }
+
+    /// The caller, if there is a bearer, and whether it holds the declared scope.
+    async fn admit(&self, rule: &'static Rule, headers: &HeaderMap) -> Result<(Option<A::Caller>, bool)> {
+        let Some(bearer) = bearer(headers)? else {
+            return if rule.access == Access::Public || rule.client_authentication {
+                Ok((None, false))
+            } else {
+                Err(Error::new(Reason::TokenMissing, "the call wants a bearer token in `authorization`"))
+            };
+        };
+        let caller = self.authenticate.authenticate(bearer).await?;
+        let holds_scope = match &rule.access {
+            Access::Public | Access::Authenticated => true,
+            Access::Scope(scope) => A::has_scope(&caller, scope),
+        };
+        match &rule.access {
+            Access::Scope(scope) if !holds_scope && !rule.self_allowed => {
+                Err(Error::new(Reason::ScopeInsufficient, format!("the call wants the scope {scope}")))
+            }
+            Access::Scope(_) | Access::Public | Access::Authenticated => Ok((Some(caller), holds_scope)),
+        }
+    }
+}
+
+// === impl Connection ===
+
+impl<A: Authenticate> Connection<A> {
+    /// Whether no call is open.
+    pub fn is_idle(&self) -> bool {
+        self.places.is_idle()
+    }
+
+    /// Answers one call.
+    pub async fn call<B>(self: Arc<Self>, request: http::Request<B>) -> http::Response<Reply>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<StdError>,
+    {
+        let started = Instant::now();
+        let open = Open::new(&self.places);
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let method = self.edge.policy.method(path).ok_or_else(|| path.chars().take(MAX_PATH_CHARS).collect());
+        let record = Record { started, method, request_id: RequestId::of(&parts.headers), peer: self.peer };
+
+        let mut response = match &record.method {
+            _ if !is_grpc(&parts.headers) => not_grpc(),
+            Ok(method) => match self.answer(method, parts, body, &record).await {
+                Ok(response) => response,
+                Err(error) => status::of(error).into_http(),
+            },
+            Err(_) => status::method_unknown(path).into_http(),
+        };
+
+        response.headers_mut().insert(REQUEST_ID, record.request_id.0.clone());
+        // tonic leaves the status with its source here; in the headers there is only what may be sent.
+        let status = response.extensions_mut().remove::<Status>();
+        let is_stream = record.method.as_ref().is_ok_and(|method| method.streaming)
+            && !response.headers().contains_key(Status::GRPC_STATUS);
+        let stream = if is_stream {
+            Some(Box::new(Stream { record, drain: Box::pin(self.drain.clone().cancelled_owned()) }))
+        } else {
+            record.close(response.headers_mut(), status);
+            None
+        };
+        response.map(|body| Reply { body, stream, _open: open })
+    }
+
+    async fn answer<B>(
+        &self,
+        method: &'static Method,
+        mut parts: Parts,
+        body: B,
+        record: &Record,
+    ) -> Result<http::Response<Body>>
+    where
+        B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<StdError>,
+    {
+        let place = self.places.take(method.lane)?;
+        let deadline = self.deadline(&parts.headers, record.started)?;
+
+        let work = async {
+            if let Kind::Ours(rule) = &method.kind {
+                let (caller, holds_scope) = self.edge.admit(rule, &parts.headers).await?;
+                let request_id = record.request_id.clone();
+                parts.extensions.insert(Admitted { caller, rule, holds_scope, deadline, request_id });
+            }
+            let body = Body::new(Limited::new(body, method));
+            let mut routes = self.routes.clone();
+            poll_fn(|cx| Service::<http::Request<Body>>::poll_ready(&mut routes, cx)).await.map_err(never)?;
+            routes.call(http::Request::from_parts(parts, body)).await.map_err(never)
+        };
+
+        // The place is given back at the latest when the reply begins: what a stream costs is bounded by the streams
+        // of its connection.
+        let (_place, call) = if method.reads_only {
+            (Some(place), None)
+        } else {
+            let request_id = record.request_id.clone();
+            (None, Some(Arc::new(Mutating { method, request_id, _place: place })))
+        };
+        let work = CALL.scope(call, unwinding(work));
+        match timeout_at(deadline, work).await {
+            Ok(answer) => answer,
+            Err(_) => Err(deadline_exceeded()),
+        }
+    }
+
+    /// When the caller stops to wait, or we do.
+    fn deadline(&self, headers: &HeaderMap, started: Instant) -> Result<Instant> {
+        let cap = self.edge.limits.call_timeout;
+        let timeout = match single(headers, "grpc-timeout")? {
+            None => cap,
+            Some(text) => timeout(text)
+                .ok_or_else(|| invalid_metadata("`grpc-timeout` must be 1 to 8 digits and one of H, M, S, m, u, n"))?
+                .min(cap),
+        };
+        // A timer fires only for work that has to wait; work without any would run after its deadline.
+        if timeout.is_zero() { Err(deadline_exceeded()) } else { Ok(started + timeout) }
+    }
+}
+
+// === impl Peer ===
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// The protocol wants this code, so that other clients do not take the reply's 200 for a success.
+fn not_grpc() -> http::Response<Body> {
+    let error = invalid_metadata("`content-type` must be application/grpc");
+    let mut response = status::of(error).into_http();
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response
+}
+
+fn deadline_exceeded() -> Error {
+    Error::new(Reason::DeadlineExceeded, "the deadline passed")
+}
+
+// === panics ===
+
+/// Runs `work`; a panic in it is a failure of this call only.
+async fn unwinding<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        // Unwind safe: a call that panicked is not polled again, and shared state has no locks that poison.
+        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))
+            .unwrap_or_else(|panic| Poll::Ready(Err(Error::internal(format!("a handler panicked: {}", text(&*panic))))))
+    })
+    .await
+}
+
+fn text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+fn never(never: Infallible) -> Error {
+    match never {}
+}
