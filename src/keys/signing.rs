@@ -323,7 +323,8 @@ impl Algorithm {
         let fault = |_| KeyFault("generate a signing key");
         let random = SystemRandom::new();
         match self {
-            Self::EdDsa => Ok(Ed25519KeyPair::generate_pkcs8(&random).map_err(fault)?.as_ref().to_vec()),
+            // Version 1, without the public key: the only form of which jsonwebtoken makes a JWK.
+            Self::EdDsa => Ok(Ed25519KeyPair::generate_pkcs8v1(&random).map_err(fault)?.as_ref().to_vec()),
             Self::Es256 => {
                 let document =
                     EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(fault)?;
@@ -386,5 +387,91 @@ impl std::error::Error for KeyFault {}
 impl From<KeyFault> for crate::token::Error {
     fn from(fault: KeyFault) -> Self {
         Self::internal("use a signing key").with_source(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{jwt, master::MasterKey};
+    use crate::token::{AccessToken, Format, Position, Scopes, Subject, TokenId, access::Audience};
+
+    fn token() -> AccessToken {
+        AccessToken {
+            id: TokenId::from_bytes([1; 16]),
+            tenant: "default".parse().unwrap(),
+            client: "client".parse().unwrap(),
+            subject: Subject::Client(None),
+            scopes: Scopes::new(["a", "b"]),
+            audience: Audience::new(["https://id/t/default/api"], "https://id/t/default"),
+            format: Format::Jwt,
+            issued_secs: 1000,
+            ttl_secs: Some(60),
+            rev: Position::new(1, 2).unwrap(),
+            signing_key: None,
+            actor: None,
+            ancestors: Vec::new(),
+            session: None,
+            family: None,
+            sources: Vec::new(),
+            options: None,
+            claims: None,
+            request: None,
+            home: None,
+        }
+    }
+
+    #[test]
+    fn each_algorithm_signs_what_only_its_own_key_verifies() {
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        let ring = Keyring::new(&[MasterKey::new([7; 32])]).unwrap();
+        let tenant: TenantId = "default".parse().unwrap();
+        let issuer = "https://id/t/default";
+        for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256] {
+            let [own, other] = [(); 2].map(|()| {
+                let stored = StoredKey::generate(&tenant, algorithm, &ring, Time::from_secs(1000)).unwrap();
+                stored.open(&tenant, &ring).unwrap()
+            });
+            let token = AccessToken { signing_key: Some(own.stored.id.clone()), ..token() };
+            let input = jwt::signing_input(&token, issuer, &own).unwrap();
+            let text = jwt::sign(input, &own).unwrap();
+            let read =
+                |text: &str, key: &SigningKey| jwt::Unverified::parse(text).and_then(|jwt| jwt.verify(key, issuer));
+            assert_eq!(read(&text, &own), Some(token));
+            assert_eq!(read(&text, &other), None);
+            assert_eq!(jwt::Unverified::parse(&text).unwrap().verify(&own, "https://id/t/other"), None);
+            // I22: no other text than the genuine one is genuine.
+            for at in (0..text.len()).step_by(7) {
+                let mut changed = text.clone().into_bytes();
+                changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+                assert_eq!(read(&String::from_utf8(changed).unwrap(), &own), None, "{algorithm:?} at {at}");
+            }
+            assert_eq!(own.stored.jwk().unwrap().common.key_id.as_deref(), Some(own.stored.id.as_str()));
+        }
+    }
+
+    #[test]
+    fn keys_are_announced_before_they_sign_and_stay_until_their_last_token_has_expired() {
+        let ring = Keyring::new(&[MasterKey::new([7; 32])]).unwrap();
+        let tenant: TenantId = "default".parse().unwrap();
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        let key = |now| StoredKey::generate(&tenant, Algorithm::EdDsa, &ring, now).unwrap();
+        let (start, minute) = (Time::from_secs(1_000_000), Duration::from_secs(60));
+        let mut set = StoredKeySet { keys: vec![key(start)] };
+        assert!(!set.is_due(start, 10 * minute, minute));
+        let due = start.plus(9 * minute);
+        assert!(set.is_due(due, 10 * minute, minute));
+        set.announce(key(due), due, due.plus(minute), 30 * minute);
+        let states = |set: &StoredKeySet, at| set.keys.iter().map(|key| key.state(at)).collect::<Vec<_>>();
+        assert_eq!(states(&set, due), [State::Active, State::Announced]);
+        assert!(!set.is_due(due, 10 * minute, minute));
+        let over = due.plus(minute);
+        assert_eq!(states(&set, over), [State::Retiring, State::Active]);
+        assert_eq!(states(&set, over.plus(30 * minute)), [State::Retiring, State::Active]);
+        assert_eq!(states(&set, over.plus(30 * minute).plus(REMOVAL_MARGIN)), [State::Removed, State::Active]);
+        let revoked = set.keys[1].id.clone();
+        assert!(set.revoke(&revoked, over, minute));
+        assert_eq!(states(&set, over)[1], State::Revoked);
+        assert!(set.active(over).is_none());
     }
 }
