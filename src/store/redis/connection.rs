@@ -252,7 +252,9 @@ fn address(url: &SecretText) -> Result<ConnectionInfo> {
 
 /// Says nothing of the URL: it may hold a password.
 fn unusable_url() -> Error {
-    Error::Unsuitable { why: "the URL of the Redis server is not of the form redis://[user:password@]host:port[/db]".into() }
+    Error::Unsuitable {
+        why: "the URL of the Redis server is not of the form redis://[user:password@]host:port[/db]".into(),
+    }
 }
 
 // === impl Failure ===

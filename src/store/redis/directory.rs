@@ -70,12 +70,7 @@ impl Redis {
         Ok(())
     }
 
-    pub(super) async fn directory_list(
-        &self,
-        index: &Index,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<String>> {
+    pub(super) async fn directory_list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
         let from = after.map_or("-".to_owned(), |after| format!("({after}"));
         let mut range = Cmd::new();
         range.arg("ZRANGEBYLEX").arg(keys::index(index)).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit);

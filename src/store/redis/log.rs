@@ -57,7 +57,8 @@ impl Redis {
         let mut slots = Vec::new();
         let mut fields = answer::list(fields)?.into_iter();
         while let (Some(ident), Some(slot)) = (fields.next(), fields.next()) {
-            let ident = answer::text(ident)?.parse().map_err(|_| Error::corrupt("a slot's name in the revocation state"))?;
+            let ident =
+                answer::text(ident)?.parse().map_err(|_| Error::corrupt("a slot's name in the revocation state"))?;
             let slot = Slot::from_text(&answer::text(slot)?)
                 .ok_or_else(|| Error::corrupt(format!("the slot of {ident} in the revocation state")))?;
             slots.push((ident, slot));

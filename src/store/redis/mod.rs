@@ -75,8 +75,7 @@ impl Redis {
         let load = pipeline(scripts::ALL.iter().map(|script| script.load()));
         first.send("load the scripts into the Redis server", load, Confirm::No).await?;
 
-        let connections =
-            Connections::new(&options.url, options.workers, options.wait_replicas, options.wait_timeout)?;
+        let connections = Connections::new(&options.url, options.workers, options.wait_replicas, options.wait_timeout)?;
         Ok(Arc::new(Self { connections, warnings }))
     }
 }

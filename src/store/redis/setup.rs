@@ -34,9 +34,11 @@ pub fn check(info: &str, wait_replicas: u32) -> Result<Vec<String>> {
 
     let mut warnings = Vec::new();
     if field("aof_enabled") != "1" {
-        warnings.push("Redis runs without an append-only file: a restart loses tokens and revocations that were \
+        warnings.push(
+            "Redis runs without an append-only file: a restart loses tokens and revocations that were \
                        acknowledged; set appendonly yes"
-            .to_owned());
+                .to_owned(),
+        );
     }
     let replicas: u32 = field("connected_slaves").parse().unwrap_or(0);
     if replicas < wait_replicas {

@@ -21,7 +21,7 @@ use super::{
     log::{client, head, slots},
     name, now, put, session, session_key, tenant, token,
 };
-use crate::servers::{Aof, Server, until};
+use crate::servers::{Aof, Server};
 
 mod alone {
     use super::*;
@@ -34,10 +34,36 @@ mod alone {
     }
 }
 
+/// Every call waits for replicas in the same way, and replicas take their time to start: one or two of each kind.
 mod with_a_replica {
     use super::*;
 
-    conformance!(fresh);
+    conformance! { fresh;
+        log:
+            the_entries_of_one_append_stand_in_its_order
+            a_long_tail_is_cut_and_goes_on_from_its_last_entry
+            the_state_map_is_read_in_pages_each_slot_once;
+        directory:
+            records_are_read_in_the_order_of_their_keys
+            settling_clears_what_is_pending_and_leaves_the_version
+            a_name_has_one_holder
+            an_index_lists_ids_in_order_page_by_page
+            a_repeated_request_is_told_what_the_first_one_did;
+        tokens:
+            tokens_are_read_in_the_order_of_their_ids
+            a_kept_token_is_returned_and_stays
+            a_subject_is_listed_page_by_page;
+        families:
+            a_family_is_created_and_moves_on_by_its_revision
+            a_family_conflict_does_not_stop_the_other_parts;
+        sessions:
+            a_lapsed_session_is_not_touched_until_it_is_revived;
+        parallel:
+            of_many_renewals_of_one_family_exactly_one_wins
+            a_head_read_after_an_append_has_reached_it;
+        itself:
+            a_store_that_works_can_be_reached;
+    }
 
     async fn fresh() -> Fresh {
         let primary = Server::start(Aof::Off);
@@ -371,7 +397,7 @@ async fn without_its_replica_a_primary_confirms_nothing() {
     }
 
     replica.cont();
-    until("the replica follows again", || primary.number(&["WAIT", "1", "100"]) == 1);
+    primary.wait_for_replica();
     store.append(&[Entry::revoke(client())]).await.unwrap();
 }
 
