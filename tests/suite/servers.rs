@@ -1,5 +1,7 @@
 //! Real Redis or Valkey servers for tests: one process each, on loopback, in a directory of its own, killed when dropped.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 use std::{
     env, fs,
     io::{self, Read, Write},

@@ -1,6 +1,7 @@
 //! The store on Redis: the suite, and what only this adapter can get wrong: connections, restarts, memory, replicas.
 
 use std::{
+    collections::HashMap,
     error::Error as _,
     sync::Arc,
     time::{Duration, Instant},
@@ -8,7 +9,7 @@ use std::{
 
 use jeton::{
     ambient::Time,
-    revocation::entry::Entry,
+    revocation::entry::{Effect, Entry, Slot},
     store::{
         Change, Error, LOG_RETENTION, Mint, PRUNE_MARGIN, Result, Store,
         redis::{Options, Redis},
@@ -18,7 +19,7 @@ use jeton::{
 
 use super::{
     Fresh, HOUR, MINUTE, account, body, change, conformance, done, entry, family, index, key,
-    log::{client, head, slots},
+    log::{client, follow, head, slots},
     name, now, put, session, session_key, tenant, token,
 };
 use crate::servers::{Aof, Server};
@@ -281,6 +282,43 @@ async fn slots_are_forgotten_when_their_time_has_come_and_not_when_it_was_extend
     }
     assert_eq!(left.last(), Some(&5), "{left:?}");
     assert!(slots(&store).await.contains_key(&extended));
+}
+
+/// Every sequence of three entries out of all kinds that there are, ties included.
+#[tokio::test]
+async fn slots_merge_on_the_server_as_they_do_in_memory() {
+    let server = Server::start(Aof::Off);
+    let store = connect(&server).await;
+    let before = head(&store).await;
+    let (token, family) = (|n| TokenId::from_bytes([n; 16]), |n| FamilyId::from_bytes([n; 16]));
+    let exceptions =
+        [None, Some(Ident::Token(token(1))), Some(Ident::Token(token(255))), Some(Ident::Family(family(1)))];
+    let positions = [None, Position::new(0, 5), Position::new(0, u64::MAX >> 8)];
+    let lives = [now().plus(MINUTE), Time::NEVER, now().plus(HOUR)];
+    let mut kinds = Vec::new();
+    for (except, effective) in exceptions.iter().flat_map(|except| positions.map(|at| (except.clone(), at))) {
+        kinds.push((except, effective, lives[kinds.len() % lives.len()]));
+    }
+    let sequences = kinds.len().pow(3);
+    let idents: Vec<_> = (0..sequences).map(|_| client()).collect();
+    for step in 0..3 {
+        let entries = idents.iter().enumerate().map(|(sequence, ident)| {
+            let (except, effective, until) = kinds[sequence / kinds.len().pow(step) % kinds.len()].clone();
+            Entry { ident: ident.clone(), effect: Effect::Revoke { except, until }, effective }
+        });
+        store.append(&entries.collect::<Vec<_>>()).await.unwrap();
+    }
+
+    let mut expected: HashMap<Ident, Slot> = HashMap::new();
+    for at in follow(&store, before).await {
+        let slot = at.entry.slot(at.position).unwrap();
+        expected.entry(at.entry.ident).and_modify(|known| known.merge(&slot)).or_insert(slot);
+    }
+    let merged = slots(&store).await;
+    assert_eq!(merged.len(), sequences);
+    for (ident, slot) in merged {
+        assert_eq!(Some(&slot), expected.get(&ident));
+    }
 }
 
 #[tokio::test]
