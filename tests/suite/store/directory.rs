@@ -312,6 +312,7 @@ pub async fn an_index_lists_ids_in_order_page_by_page(store: &Arc<dyn Store>) {
         }
         assert!(page.len() <= 7);
         paged.extend(page);
+        assert!(paged.is_sorted_by(|a, b| a < b), "a page stands after the one before");
     }
     assert_eq!(paged, ids);
     // What a page stopped at may be gone when the next one is asked for.

@@ -6,7 +6,7 @@ use jeton::{
     ambient::{Clock, Time},
     revocation::entry::Entry,
     store::{
-        Change, Error, LOG_RETENTION, Mint, PRUNE_MARGIN, Request, Store, Written,
+        Change, Error, Existing, LOG_RETENTION, Mint, PRUNE_MARGIN, Request, Store, Written,
         embedded::{Embedded, Options},
     },
     token::{FamilyId, Position},
@@ -279,7 +279,7 @@ async fn what_lives_on_is_not_swept_at_its_first_expiry() {
             family: family(&id, (round > 0).then_some(round), round + 1, "text").family,
             ..session(&session_key, clock.now())
         };
-        mint.token.as_mut().unwrap().exists = jeton::store::Existing::Replace;
+        mint.token.as_mut().unwrap().exists = Existing::Replace;
         mint.family.as_mut().unwrap().expires = at.expires;
         let session = mint.session.as_mut().unwrap();
         (session.idle, session.until) = (HOUR, at.expires);
@@ -298,6 +298,26 @@ async fn what_lives_on_is_not_swept_at_its_first_expiry() {
     assert_eq!(store.family(&id).await.unwrap(), None);
     assert_eq!(store.sessions(&[session_key]).await.unwrap(), [None]);
     assert!(!slots(&store).await.contains_key(&ident));
+}
+
+#[tokio::test]
+async fn what_expires_sooner_than_it_did_is_swept_then() {
+    let clock = Clock::manual(now());
+    let place = Place::new();
+    let store = place.open(&clock);
+    let (subject, soon) = (account(), clock.now().plus(MINUTE));
+    for (id, first) in [(1, Time::NEVER), (2, clock.now().plus(HOUR))] {
+        for expires in [first, soon] {
+            let mut mint = token(&entry(expires, id), &subject, "text");
+            mint.token.as_mut().unwrap().exists = Existing::Replace;
+            store.mint(&mint).await.unwrap();
+        }
+    }
+    clock.advance(MINUTE + PRUNE_MARGIN);
+    sweep(&store).await;
+    assert_eq!(store.tokens(&[entry(soon, 1).token, entry(soon, 2).token]).await.unwrap(), [None, None]);
+    clock.advance(HOUR);
+    sweep(&store).await;
 }
 
 #[tokio::test]

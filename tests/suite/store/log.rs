@@ -37,6 +37,7 @@ pub async fn follow(store: &Arc<dyn Store>, mut after: Position) -> Vec<LogEntry
         assert!(!tail.gap);
         assert!(tail.entries.len() <= TAIL_LIMIT);
         entries.extend(tail.entries);
+        assert!(entries.is_sorted_by(|a, b| a.position < b.position));
         let Some(last) = entries.last() else { return entries };
         after = last.position;
         if !tail.more {

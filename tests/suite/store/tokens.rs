@@ -27,6 +27,7 @@ async fn pages(store: &Arc<dyn Store>, subject: &SubjectKey, now: Time, limit: u
             return entries;
         }
         entries.extend(page);
+        assert!(entries.is_sorted_by(|a, b| a < b), "a page stands after the one before");
     }
 }
 
