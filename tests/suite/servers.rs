@@ -1,9 +1,11 @@
 //! Real Redis or Valkey servers for tests: one process each, on loopback, in a directory of its own, killed when dropped.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 use std::{
     env, fs,
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    io::{self, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -43,10 +45,19 @@ impl Server {
     /// An empty server with more arguments, which come last.
     pub fn start_with(aof: Aof, more: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("make a directory for the server");
-        // Through a file a replica is in step at once; without one it is only after its next report, up to a second later.
-        let given = ["--save", "", "--maxmemory-policy", "noeviction", "--repl-diskless-sync", "no", "--appendonly"];
-        let mut args: Vec<String> = given.map(str::to_owned).into();
-        args.push(if aof == Aof::On { "yes" } else { "no" }.to_owned());
+        let mut args: Vec<String> = [
+            "--save",
+            "",
+            "--maxmemory-policy",
+            "noeviction",
+            // A replica that connects through a file is in step sooner.
+            "--repl-diskless-sync",
+            "no",
+            "--appendonly",
+            if aof == Aof::On { "yes" } else { "no" },
+        ]
+        .map(str::to_owned)
+        .into();
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         for _ in 0..PORTS {
             let port = free_port();
@@ -63,8 +74,16 @@ impl Server {
     pub fn replica(&self) -> Self {
         let port = self.port.to_string();
         let replica = Self::start_with(Aof::Off, &["--replicaof", "127.0.0.1", &port]);
-        until("the replica follows", || self.number(&["WAIT", "1", "50"]) == 1);
+        self.wait_for_replica();
         replica
+    }
+
+    /// Waits until its one replica follows it.
+    pub fn wait_for_replica(&self) {
+        // WAIT looks at what its own connection has written. A new replica may confirm once and then load its data.
+        let beat = [&["SET", "beat", ""][..], &["DEL", "beat"], &["WAIT", "1", "20"]];
+        let confirms = || self.commands(&beat).ends_with(":1\r\n+OK\r\n");
+        until("the replica follows", || (0..3).all(|_| confirms()));
     }
 
     pub fn port(&self) -> u16 {
@@ -97,10 +116,13 @@ impl Server {
         self.signal("CONT");
     }
 
-    /// Sends one command past the store and returns the raw answer.
+    /// Sends one command past the store and returns the raw answer, with that of a QUIT behind it.
     pub fn command(&self, args: &[&str]) -> String {
-        let mut stream = TcpStream::connect(address(self.port)).expect("connect to the server");
-        ask(&mut stream, args).expect("the server answers")
+        self.commands(&[args])
+    }
+
+    fn commands(&self, commands: &[&[&str]]) -> String {
+        ask(self.port, commands).expect("the server answers")
     }
 
     /// Sends one command whose answer is a whole number.
@@ -176,8 +198,7 @@ fn ready(port: u16, process: &mut Child) -> bool {
         if process.try_wait().expect("look at the server").is_some() {
             return false;
         }
-        let answer = TcpStream::connect(address(port)).and_then(|mut stream| ask(&mut stream, &["PING"]));
-        if answer.is_ok_and(|answer| answer.contains("PONG") || answer.contains("NOAUTH")) {
+        if ask(port, &[&["PING"]]).is_ok_and(|answer| answer.contains("PONG") || answer.contains("NOAUTH")) {
             return true;
         }
         std::thread::sleep(Duration::from_millis(2));
@@ -185,18 +206,18 @@ fn ready(port: u16, process: &mut Child) -> bool {
     false
 }
 
-fn address(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
-}
-
-/// One command; its answer is what arrives until the server is silent after a QUIT.
-fn ask(stream: &mut TcpStream, args: &[&str]) -> std::io::Result<String> {
+/// The raw answers to some commands, and to the QUIT that ends them.
+fn ask(port: u16, commands: &[&[&str]]) -> io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(READY))?;
-    let mut packed = format!("*{}\r\n", args.len());
-    for arg in args {
-        packed += &format!("${}\r\n{arg}\r\n", arg.len());
+    let mut packed = String::new();
+    for args in commands.iter().chain([&["QUIT"].as_slice()]) {
+        packed += &format!("*{}\r\n", args.len());
+        for arg in *args {
+            packed += &format!("${}\r\n{arg}\r\n", arg.len());
+        }
     }
-    stream.write_all(format!("{packed}*1\r\n$4\r\nQUIT\r\n").as_bytes())?;
+    stream.write_all(packed.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

@@ -22,28 +22,24 @@ impl Answers {
 
 /// A whole number.
 pub fn int(answer: &Value) -> Result<i64> {
-    match answer {
-        Value::Int(number) => Ok(*number),
-        _ => Err(unreadable()),
-    }
+    if let Value::Int(number) = answer { Ok(*number) } else { Err(unreadable()) }
 }
 
 /// Bytes, or nothing.
 pub fn bytes(answer: Value) -> Result<Option<Bytes>> {
-    match answer {
-        Value::Nil => Ok(None),
-        Value::BulkString(bytes) => Ok(Some(bytes.into())),
-        _ => Err(unreadable()),
+    if answer == Value::Nil {
+        return Ok(None);
     }
+    if let Value::BulkString(bytes) = answer { Ok(Some(bytes.into())) } else { Err(unreadable()) }
 }
 
 /// Text.
 pub fn text(answer: Value) -> Result<String> {
-    match answer {
-        Value::BulkString(bytes) => String::from_utf8(bytes).map_err(|_| unreadable()),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Ok(text),
-        _ => Err(unreadable()),
+    if let Value::VerbatimString { text, .. } = answer {
+        return Ok(text);
     }
+    let bytes = bytes(answer)?.ok_or_else(unreadable)?;
+    String::from_utf8(bytes.into()).map_err(|_| unreadable())
 }
 
 /// A list of `N` parts.
@@ -52,10 +48,7 @@ pub fn parts<const N: usize>(answer: Value) -> Result<[Value; N]> {
 }
 
 pub fn list(answer: Value) -> Result<Vec<Value>> {
-    match answer {
-        Value::Array(list) => Ok(list),
-        _ => Err(unreadable()),
-    }
+    if let Value::Array(list) = answer { Ok(list) } else { Err(unreadable()) }
 }
 
 pub fn unreadable() -> Error {

@@ -237,10 +237,7 @@ fn is_unknown_script(answer: &Value) -> bool {
 }
 
 fn accepted(answer: Value) -> Result<Value, Failure> {
-    match answer {
-        Value::ServerError(error) => Err(Failure::from(&error)),
-        answer => Ok(answer),
-    }
+    if let Value::ServerError(error) = &answer { Err(error.into()) } else { Ok(answer) }
 }
 
 fn address(url: &SecretText) -> Result<ConnectionInfo> {
@@ -261,10 +258,9 @@ fn unusable_url() -> Error {
 
 impl From<RedisError> for Failure {
     fn from(error: RedisError) -> Self {
-        match error.kind() {
-            ErrorKind::Io => Self::Connection(error.to_string()),
-            _ => Self::Connection(error.category().to_owned()),
-        }
+        // Only the system's errors are sure to repeat nothing of what was sent or configured.
+        let system = error.kind() == ErrorKind::Io;
+        Self::Connection(if system { error.to_string() } else { error.category().to_owned() })
     }
 }
 

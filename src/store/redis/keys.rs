@@ -70,14 +70,14 @@ fn tagged(begin: &str, bytes: Option<&[u8; 16]>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{index as index_key, session as session_key, *};
 
     #[test]
     fn keys_of_tokens_are_short_and_a_session_is_told_from_another() {
         let token = token(&TokenId::from_bytes([255; 16]));
         assert!(token.len() <= 30, "{token}");
         let session = |tenant: &str, session: &str| {
-            super::session(&SessionKey {
+            session_key(&SessionKey {
                 tenant: tenant.parse().unwrap(),
                 session: crate::token::access::SessionId::new(session),
             })
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn an_index_of_all_is_told_from_one_with_a_parent() {
         let index = |parent: Option<&str>| {
-            super::index(&Index {
+            index_key(&Index {
                 tenant: "default".parse().unwrap(),
                 kind: Kind::Account,
                 parent: parent.map(Into::into),

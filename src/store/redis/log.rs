@@ -23,20 +23,17 @@ impl Redis {
     pub(super) async fn log_tail(&self, after: Position) -> Result<Tail> {
         let mut call = scripts::TAIL.on(&[LOG_META, LOG_STREAM]);
         call.arg(after.to_string()).arg(format!("({}-{}", after.line(), after.micros())).arg(TAIL_LIMIT);
-        match self.connections.ask("read the revocation log", call, Confirm::Yes).await? {
-            head @ Value::BulkString(_) => {
-                Ok(Tail { head: position(head)?, entries: Vec::new(), more: false, gap: false })
-            }
-            more => {
-                let [head, more, gap, entries] = answer::parts(more)?;
-                Ok(Tail {
-                    head: position(head)?,
-                    more: answer::int(&more)? == 1,
-                    gap: answer::int(&gap)? == 1,
-                    entries: answer::list(entries)?.into_iter().map(log_entry).collect::<Result<_>>()?,
-                })
-            }
+        let answer = self.connections.ask("read the revocation log", call, Confirm::Yes).await?;
+        if matches!(answer, Value::BulkString(_)) {
+            return Ok(Tail { head: position(answer)?, entries: Vec::new(), more: false, gap: false });
         }
+        let [head, more, gap, entries] = answer::parts(answer)?;
+        Ok(Tail {
+            head: position(head)?,
+            more: answer::int(&more)? == 1,
+            gap: answer::int(&gap)? == 1,
+            entries: answer::list(entries)?.into_iter().map(log_entry).collect::<Result<_>>()?,
+        })
     }
 
     pub(super) async fn log_append(&self, entries: &[Entry]) -> Result<Position> {

@@ -71,7 +71,7 @@ impl Redis {
         let mut get = Cmd::new();
         get.arg("GET").arg(keys::family(id));
         let value = answer::bytes(self.connections.ask("read a family", get, Confirm::Yes).await?)?;
-        value.map(|value| family_from(value).ok_or_else(|| Error::corrupt(format!("family {id}")))).transpose()
+        value.map(|value| family_from(&value).ok_or_else(|| Error::corrupt(format!("family {id}")))).transpose()
     }
 
     pub(super) async fn tokens_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Time>>> {
@@ -199,18 +199,15 @@ fn session_call(session: &SessionMint) -> Cmd {
 }
 
 fn family_conflict(family: &FamilyMint, answer: Value) -> Result<Option<FamilyConflict>> {
-    match answer {
-        Value::Int(1) => Ok(None),
-        Value::Int(0) => Ok(Some(FamilyConflict::Gone)),
-        other => {
-            let other = answer::bytes(other)?.and_then(family_from);
-            let other = other.ok_or_else(|| Error::corrupt(format!("family {}", family.id)))?;
-            Ok(Some(FamilyConflict::Other(other)))
-        }
+    if let Value::Int(done) = answer {
+        return Ok((done == 0).then_some(FamilyConflict::Gone));
     }
+    let other = answer::bytes(answer)?.and_then(|value| family_from(&value));
+    let other = other.ok_or_else(|| Error::corrupt(format!("family {}", family.id)))?;
+    Ok(Some(FamilyConflict::Other(other)))
 }
 
-fn family_from(value: Bytes) -> Option<FamilyRecord> {
+fn family_from(value: &Bytes) -> Option<FamilyRecord> {
     let revision = u32::from_be_bytes(*value.first_chunk::<REVISION>()?);
     Some(FamilyRecord { revision, body: value.slice(REVISION..) })
 }

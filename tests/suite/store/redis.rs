@@ -1,6 +1,7 @@
 //! The store on Redis: the suite, and what only this adapter can get wrong: connections, restarts, memory, replicas.
 
 use std::{
+    collections::HashMap,
     error::Error as _,
     sync::Arc,
     time::{Duration, Instant},
@@ -8,7 +9,7 @@ use std::{
 
 use jeton::{
     ambient::Time,
-    revocation::entry::Entry,
+    revocation::entry::{Effect, Entry, Slot},
     store::{
         Change, Error, LOG_RETENTION, Mint, PRUNE_MARGIN, Result, Store,
         redis::{Options, Redis},
@@ -18,10 +19,10 @@ use jeton::{
 
 use super::{
     Fresh, HOUR, MINUTE, account, body, change, conformance, done, entry, family, index, key,
-    log::{client, head, slots},
+    log::{client, follow, head, slots},
     name, now, put, session, session_key, tenant, token,
 };
-use crate::servers::{Aof, Server, until};
+use crate::servers::{Aof, Server};
 
 mod alone {
     use super::*;
@@ -34,10 +35,36 @@ mod alone {
     }
 }
 
+/// Every call waits for replicas in the same way, and replicas take their time to start: one or two of each kind.
 mod with_a_replica {
     use super::*;
 
-    conformance!(fresh);
+    conformance! { fresh;
+        log:
+            the_entries_of_one_append_stand_in_its_order
+            a_long_tail_is_cut_and_goes_on_from_its_last_entry
+            the_state_map_is_read_in_pages_each_slot_once;
+        directory:
+            records_are_read_in_the_order_of_their_keys
+            settling_clears_what_is_pending_and_leaves_the_version
+            a_name_has_one_holder
+            an_index_lists_ids_in_order_page_by_page
+            a_repeated_request_is_told_what_the_first_one_did;
+        tokens:
+            tokens_are_read_in_the_order_of_their_ids
+            a_kept_token_is_returned_and_stays
+            a_subject_is_listed_page_by_page;
+        families:
+            a_family_is_created_and_moves_on_by_its_revision
+            a_family_conflict_does_not_stop_the_other_parts;
+        sessions:
+            a_lapsed_session_is_not_touched_until_it_is_revived;
+        parallel:
+            of_many_renewals_of_one_family_exactly_one_wins
+            a_head_read_after_an_append_has_reached_it;
+        itself:
+            a_store_that_works_can_be_reached;
+    }
 
     async fn fresh() -> Fresh {
         let primary = Server::start(Aof::Off);
@@ -257,6 +284,43 @@ async fn slots_are_forgotten_when_their_time_has_come_and_not_when_it_was_extend
     assert!(slots(&store).await.contains_key(&extended));
 }
 
+/// Every sequence of three entries out of all kinds that there are, ties included.
+#[tokio::test]
+async fn slots_merge_on_the_server_as_they_do_in_memory() {
+    let server = Server::start(Aof::Off);
+    let store = connect(&server).await;
+    let before = head(&store).await;
+    let (token, family) = (|n| TokenId::from_bytes([n; 16]), |n| FamilyId::from_bytes([n; 16]));
+    let exceptions =
+        [None, Some(Ident::Token(token(1))), Some(Ident::Token(token(255))), Some(Ident::Family(family(1)))];
+    let positions = [None, Position::new(0, 5), Position::new(0, u64::MAX >> 8)];
+    let lives = [now().plus(MINUTE), Time::NEVER, now().plus(HOUR)];
+    let mut kinds = Vec::new();
+    for (except, effective) in exceptions.iter().flat_map(|except| positions.map(|at| (except.clone(), at))) {
+        kinds.push((except, effective, lives[kinds.len() % lives.len()]));
+    }
+    let sequences = kinds.len().pow(3);
+    let idents: Vec<_> = (0..sequences).map(|_| client()).collect();
+    for step in 0..3 {
+        let entries = idents.iter().enumerate().map(|(sequence, ident)| {
+            let (except, effective, until) = kinds[sequence / kinds.len().pow(step) % kinds.len()].clone();
+            Entry { ident: ident.clone(), effect: Effect::Revoke { except, until }, effective }
+        });
+        store.append(&entries.collect::<Vec<_>>()).await.unwrap();
+    }
+
+    let mut expected: HashMap<Ident, Slot> = HashMap::new();
+    for at in follow(&store, before).await {
+        let slot = at.entry.slot(at.position).unwrap();
+        expected.entry(at.entry.ident).and_modify(|known| known.merge(&slot)).or_insert(slot);
+    }
+    let merged = slots(&store).await;
+    assert_eq!(merged.len(), sequences);
+    for (ident, slot) in merged {
+        assert_eq!(Some(&slot), expected.get(&ident));
+    }
+}
+
 #[tokio::test]
 async fn a_list_of_tokens_lives_as_long_as_its_longest_and_drops_the_expired() {
     let server = Server::start(Aof::Off);
@@ -371,7 +435,7 @@ async fn without_its_replica_a_primary_confirms_nothing() {
     }
 
     replica.cont();
-    until("the replica follows again", || primary.number(&["WAIT", "1", "100"]) == 1);
+    primary.wait_for_replica();
     store.append(&[Entry::revoke(client())]).await.unwrap();
 }
 
