@@ -89,10 +89,11 @@ impl Follower {
     pub async fn head(self: &Arc<Self>) -> Result<Position> {
         let gate = self.gates.mine();
         let (answer, wait) = oneshot::channel();
-        let mut waiting = gate.0.lock();
-        waiting.calls.push(answer);
-        let idle = !std::mem::replace(&mut waiting.in_flight, true);
-        drop(waiting);
+        let idle = {
+            let mut waiting = gate.0.lock();
+            waiting.calls.push(answer);
+            !std::mem::replace(&mut waiting.in_flight, true)
+        };
         if idle {
             // A task of its own: a caller that goes away must not take the others' answer along.
             tokio::spawn(Arc::clone(self).drive(Arc::clone(gate)));

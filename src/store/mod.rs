@@ -52,6 +52,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Writes records of one tenant in one atomic step, or nothing at all.
     async fn write(&self, change: &Change) -> Result<Written>;
 
+    /// Clears `pending` of a record whose version is still `version`; the version stays.
+    async fn settle(&self, key: &RecordKey, version: u64) -> Result<()>;
+
     /// Up to `limit` ids of `kind` in the tenant's index `parent` that stand after `after`, in order.
     async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>>;
 
