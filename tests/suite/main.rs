@@ -4,4 +4,5 @@
 
 mod edge;
 mod servers;
+mod simulation;
 mod store;
