@@ -175,7 +175,7 @@ fn a_secret_and_its_file_in_one_source_contradict_each_other() {
     assert_eq!(mistakes(&["--config", "c.toml"], &[], &[("c.toml", &text), ("/k", KEY)]).len(), 1);
     // In sources of different strength the stronger one wins, as for every other key.
     let keys = config(&["--master-key-file", "/k"], &[("JETON_MASTER_KEY", &KEY.replace('0', "f"))], &[("/k", KEY)]);
-    assert_eq!(keys.master_keys[0].as_bytes()[31], 0x1f);
+    assert_eq!(keys.master_keys[0].expose()[31], 0x1f);
 }
 
 #[test]

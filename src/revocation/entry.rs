@@ -215,9 +215,9 @@ mod tests {
             for effective in [None, Some(position(7))] {
                 let entry = Entry { ident: ident.clone(), effect: effect.clone(), effective };
                 assert_eq!(Entry::from_text(&entry.to_text()), Some(entry.clone()));
-                let mut slot = entry.slot(position(8)).unwrap();
-                slot.merge(&super::tests::slot(9, None));
-                assert_eq!(Slot::from_text(&slot.to_text()), Some(slot));
+                let mut merged = entry.slot(position(8)).unwrap();
+                merged.merge(&slot(9, None));
+                assert_eq!(Slot::from_text(&merged.to_text()), Some(merged));
             }
         }
         let changed = Entry::changed(ident);

@@ -120,7 +120,7 @@ pub struct Tail {
     pub entries: Vec<LogEntry>,
     /// There are more entries up to `head`: ask again from the last one.
     pub more: bool,
-    /// Entries after the position asked for were trimmed: load the state map instead.
+    /// Entries after the position asked for were trimmed, or it stands above the head: load the state map instead.
     pub gap: bool,
 }
 
@@ -201,7 +201,7 @@ pub struct Change {
     pub puts: Vec<Put>,
     /// Versions that records which are not written must have now.
     pub require: Vec<(Kind, String, u64)>,
-    /// Names to take for an id. Refused if another id holds one.
+    /// Names to take for an id. Refused if another id holds one, even if it is freed by the same change.
     pub take: Vec<(Unique, String)>,
     /// Names to free, if the id holds them.
     pub free: Vec<(Unique, String)>,
@@ -209,7 +209,7 @@ pub struct Change {
     pub index: Vec<(Index, String)>,
     /// Ids to take out of indexes.
     pub unindex: Vec<(Index, String)>,
-    /// Indexes that must be empty, and for which member limits hold.
+    /// Indexes that must be empty.
     pub require_empty: Vec<Index>,
     /// Makes the change repeatable.
     pub request: Option<Request>,

@@ -218,7 +218,7 @@ async fn start_on(address: Address, configure: impl FnOnce(&mut Options, &mut Li
     let health = Health::new(&policy).await;
     let gate = Gate::new();
     let log = Log::default();
-    let mut routes = health::routes(&health).unwrap();
+    let mut routes = health::routes(&health, true).unwrap();
     routes.add_service(AccountServiceServer::new(Accounts(gate.clone())));
     let routes = routes.routes();
     let written = log.clone();

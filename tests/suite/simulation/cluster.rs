@@ -217,7 +217,8 @@ impl Shard {
         let primary = self.primary;
         let past = &self[primary].applied;
         let own = self[node].applied.len();
-        let shares_past = own <= past.len() && self[node].applied.last().map(|w| w.number) == past[..own].last().map(|w| w.number);
+        let shares_past =
+            own <= past.len() && self[node].applied.last().map(|w| w.number) == past[..own].last().map(|w| w.number);
         let missing = if shares_past { past[own..].to_vec() } else { Vec::new() };
         if !shares_past {
             let (data, applied) = (self[primary].data.clone(), self[primary].applied.clone());

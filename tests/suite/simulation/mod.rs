@@ -19,10 +19,14 @@ fn first() {
     let mut all = sim::Counts::new();
     for seed in from..from + runs {
         let report = world::run(seed, None, false);
-        for (k, v) in report.seen { *all.entry(k).or_default() += v; }
+        for (k, v) in report.seen {
+            *all.entry(k).or_default() += v;
+        }
         if let Some(v) = report.violation {
             let told = world::run(seed, None, true);
-            for l in told.schedule { println!("{l}"); }
+            for l in told.schedule {
+                println!("{l}");
+            }
             println!("seed {seed}: {v}");
             panic!();
         }

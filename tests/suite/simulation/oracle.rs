@@ -209,7 +209,8 @@ impl Oracle {
         if self.restored.is_some_and(|restored| issued.began < restored) {
             return false;
         }
-        let mut naming = self.revocations.iter().filter(|revocation| revocation.began < ended && revocation.names(issued));
+        let mut naming =
+            self.revocations.iter().filter(|revocation| revocation.began < ended && revocation.names(issued));
         naming.all(|revocation| revocation.over_before(issued.began))
     }
 }

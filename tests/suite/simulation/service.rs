@@ -11,8 +11,8 @@ use jeton::{
         follower::{BOUND, Follower},
     },
     store::{
-        self, Change, Existing, FamilyMint, FamilyRecord, Kind, Mint, Put, Record, RecordKey, Store, SubjectKey, TokenMint,
-        Written,
+        self, Change, Existing, FamilyMint, FamilyRecord, Kind, Mint, Put, Record, RecordKey, Store, SubjectKey,
+        TokenMint, Written,
     },
     token::{AccessToken, ClientId, Family, FamilyId, Format, Ident, Position, TenantId, TokenId},
     worker,
@@ -196,7 +196,9 @@ impl Replica {
         let first = self.store.append(std::slice::from_ref(entry)).await;
         let landed = match first {
             Ok(position) => return Ok(position),
-            Err(store::Error::Unavailable { source: Some(source), .. }) => source.downcast::<Landed>().ok().map(|at| at.0),
+            Err(store::Error::Unavailable { source: Some(source), .. }) => {
+                source.downcast::<Landed>().ok().map(|at| at.0)
+            }
             Err(_) => None,
         };
         let effective = landed.filter(|landed| *landed > head);
@@ -311,6 +313,7 @@ impl Replica {
             Standing::Disabled => Bytes::from_static(b"disabled"),
         };
         let change = Change {
+            require: Vec::new(),
             tenant: key.tenant,
             now: self.clock.now(),
             puts: vec![Put { kind: key.kind, id: key.id, expected: Some(expected), pending, body }],
@@ -330,6 +333,7 @@ impl Replica {
             id: token.id.clone(),
             record: minicbor::to_vec(token).unwrap().into(),
             expires: Time::NEVER,
+            keep_until: Time::NEVER,
             subject: SubjectKey::Client(token.tenant.clone(), token.client.clone()),
             exists: Existing::Keep,
         });

@@ -113,7 +113,12 @@ impl Connection {
         if answer.is_err() {
             let (sim, shard, views) = again;
             sim.saw("store calls failed");
-            sim.note(|| format!("a call failed on connection {connection}, which took {} for the primary", views.0.lock()[connection]));
+            sim.note(|| {
+                format!(
+                    "a call failed on connection {connection}, which took {} for the primary",
+                    views.0.lock()[connection]
+                )
+            });
             views.ask_again(&sim, &shard.lock(), connection);
         }
         answer
@@ -177,6 +182,10 @@ impl Store for Connection {
     async fn write(&self, change: &Change) -> Result<Written> {
         let change = change.clone();
         self.on_records("write records", Confirmed::Yes, move |script| data::write(script, &change)).await
+    }
+
+    async fn remembered(&self, _: &TenantId, _: [u8; 16], _: Time) -> Result<Option<([u8; 16], String)>> {
+        unavailable("look up a request")
     }
 
     async fn settle(&self, key: &RecordKey, version: u64) -> Result<()> {

@@ -170,7 +170,8 @@ impl World {
         let ttl_secs = if chance.one_in(4) { TTL_SECS } else { LONG_SECS };
         let replica = self.any_replica();
         let issued_secs = replica.clock.now().as_secs();
-        let minted = Minted { issued_secs, ttl_secs, rev: Position::START, scopes: None, signing_key: None };
+        let minted =
+            Minted { issued_secs, ttl_secs, rev: Position::START, scopes: None, signing_key: None, requested: None };
         let family = family(FamilyId::from_bytes(chance.bytes()), client, session, format, minted);
         let mut token = family.access_token(TokenId::from_bytes(chance.bytes()), &family.minted);
         let has_family = chance.one_in(3);
@@ -202,7 +203,13 @@ impl World {
         }
     }
 
-    fn hand_out(&self, replica: &Replica, token: AccessToken, began: super::sim::Moment, family_of: Option<Which>) -> Which {
+    fn hand_out(
+        &self,
+        replica: &Replica,
+        token: AccessToken,
+        began: super::sim::Moment,
+        family_of: Option<Which>,
+    ) -> Which {
         let rev = token.rev;
         let which = self.oracle.lock().issued(token, began, self.sim.now(), family_of);
         self.sim.note(|| format!("s{} issued {which:?} rev {rev}, family of {family_of:?}", replica.name));
@@ -224,7 +231,9 @@ impl World {
         };
         let verdict = self.call(&replica, what, replica.introspect(&token, consistency)).await?;
         let ended = self.sim.now();
-        self.sim.note(|| format!("s{} says {which:?} is {verdict:?}, asked {consistency:?} at {:?}", replica.name, began.at));
+        self.sim.note(|| {
+            format!("s{} says {which:?} is {verdict:?}, asked {consistency:?} at {:?}", replica.name, began.at)
+        });
         self.oracle.lock().judge(&self.sim, which, (consistency, began), ended, verdict);
         Ok(())
     }
@@ -250,7 +259,8 @@ impl World {
     async fn revoke_all(&self) {
         let chance = &self.sim.chance;
         let client = chance.pick(&self.clients).clone();
-        let except = self.any_token().filter(|_| chance.one_in(2)).map(|which| self.oracle.lock().token(which).except());
+        let except =
+            self.any_token().filter(|_| chance.one_in(2)).map(|which| self.oracle.lock().token(which).except());
         let effect = Effect::Revoke { except, until: Time::NEVER };
         self.revoke(Entry { ident: Ident::Client(client), effect, effective: None }).await;
     }
@@ -279,11 +289,12 @@ impl World {
         for _ in 0..=self.sim.chance.below(3) {
             let replica = self.any_replica();
             let began = self.sim.now();
-            let tried =
-                (standing == Standing::Disabled).then(|| self.oracle.lock().begins(Entry::revoke(ident.clone()), began));
+            let tried = (standing == Standing::Disabled)
+                .then(|| self.oracle.lock().begins(Entry::revoke(ident.clone()), began));
             let answer = self.call(&replica, "set standing", replica.set_standing(&client, standing)).await;
             let now = self.sim.now();
-            self.sim.note(|| format!("s{} made {client} {standing:?}: {answer:?}, asked at {:?}", replica.name, began.at));
+            self.sim
+                .note(|| format!("s{} made {client} {standing:?}: {answer:?}, asked at {:?}", replica.name, began.at));
             let mut oracle = self.oracle.lock();
             match (tried, answer) {
                 (Some(tried), Ok(position)) => oracle.acknowledged(tried, now, Some(position)),
