@@ -25,6 +25,9 @@ pub const MASTER_KEY: &str = "8f1d2c3b4a5968778695a4b3c2d1e0f0011223344556677889
 /// Longer than anything here takes, unless it hangs.
 pub const SOON: Duration = Duration::from_secs(20);
 
+/// How much of a log is shown with a failed test.
+const SHOWN: usize = 30;
+
 /// How to start a process. It can be started again and again.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -235,7 +238,9 @@ impl Drop for Jeton {
         let _ = self.child.wait();
         if thread::panicking() {
             // Shown with the failed test.
-            println!("{} wrote:\n{}{}", self.address, self.out(), self.err());
+            let (out, err) = (self.out(), self.err());
+            let end = err.lines().rev().take(SHOWN).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+            println!("{} wrote:\n{out}{end}", self.address);
         }
     }
 }
