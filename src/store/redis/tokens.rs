@@ -2,12 +2,12 @@
 //! is sent together.
 
 use bytes::Bytes;
-use redis::{Cmd, Value};
+use redis::{Cmd, Pipeline, Value};
 
 use super::{
     Redis,
     answer::{self, Answers, unreadable},
-    connection::{Confirm, pipeline},
+    connection::{self, Confirm, pipeline},
     expiry, keys, scripts,
 };
 use crate::{
@@ -19,6 +19,8 @@ use crate::{
     token::{FamilyId, TokenId},
 };
 
+/// What storing a token is called in errors.
+const STORE: &str = "store a token";
 /// Bytes of the revision that a family begins with.
 const REVISION: usize = 4;
 
@@ -40,12 +42,18 @@ impl Redis {
             return Ok(minted);
         }
 
-        let mut answers = Answers::new(self.connections.send("store a token", commands, Confirm::Yes).await?);
+        let deadline = connection::deadline();
+        let sent = self.connections.send_by(deadline, STORE, commands, Confirm::Yes);
+        let mut answers = Answers::new(sent.await?);
         if let Some(token) = &mint.token {
             let [before, set, _listed] = [answers.take()?, answers.take()?, answers.take()?];
             let before = expiry_from(&before)?;
             let kept = if token.exists == Existing::Keep { answer::bytes(set)? } else { None };
-            minted.token = self.settle_token(token, before, kept, mint.now).await?;
+            let (correction, kept) = correct(token, before, kept, mint.now);
+            if !correction.is_empty() {
+                self.connections.send_by(deadline, STORE, correction, Confirm::Yes).await?;
+            }
+            minted.token = kept;
         }
         if let Some(family) = &mint.family {
             minted.family = family_conflict(family, answers.take()?)?;
@@ -95,35 +103,26 @@ impl Redis {
         });
         entries.collect()
     }
+}
 
-    /// Finishes the storing of a token that was there before, with the expiry `before`; returns the record that was kept.
-    /// Rare: two replicas made the same token at once, or a call is repeated.
-    async fn settle_token(
-        &self,
-        token: &TokenMint,
-        before: Option<Time>,
-        kept: Option<Bytes>,
-        now: Time,
-    ) -> Result<Option<Bytes>> {
-        let Some(before) = before else {
-            return Ok(kept);
-        };
-        let mut commands = pipeline([]);
-        // The server's clock may be behind the caller's: what has expired is not kept.
-        let kept = kept.filter(|_| before > now);
-        let (right, wrong) = if kept.is_some() { (before, token.expires) } else { (token.expires, before) };
-        if token.exists == Existing::Keep && kept.is_none() {
-            commands.add_command(set_token(token, Existing::Replace));
-        }
-        if right != wrong {
-            // One token has one place in its subject's list.
-            commands.add_command(index_call(token, right, Some(wrong)));
-        }
-        if !commands.is_empty() {
-            self.connections.send("store a token", commands, Confirm::Yes).await?;
-        }
-        Ok(kept)
+/// What is left to do for a token that was there before, with the expiry `before`, and the record that was kept. Rarely
+/// anything: two replicas made the same token at once, or a call is repeated.
+fn correct(token: &TokenMint, before: Option<Time>, kept: Option<Bytes>, now: Time) -> (Pipeline, Option<Bytes>) {
+    let mut commands = pipeline([]);
+    let Some(before) = before else {
+        return (commands, kept);
+    };
+    // The server's clock may be behind the caller's: what has expired is not kept.
+    let kept = kept.filter(|_| before > now);
+    let (right, wrong) = if kept.is_some() { (before, token.expires) } else { (token.expires, before) };
+    if token.exists == Existing::Keep && kept.is_none() {
+        commands.add_command(set_token(token, Existing::Replace));
     }
+    if right != wrong {
+        // One token has one place in its subject's list.
+        commands.add_command(index_call(token, right, Some(wrong)));
+    }
+    (commands, kept)
 }
 
 fn expiry_of(token: &TokenId) -> Cmd {
