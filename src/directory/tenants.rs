@@ -150,7 +150,7 @@ impl Directory {
     /// The tenant, if it is the caller's or the caller may see all.
     pub async fn reachable_tenant(&self, caller: &Caller, requested: &str) -> Result<Arc<Tenant>> {
         self.follower.head().await?;
-        let id = caller.tenant(Some(requested))?;
+        let id = caller.nameable_tenant(Some(requested))?;
         self.tenant(&id).await?.ok_or_else(|| Error::not_found("Tenant", requested))
     }
 

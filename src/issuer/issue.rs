@@ -170,11 +170,8 @@ impl Issuer {
     }
 
     async fn grant_account(&self, caller: &Caller, request: &Request, slot: &str) -> Result<Granted> {
-        let tenant = caller.tenant(request.tenant.as_deref())?;
-        let right = caller.right(management::TOKENS_ISSUE);
-        if right == Right::OwnOnly && !matches!(caller.subject, Subject::Account(_)) {
-            caller.require(management::TOKENS_ISSUE)?;
-        }
+        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
+        let right = caller.account_right(management::TOKENS_ISSUE)?;
         let account = self.directory.reachable_account(caller, &tenant, slot, right).await?;
         if account.state == State::Deleted {
             return Err(Error::not_found("Account", slot));
