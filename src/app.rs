@@ -194,6 +194,15 @@ pub fn routes(
 /// Makes what every start needs, and tells the first administrator where the credentials are.
 async fn start(app: &App, config: &Config, bootstrap: Option<Bootstrap>) -> Result<(), Error> {
     let directory = &app.issuer.directory;
+    directory.check_master_keys().await.map_err(failed("check the master keys"))?;
+    if directory.ring.has_old_keys() {
+        let directory = Arc::clone(directory);
+        app.tasks.spawn(async move {
+            if let Err(error) = directory.retire_master_keys().await {
+                tracing::warn!(error = chain(&error), "looking for uses of old master keys failed");
+            }
+        });
+    }
     let made = directory.bootstrap(bootstrap.as_ref().map(|bootstrap| bootstrap.client.clone()));
     let made = made.await.map_err(failed("make the built-in tenants and the first client"))?;
     let (Some((client, shown)), None) = (made, bootstrap) else {

@@ -233,7 +233,7 @@ impl Directory {
                 let client = key.id.parse().map_err(|_| id(&key.id))?;
                 self.admissions.fill(&state, ticket, began, (key.tenant.clone(), client), admission);
             }
-            Kind::KeySet | Kind::SecretUse => {}
+            Kind::KeySet | Kind::SecretUse | Kind::MasterKeys => {}
         }
         Ok(())
     }

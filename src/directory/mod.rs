@@ -11,6 +11,7 @@ pub mod admissions;
 pub mod caller;
 pub mod clients;
 pub mod commit;
+pub mod derivation;
 pub mod load;
 pub mod page;
 pub mod record;
@@ -50,6 +51,7 @@ pub struct Directory {
     key_sets: Arc<Cache<TenantId, Arc<KeySet>>>,
     /// When tokens were last minted for sessions. It may prove a session alive, never lapsed.
     sessions: Arc<Cache<SessionKey, Time>>,
+    noted: derivation::Noted,
 }
 
 /// What a directory works with.
@@ -80,6 +82,7 @@ impl Directory {
             clock,
             tasks,
             public_url: public_url.trim_end_matches('/').to_owned(),
+            noted: derivation::Noted::default(),
             tenants: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
                 Ident::Tenant(id) => Some(id.clone()),
                 _ => None,

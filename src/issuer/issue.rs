@@ -325,6 +325,10 @@ impl Issuer {
     /// dead.
     async fn store(&self, call: &Call, request: &Request, mut decided: Decided, mut text: String) -> Result<Issued> {
         let now = self.now();
+        let family_end = decided.family.as_ref().map(|family| family.absolute_expiry);
+        if let Some(until) = family_end.max((decided.token.format == Format::Opaque).then(|| decided.token.expires())) {
+            self.directory.note_derived(until).await?;
+        }
         let existing = if request.repeat.is_some() { Existing::Keep } else { Existing::Replace };
         let minted = self.directory.store.mint(&mint(&decided, existing, false, now)).await?;
         if let (Some(record), Some(repeat)) = (&minted.token, request.repeat) {

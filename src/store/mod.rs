@@ -154,6 +154,8 @@ pub enum Kind {
     Admission,
     /// A tenant's signing keys, all in one record.
     KeySet,
+    /// Until when the master keys are needed, in the directory of `system`.
+    MasterKeys,
 }
 
 /// Where a record stands.
@@ -401,6 +403,7 @@ impl Kind {
             Self::Account => "account",
             Self::Admission => "admission",
             Self::KeySet => "keyset",
+            Self::MasterKeys => "masterkeys",
         }
     }
 }
