@@ -247,15 +247,15 @@ fn announce(listeners: &[Listener], config: &Config) {
         && let Some(listener) = listeners.first()
     {
         let (target, credentials) = (listener.address().to_string(), credentials.display().to_string());
+        let server = if target.starts_with("unix:") { target.clone() } else { format!("http://{target}") };
         let authority = if target.starts_with("unix:") { " -authority localhost" } else { "" };
         let _ = write!(
             text,
             "\nThe administrator's credentials are in {credentials}. Get a token, and ask who you are:\n\n  \
-             TOKEN=$(grpcurl -plaintext{authority} -d @ {target} jeton.v1.TokenService/IssueToken < {credentials} | sed -n 's/.*\"accessToken\": \"\\(.*\\)\".*/\\1/p')\n  \
+             export TOKEN=$(grpcurl -plaintext{authority} -d @ {target} jeton.v1.TokenService/IssueToken < {credentials} | sed -n 's/.*\"accessToken\": \"\\(.*\\)\".*/\\1/p')\n  \
              grpcurl -plaintext{authority} -expand-headers -H 'authorization: Bearer ${{TOKEN}}' {target} jeton.v1.TokenService/GetCaller\n\n\
-             Or: jeton --credentials {credentials} token whoami\n"
+             Or: jeton token whoami --server {server} --credentials {credentials}\n"
         );
-        text = text.replace("TOKEN=$(", "export TOKEN=$(");
     }
     // A closed standard output is no reason not to serve.
     let _ = io::stdout().write_all(text.as_bytes());
