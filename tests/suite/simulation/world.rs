@@ -348,7 +348,7 @@ impl World {
         if tokens == 0 {
             return None;
         }
-        let recent = self.sim.chance.one_in(2).then_some(tokens.saturating_sub(6)).unwrap_or_default();
+        let recent = if self.sim.chance.one_in(2) { tokens.saturating_sub(6) } else { 0 };
         Some(Which(recent + self.sim.chance.below(tokens - recent)))
     }
 
