@@ -44,15 +44,18 @@ pub struct Directory {
     pub(crate) tasks: TaskTracker,
     /// `{base}` of issuers, without a slash at its end.
     public_url: String,
-    tenants: Arc<Cache<TenantId, Option<Arc<Tenant>>>>,
-    clients: Arc<Cache<ClientId, Arc<Client>>>,
-    accounts: Arc<Cache<AccountId, Arc<Account>>>,
-    admissions: Arc<Cache<(TenantId, ClientId), Option<Arc<Admission>>>>,
-    key_sets: Arc<Cache<TenantId, Arc<KeySet>>>,
+    tenants: Copies<TenantId, Option<Arc<Tenant>>>,
+    clients: Copies<ClientId, Arc<Client>>,
+    accounts: Copies<AccountId, Arc<Account>>,
+    admissions: Copies<(TenantId, ClientId), Option<Arc<Admission>>>,
+    key_sets: Copies<TenantId, Arc<KeySet>>,
     /// When tokens were last minted for sessions. It may prove a session alive, never lapsed.
-    sessions: Arc<Cache<SessionKey, Time>>,
+    sessions: Copies<SessionKey, Time>,
     noted: derivation::Noted,
 }
+
+/// Copies of one kind of record, which the log keeps true.
+type Copies<K, V> = Arc<Cache<K, V>>;
 
 /// What a directory works with.
 #[derive(Debug)]
@@ -73,6 +76,7 @@ const CACHED_SESSIONS: usize = 100_000;
 // === impl Directory ===
 
 impl Directory {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "each cache knows its own kind of record only")]
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { store, follower, ring, clock, tasks, public_url } = parts;
         Arc::new(Self {
@@ -115,12 +119,12 @@ impl Directory {
     /// The caches that the follower keeps true.
     pub fn caches(&self) -> Vec<Arc<dyn Invalidate>> {
         vec![
-            Arc::clone(&self.tenants) as Arc<dyn Invalidate>,
-            Arc::clone(&self.clients) as Arc<dyn Invalidate>,
-            Arc::clone(&self.accounts) as Arc<dyn Invalidate>,
-            Arc::clone(&self.admissions) as Arc<dyn Invalidate>,
-            Arc::clone(&self.key_sets) as Arc<dyn Invalidate>,
-            Arc::clone(&self.sessions) as Arc<dyn Invalidate>,
+            self.tenants.clone(),
+            self.clients.clone(),
+            self.accounts.clone(),
+            self.admissions.clone(),
+            self.key_sets.clone(),
+            self.sessions.clone(),
         ]
     }
 

@@ -99,7 +99,7 @@ impl Directory {
             Written::Done => Ok(Some((client, shown))),
             // Another replica was faster.
             Written::Conflict(..) => Ok(None),
-            other => Err(refused(other)),
+            other @ (Written::Taken(_) | Written::NotEmpty(_) | Written::Repeated { .. }) => Err(refused(other)),
         }
     }
 
@@ -263,7 +263,7 @@ impl Directory {
             Written::Done => Ok(Inserted::New(Arc::new(tenant), position)),
             Written::Repeated { body, result } => Ok(Inserted::Repeated(body, result)),
             Written::Conflict(..) => Err(taken()),
-            other => Err(refused(other)),
+            other @ (Written::Taken(_) | Written::NotEmpty(_)) => Err(refused(other)),
         }
     }
 

@@ -67,7 +67,7 @@ impl Redis {
         let values = self.values("read tokens", ids.iter().map(keys::token)).await?;
         let records = ids.iter().zip(values).map(|(id, value)| {
             let unreadable = || Error::corrupt(format!("token {id}"));
-            value.map(|value| token_from(value).map(|(_, body)| body).ok_or_else(unreadable)).transpose()
+            value.map(|value| token_from(&value).map(|(_, body)| body).ok_or_else(unreadable)).transpose()
         });
         records.collect()
     }
@@ -117,7 +117,7 @@ impl Redis {
         before: Bytes,
         now: Time,
     ) -> Result<Option<Bytes>> {
-        let (listed, body) = token_from(before).ok_or_else(|| Error::corrupt(format!("token {}", token.id)))?;
+        let (listed, body) = token_from(&before).ok_or_else(|| Error::corrupt(format!("token {}", token.id)))?;
         let kept = token.exists == Existing::Keep && self.is_kept(deadline, token, now).await?;
         let mut commands = pipeline([]);
         let (right, wrong) = if kept { (listed, token.expires) } else { (token.expires, listed) };
@@ -172,7 +172,7 @@ fn set_token(token: &TokenMint, exists: Existing) -> Cmd {
 }
 
 /// The expiry and record of a token's value.
-fn token_from(value: Bytes) -> Option<(Time, Bytes)> {
+fn token_from(value: &Bytes) -> Option<(Time, Bytes)> {
     let mut millis = [0; 8];
     millis[8 - EXPIRY..].copy_from_slice(value.get(..EXPIRY)?);
     Some((Time::from_millis(u64::from_be_bytes(millis)), value.slice(EXPIRY..)))
