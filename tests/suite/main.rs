@@ -4,5 +4,6 @@
 
 mod edge;
 mod servers;
+mod service;
 mod simulation;
 mod store;
