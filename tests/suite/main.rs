@@ -5,5 +5,6 @@
 mod edge;
 mod follower;
 mod servers;
+mod service;
 mod simulation;
 mod store;
