@@ -119,7 +119,7 @@ impl Rules {
         *body += &match in_oneof {
             Some(oneof) => format!(
                 "if let Some({}::{}::{}(value)) = &self.{} {{ {checks} }}\n",
-                module_path(&field.parent_message()),
+                module_path(field.parent_message()),
                 pascal(oneof.name()),
                 pascal(name),
                 oneof.name()
@@ -255,7 +255,8 @@ fn compile_pattern(pattern: &str) -> Result<([u64; 2], u32, u32)> {
             bytes.next();
             match literal(&mut bytes) {
                 Some(end) => last = end,
-                None => table[usize::from(b'-') / 64] |= 1 << (b'-' % 64),
+                // At the end it stands for itself; it is among the first 64 bytes.
+                None => table[0] |= 1 << b'-',
             }
         }
         for byte in first..=last {
@@ -266,10 +267,7 @@ fn compile_pattern(pattern: &str) -> Result<([u64; 2], u32, u32)> {
 }
 
 fn nested(kind: &Kind) -> Option<&MessageDescriptor> {
-    match kind {
-        Kind::Message(message) => Some(message),
-        _ => None,
-    }
+    if let Kind::Message(message) = kind { Some(message) } else { None }
 }
 
 fn sub(rules: &DynamicMessage, name: &str) -> Option<DynamicMessage> {

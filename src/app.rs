@@ -194,6 +194,15 @@ pub fn routes(
 /// Makes what every start needs, and tells the first administrator where the credentials are.
 async fn start(app: &App, config: &Config, bootstrap: Option<Bootstrap>) -> Result<(), Error> {
     let directory = &app.issuer.directory;
+    directory.check_master_keys().await.map_err(failed("check the master keys"))?;
+    if directory.ring.has_old_keys() {
+        let directory = Arc::clone(directory);
+        app.tasks.spawn(async move {
+            if let Err(error) = directory.retire_master_keys().await {
+                tracing::warn!(error = chain(&error), "looking for uses of old master keys failed");
+            }
+        });
+    }
     let made = directory.bootstrap(bootstrap.as_ref().map(|bootstrap| bootstrap.client.clone()));
     let made = made.await.map_err(failed("make the built-in tenants and the first client"))?;
     let (Some((client, shown)), None) = (made, bootstrap) else {
@@ -238,15 +247,15 @@ fn announce(listeners: &[Listener], config: &Config) {
         && let Some(listener) = listeners.first()
     {
         let (target, credentials) = (listener.address().to_string(), credentials.display().to_string());
+        let server = if target.starts_with("unix:") { target.clone() } else { format!("http://{target}") };
         let authority = if target.starts_with("unix:") { " -authority localhost" } else { "" };
         let _ = write!(
             text,
             "\nThe administrator's credentials are in {credentials}. Get a token, and ask who you are:\n\n  \
-             TOKEN=$(grpcurl -plaintext{authority} -d @ {target} jeton.v1.TokenService/IssueToken < {credentials} | sed -n 's/.*\"accessToken\": \"\\(.*\\)\".*/\\1/p')\n  \
+             export TOKEN=$(grpcurl -plaintext{authority} -d @ {target} jeton.v1.TokenService/IssueToken < {credentials} | sed -n 's/.*\"accessToken\": \"\\(.*\\)\".*/\\1/p')\n  \
              grpcurl -plaintext{authority} -expand-headers -H 'authorization: Bearer ${{TOKEN}}' {target} jeton.v1.TokenService/GetCaller\n\n\
-             Or: jeton --credentials {credentials} token whoami\n"
+             Or: jeton token whoami --server {server} --credentials {credentials}\n"
         );
-        text = text.replace("TOKEN=$(", "export TOKEN=$(");
     }
     // A closed standard output is no reason not to serve.
     let _ = io::stdout().write_all(text.as_bytes());

@@ -35,7 +35,7 @@ impl AccountService for Services {
             let issuer = self.issuer();
             let created = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer.directory.create_account(&call.caller, &tenant, given(&account.parent_id), patch, repeat).await
             });
             let (account, position) = created.await?;
@@ -48,8 +48,8 @@ impl AccountService for Services {
         answer(async {
             let (admitted, message) = open(request)?;
             let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
-            let tenant = call.caller.tenant(given(&message.tenant_id))?;
-            let right = call.caller.right(READ);
+            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let right = call.caller.account_right(READ)?;
             let account =
                 self.issuer.directory.reachable_account(&call.caller, &tenant, &message.account_id, right).await?;
             Ok(wire::GetAccountResponse { account: Some(to_wire(&account)) })
@@ -70,7 +70,7 @@ impl AccountService for Services {
             let issuer = self.issuer();
             let updated = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer.directory.update_account(&call.caller, &tenant, &account.account_id, &account.etag, patch).await
             });
             let (account, position) = updated.await?;
@@ -86,7 +86,7 @@ impl AccountService for Services {
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer.directory.delete_account(&call.caller, &tenant, &message.account_id, &message.etag).await
             });
             let (account, position) = deleted.await?;
@@ -105,7 +105,7 @@ impl AccountService for Services {
             let issuer = self.issuer();
             let undeleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer.directory.undelete_account(&call.caller, &tenant, &message.account_id).await
             });
             let (account, position) = undeleted.await?;
@@ -122,7 +122,7 @@ impl AccountService for Services {
             let (admitted, message) = open(request)?;
             let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
             let directory = &self.issuer.directory;
-            let tenant = call.caller.tenant(given(&message.tenant_id))?;
+            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let name = tenant.to_string();
             let deleted = if message.show_deleted { "deleted" } else { "" };
             let query = ["ListAccounts", &name, &message.filter, &message.parent_id, deleted].map(str::as_bytes);
@@ -148,7 +148,7 @@ impl AccountService for Services {
             let issuer = self.issuer();
             let enabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer.directory.set_account_state(&call.caller, &tenant, &message.account_id, State::Enabled).await
             });
             let (account, position) = enabled.await?;
@@ -167,7 +167,7 @@ impl AccountService for Services {
             let issuer = self.issuer();
             let disabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer.directory.set_account_state(&call.caller, &tenant, &message.account_id, State::Disabled).await
             });
             let (account, position) = disabled.await?;

@@ -36,7 +36,7 @@ impl ClientService for Services {
             let issuer = self.issuer();
             let created = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer.directory.create_client(&call.caller, &tenant, given(&client.account_id), patch, repeat).await
             });
             let (client, shown, position) = created.await?;
@@ -54,7 +54,7 @@ impl ClientService for Services {
         answer(async {
             let (admitted, message) = open(request)?;
             let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
-            let tenant = call.caller.tenant(given(&message.tenant_id))?;
+            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let client = self.issuer.directory.reachable_client(&call.caller, &tenant, &message.client_id).await?;
             Ok(wire::GetClientResponse { client: Some(to_wire(&client)) })
         })
@@ -74,7 +74,7 @@ impl ClientService for Services {
             let issuer = self.issuer();
             let updated = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer.directory.update_client(&call.caller, &tenant, &client.client_id, &client.etag, patch).await
             });
             let (client, position) = updated.await?;
@@ -90,7 +90,7 @@ impl ClientService for Services {
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 let etag = given(&message.etag);
                 issuer.directory.set_client_state(&call.caller, &tenant, &message.client_id, etag, State::Deleted).await
             });
@@ -105,7 +105,7 @@ impl ClientService for Services {
             let (admitted, message) = open(request)?;
             let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
             let directory = &self.issuer.directory;
-            let tenant = call.caller.tenant(given(&message.tenant_id))?;
+            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let name = tenant.to_string();
             let query = ["ListClients", &name, &message.filter].map(str::as_bytes);
             let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
@@ -126,7 +126,7 @@ impl ClientService for Services {
             let issuer = self.issuer();
             let enabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer.directory.set_client_state(&call.caller, &tenant, &message.client_id, None, State::Enabled).await
             });
             let (client, position) = enabled.await?;
@@ -142,7 +142,7 @@ impl ClientService for Services {
             let issuer = self.issuer();
             let disabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer
                     .directory
                     .set_client_state(&call.caller, &tenant, &message.client_id, None, State::Disabled)
@@ -166,7 +166,7 @@ impl ClientService for Services {
             let issuer = self.issuer();
             let created = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer.directory.create_client_secret(&call.caller, &tenant, &message.client_id, repeat).await
             });
             let (shown, position) = created.await?;
@@ -187,7 +187,7 @@ impl ClientService for Services {
             let (admitted, message) = open(request)?;
             let call: Call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
             let directory = &self.issuer.directory;
-            let tenant: TenantId = call.caller.tenant(given(&message.tenant_id))?;
+            let tenant: TenantId = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let client = directory.reachable_client(&call.caller, &tenant, &message.client_id).await?;
             let uses = directory.secret_use(&client).await?;
             let now = self.now();
@@ -208,7 +208,7 @@ impl ClientService for Services {
             let issuer = self.issuer();
             let revoked = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 let directory = &issuer.directory;
                 directory
                     .revoke_client_secret(&call.caller, &tenant, &message.client_id, &message.secret_id, delay)

@@ -53,7 +53,7 @@ impl TenantService for Services {
         answer(async {
             let (admitted, message) = open(request)?;
             let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
-            let requested = call.caller.tenant(given(&message.tenant_id))?;
+            let requested = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let tenant = self.issuer.directory.reachable_tenant(&call.caller, &requested.to_string()).await?;
             Ok(wire::GetTenantResponse { tenant: Some(self.tenant(&tenant)) })
         })
@@ -70,7 +70,7 @@ impl TenantService for Services {
             let issuer = self.issuer();
             let updated = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let requested = call.caller.tenant(given(&tenant.tenant_id))?.to_string();
+                let requested = issuer.directory.tenant_of(&call.caller, given(&tenant.tenant_id)).await?.to_string();
                 issuer.directory.update_tenant(&call.caller, &requested, &tenant.etag, patch).await
             });
             let (tenant, position) = updated.await?;
@@ -155,7 +155,7 @@ impl TenantService for Services {
             let issuer = self.issuer();
             let done = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 let ceiling = (Scopes::new(&admission.scopes), admission.audiences.clone());
                 let account = given(&admission.account_id);
                 issuer.directory.admit_client(&call.caller, &tenant, &admission.client_id, ceiling, account).await
@@ -176,7 +176,7 @@ impl TenantService for Services {
             let issuer = self.issuer();
             let position = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
-                let tenant = call.caller.tenant(given(&message.tenant_id))?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 issuer.directory.expel_client(&call.caller, &tenant, &message.client_id).await
             });
             Ok(wire::ExpelClientResponse { position: convert::position(position.await?) })
@@ -193,7 +193,7 @@ impl TenantService for Services {
             let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
             require_unconfined(&call.caller)?;
             let directory = &self.issuer.directory;
-            let tenant = call.caller.tenant(given(&message.tenant_id))?;
+            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let name = tenant.to_string();
             let query = ["ListAdmittedClients", &name].map(str::as_bytes);
             let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
@@ -217,7 +217,7 @@ impl TenantService for Services {
             let rotated = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
                 require_unconfined(&call.caller)?;
-                let requested = call.caller.tenant(given(&message.tenant_id))?.to_string();
+                let requested = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?.to_string();
                 let tenant = issuer.directory.reachable_tenant(&call.caller, &requested).await?;
                 issuer.directory.rotate_key(&tenant, Rotation::Asked).await
             });
@@ -239,7 +239,7 @@ impl TenantService for Services {
             let revoked = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
                 require_unconfined(&call.caller)?;
-                let requested = call.caller.tenant(given(&message.tenant_id))?.to_string();
+                let requested = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?.to_string();
                 let tenant = issuer.directory.reachable_tenant(&call.caller, &requested).await?;
                 issuer.directory.revoke_key(&tenant, &message.key_id).await
             });

@@ -283,7 +283,7 @@ impl Directory {
         page: &PageRequest,
     ) -> Result<Page<Arc<Account>>> {
         self.follower.head().await?;
-        let right = caller.right(READ);
+        let right = caller.account_right(READ)?;
         let index = match &query.parent {
             Some(parent) => {
                 let parent = self.reachable_account(caller, tenant, parent, right).await?;

@@ -63,7 +63,9 @@ impl Directory {
         match written {
             Written::Done => return Ok((Arc::new(admission), position)),
             Written::Conflict(..) => {}
-            other => return Err(refused(other)),
+            other @ (Written::Taken(_) | Written::NotEmpty(_) | Written::Repeated { .. }) => {
+                return Err(refused(other));
+            }
         }
         self.edit(&key::<Admission>(tenant, &client), None, |old: Admission| {
             let created = if old.state == State::Enabled { old.created } else { now };

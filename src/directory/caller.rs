@@ -38,7 +38,8 @@ impl Caller {
 
     /// Whether all tenants are within reach.
     pub fn is_admin(&self) -> bool {
-        self.tenant.to_string() == SYSTEM && self.has(management::ADMIN)
+        let unconfined = matches!(self.subject, Subject::Client(None));
+        unconfined && self.has(management::ADMIN) && self.tenant.to_string() == SYSTEM
     }
 
     /// By which right it acts under a method that declares `scope`.
@@ -46,8 +47,16 @@ impl Caller {
         if self.has(scope) { Right::Scope } else { Right::OwnOnly }
     }
 
-    /// The tenant that a request is about. Another's looks as if it did not exist.
-    pub fn tenant(&self, requested: Option<&str>) -> Result<TenantId> {
+    /// By which right it acts on accounts. Without the scope only an account has something of its own.
+    pub fn account_right(&self, scope: &str) -> Result<Right> {
+        if matches!(self.subject, Subject::Client(_)) {
+            self.require(scope)?;
+        }
+        Ok(self.right(scope))
+    }
+
+    /// The tenant that a request is about, as far as the caller can name it; see [`super::Directory::tenant_of`]. Another's looks as if it did not exist.
+    pub(super) fn nameable_tenant(&self, requested: Option<&str>) -> Result<TenantId> {
         let Some(requested) = requested.filter(|requested| !requested.is_empty()) else {
             return Ok(self.tenant.clone());
         };

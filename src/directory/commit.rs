@@ -129,7 +129,7 @@ impl Directory {
                 }
                 Written::Repeated { body, result } => return Ok(Err((body, result))),
                 Written::Conflict(..) => {}
-                other => return Err(refused(other)),
+                other @ (Written::Taken(_) | Written::NotEmpty(_)) => return Err(refused(other)),
             }
         }
         Err(Error::new(Reason::ConcurrentUpdate, "too many concurrent changes of the resource"))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Directory, SYSTEM,
+    caller::Caller,
     record::{Account, Admission, Client, KeySetRecord, State, Stored, Tenant},
     standing::Standing,
 };
@@ -59,6 +60,15 @@ impl Directory {
         let records = async { if keys.is_empty() { Ok(()) } else { self.read_all(&keys).await } };
         let sessions = async { if sessions.is_empty() { Ok(()) } else { self.read_sessions(&sessions).await } };
         tokio::try_join!(records, sessions).map(|_| ())
+    }
+
+    /// The tenant that a request is about: the caller's own, or one that exists and that the caller may name.
+    pub async fn tenant_of(&self, caller: &Caller, requested: Option<&str>) -> Result<TenantId> {
+        let tenant = caller.nameable_tenant(requested)?;
+        if tenant != caller.tenant && self.tenant(&tenant).await?.is_none() {
+            return Err(Error::not_found("Tenant", tenant.to_string()));
+        }
+        Ok(tenant)
     }
 
     pub async fn tenant(&self, id: &TenantId) -> Result<Option<Arc<Tenant>>> {
@@ -223,7 +233,7 @@ impl Directory {
                 let client = key.id.parse().map_err(|_| id(&key.id))?;
                 self.admissions.fill(&state, ticket, began, (key.tenant.clone(), client), admission);
             }
-            Kind::KeySet | Kind::SecretUse => {}
+            Kind::KeySet | Kind::SecretUse | Kind::MasterKeys => {}
         }
         Ok(())
     }

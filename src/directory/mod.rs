@@ -11,6 +11,7 @@ pub mod admissions;
 pub mod caller;
 pub mod clients;
 pub mod commit;
+pub mod derivation;
 pub mod load;
 pub mod page;
 pub mod record;
@@ -43,14 +44,18 @@ pub struct Directory {
     pub(crate) tasks: TaskTracker,
     /// `{base}` of issuers, without a slash at its end.
     public_url: String,
-    tenants: Arc<Cache<TenantId, Option<Arc<Tenant>>>>,
-    clients: Arc<Cache<ClientId, Arc<Client>>>,
-    accounts: Arc<Cache<AccountId, Arc<Account>>>,
-    admissions: Arc<Cache<(TenantId, ClientId), Option<Arc<Admission>>>>,
-    key_sets: Arc<Cache<TenantId, Arc<KeySet>>>,
+    tenants: Copies<TenantId, Option<Arc<Tenant>>>,
+    clients: Copies<ClientId, Arc<Client>>,
+    accounts: Copies<AccountId, Arc<Account>>,
+    admissions: Copies<(TenantId, ClientId), Option<Arc<Admission>>>,
+    key_sets: Copies<TenantId, Arc<KeySet>>,
     /// When tokens were last minted for sessions. It may prove a session alive, never lapsed.
-    sessions: Arc<Cache<SessionKey, Time>>,
+    sessions: Copies<SessionKey, Time>,
+    noted: derivation::Noted,
 }
+
+/// Copies of one kind of record, which the log keeps true.
+type Copies<K, V> = Arc<Cache<K, V>>;
 
 /// What a directory works with.
 #[derive(Debug)]
@@ -71,6 +76,7 @@ const CACHED_SESSIONS: usize = 100_000;
 // === impl Directory ===
 
 impl Directory {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "each cache knows its own kind of record only")]
     pub fn new(parts: Parts) -> Arc<Self> {
         let Parts { store, follower, ring, clock, tasks, public_url } = parts;
         Arc::new(Self {
@@ -80,6 +86,7 @@ impl Directory {
             clock,
             tasks,
             public_url: public_url.trim_end_matches('/').to_owned(),
+            noted: derivation::Noted::default(),
             tenants: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
                 Ident::Tenant(id) => Some(id.clone()),
                 _ => None,
@@ -112,12 +119,12 @@ impl Directory {
     /// The caches that the follower keeps true.
     pub fn caches(&self) -> Vec<Arc<dyn Invalidate>> {
         vec![
-            Arc::clone(&self.tenants) as Arc<dyn Invalidate>,
-            Arc::clone(&self.clients) as Arc<dyn Invalidate>,
-            Arc::clone(&self.accounts) as Arc<dyn Invalidate>,
-            Arc::clone(&self.admissions) as Arc<dyn Invalidate>,
-            Arc::clone(&self.key_sets) as Arc<dyn Invalidate>,
-            Arc::clone(&self.sessions) as Arc<dyn Invalidate>,
+            self.tenants.clone(),
+            self.clients.clone(),
+            self.accounts.clone(),
+            self.admissions.clone(),
+            self.key_sets.clone(),
+            self.sessions.clone(),
         ]
     }
 

@@ -99,7 +99,7 @@ impl Directory {
             Written::Done => Ok(Some((client, shown))),
             // Another replica was faster.
             Written::Conflict(..) => Ok(None),
-            other => Err(refused(other)),
+            other @ (Written::Taken(_) | Written::NotEmpty(_) | Written::Repeated { .. }) => Err(refused(other)),
         }
     }
 
@@ -150,7 +150,7 @@ impl Directory {
     /// The tenant, if it is the caller's or the caller may see all.
     pub async fn reachable_tenant(&self, caller: &Caller, requested: &str) -> Result<Arc<Tenant>> {
         self.follower.head().await?;
-        let id = caller.tenant(Some(requested))?;
+        let id = caller.nameable_tenant(Some(requested))?;
         self.tenant(&id).await?.ok_or_else(|| Error::not_found("Tenant", requested))
     }
 
@@ -263,7 +263,7 @@ impl Directory {
             Written::Done => Ok(Inserted::New(Arc::new(tenant), position)),
             Written::Repeated { body, result } => Ok(Inserted::Repeated(body, result)),
             Written::Conflict(..) => Err(taken()),
-            other => Err(refused(other)),
+            other @ (Written::Taken(_) | Written::NotEmpty(_)) => Err(refused(other)),
         }
     }
 

@@ -170,11 +170,8 @@ impl Issuer {
     }
 
     async fn grant_account(&self, caller: &Caller, request: &Request, slot: &str) -> Result<Granted> {
-        let tenant = caller.tenant(request.tenant.as_deref())?;
-        let right = caller.right(management::TOKENS_ISSUE);
-        if right == Right::OwnOnly && !matches!(caller.subject, Subject::Account(_)) {
-            caller.require(management::TOKENS_ISSUE)?;
-        }
+        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
+        let right = caller.account_right(management::TOKENS_ISSUE)?;
         let account = self.directory.reachable_account(caller, &tenant, slot, right).await?;
         if account.state == State::Deleted {
             return Err(Error::not_found("Account", slot));
@@ -264,32 +261,29 @@ impl Issuer {
             actor,
             ancestors,
             session,
-            family: family_id.clone(),
+            family: family_id,
             sources,
             options: request.options.clone(),
             claims: request.claims.clone(),
             request: request.repeat.map(|repeat| RequestDigest(repeat.body)),
             home: Some(client.tenant.clone()).filter(|home| *home != tenant.id),
         };
-        let family = match (family_id, ttl) {
-            (Some(id), Some(ttl)) => Some(self.new_family(id, &token, ttl, &standing, bearer.as_deref(), now)),
-            _ => None,
-        };
+        let family = self.new_family(&token, &standing, bearer.as_deref(), now);
         Ok(Decided { token, family, tenant, issuer, key })
     }
 
+    /// The family that the token names, if it names one.
     fn new_family(
         &self,
-        id: FamilyId,
         token: &AccessToken,
-        ttl: Duration,
         standing: &Standing,
         bearer: Option<&AccessToken>,
         now: Time,
-    ) -> Family {
+    ) -> Option<Family> {
+        let (id, ttl_secs) = (token.family.clone()?, token.ttl_secs?);
         let end = now.plus(standing.refresh_absolute_ttl());
         let absolute_expiry = bearer.map_or(end, |bearer| end.min(bearer.expires()));
-        Family {
+        Some(Family {
             id,
             tenant: token.tenant.clone(),
             client: token.client.clone(),
@@ -299,14 +293,14 @@ impl Issuer {
             audience: token.audience.clone(),
             format: token.format,
             rev: token.rev,
-            token_ttl_secs: ttl.as_secs(),
+            token_ttl_secs: ttl_secs,
             absolute_expiry,
             idle_expiry: now.plus(standing.refresh_idle_ttl()),
             generation: 0,
             rotated: now,
             minted: Minted {
                 issued_secs: token.issued_secs,
-                ttl_secs: ttl.as_secs(),
+                ttl_secs,
                 rev: token.rev,
                 scopes: None,
                 signing_key: token.signing_key.clone(),
@@ -321,13 +315,17 @@ impl Issuer {
             options: token.options.clone(),
             claims: token.claims.clone(),
             request: token.request,
-        }
+        })
     }
 
     /// Stores what was decided, and answers. A session that has lapsed is revoked first, so that its old tokens stay
     /// dead.
     async fn store(&self, call: &Call, request: &Request, mut decided: Decided, mut text: String) -> Result<Issued> {
         let now = self.now();
+        let family_end = decided.family.as_ref().map(|family| family.absolute_expiry);
+        if let Some(until) = family_end.max((decided.token.format == Format::Opaque).then(|| decided.token.expires())) {
+            self.directory.note_derived(until).await?;
+        }
         let existing = if request.repeat.is_some() { Existing::Keep } else { Existing::Replace };
         let minted = self.directory.store.mint(&mint(&decided, existing, false, now)).await?;
         if let (Some(record), Some(repeat)) = (&minted.token, request.repeat) {

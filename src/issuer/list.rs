@@ -59,7 +59,7 @@ const SCOPE: &str = "jeton.tokens.read";
 impl Issuer {
     /// What is known of a token by its id.
     pub async fn token(&self, call: &Call, tenant: Option<&str>, id: &str) -> Result<Listed> {
-        let tenant = call.caller.tenant(tenant)?;
+        let tenant = self.directory.tenant_of(&call.caller, tenant).await?;
         let token = self.token_in_reach(&call.caller, &tenant, id, SCOPE).await?;
         let token = token.ok_or_else(|| Error::not_found("Token", id))?;
         let mut listed = self.judge_records(vec![token]).await?;
@@ -76,13 +76,11 @@ impl Issuer {
         page: &PageRequest,
     ) -> Result<Page<Listed>> {
         let caller = &call.caller;
-        let tenant = caller.tenant(tenant)?;
+        let tenant = self.directory.tenant_of(caller, tenant).await?;
         let right = caller.right(SCOPE);
         let key = match subject {
             ListSubject::Account(slot) => {
-                if right == Right::OwnOnly && matches!(caller.subject, Subject::Client(_)) {
-                    caller.require(SCOPE)?;
-                }
+                let right = caller.account_right(SCOPE)?;
                 let account = self.directory.reachable_account(caller, &tenant, slot, right).await?;
                 SubjectKey::Account(account.id.clone())
             }

@@ -180,6 +180,8 @@ impl Issuer {
 
     /// Writes the rotation together with its access token.
     async fn write_rotation(&self, next: &Family, revision: u32, tenant: &Tenant) -> Result<Rotated> {
+        // The refresh token is made under the current master key from now on.
+        self.directory.note_derived(next.absolute_expiry).await?;
         let mint = self.mint(next, renewed_id(&next.id, next.generation), Some(revision), Existing::Keep, tenant);
         let minted = self.directory.store.mint(&mint).await?;
         match minted.family {

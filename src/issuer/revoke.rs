@@ -67,7 +67,7 @@ impl Issuer {
     /// Revokes an access token by its id: one's own, or any within reach. Unknown ids are fine.
     pub async fn revoke_by_id(&self, call: &Call, tenant: Option<&str>, id: &str) -> Result<Position> {
         let caller = &call.caller;
-        let tenant = caller.tenant(tenant)?;
+        let tenant = self.directory.tenant_of(caller, tenant).await?;
         let token = self.token_in_reach(caller, &tenant, id, management::TOKENS_REVOKE).await?;
         match token {
             Some(token) => self.append(&[token_entry(&token)]).await,
@@ -128,7 +128,7 @@ impl Issuer {
         keep_current: bool,
     ) -> Result<Position> {
         let caller = &call.caller;
-        let tenant = caller.tenant(tenant)?;
+        let tenant = self.directory.tenant_of(caller, tenant).await?;
         let except = match (keep_current, &caller.token) {
             (false, _) => None,
             (true, Some(token)) => Some(token.except()),
@@ -164,9 +164,7 @@ impl Issuer {
         let insufficient = || caller.require(management::TOKENS_REVOKE);
         match target {
             Target::Account { slot, descendants } => {
-                if right == Right::OwnOnly && matches!(caller.subject, Subject::Client(_)) {
-                    insufficient()?;
-                }
+                let right = caller.account_right(management::TOKENS_REVOKE)?;
                 let account = self.directory.reachable_account(caller, tenant, slot, right).await?;
                 let id = account.id.clone();
                 let ident = if *descendants { Ident::Subtree(id) } else { Ident::Account(id) };

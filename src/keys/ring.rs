@@ -56,6 +56,11 @@ impl Keyring {
         Ok(Self { current, keys })
     }
 
+    /// Whether there are old keys behind the current one.
+    pub fn has_old_keys(&self) -> bool {
+        self.keys.len() > 1
+    }
+
     /// Whether the ring still has a key.
     pub fn contains(&self, id: DerivationKeyId) -> bool {
         self.keys.contains_key(&id)

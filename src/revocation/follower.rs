@@ -265,6 +265,11 @@ impl Follower {
             }
         }
         let mut state = self.state.write();
+        // Another worker, which had asked before the stream was trimmed, has gone past the gap meanwhile and told its callers
+        // so. What was loaded may lack what they were told, and the state has no gap any more.
+        if epoch != 0 && state.applied().line() == head.line() && state.applied() > head {
+            return Ok(());
+        }
         *state = state.reloaded(head, slots);
         for cache in self.caches.get().into_iter().flatten() {
             cache.clear();

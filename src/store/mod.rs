@@ -38,7 +38,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn append(&self, entries: &[Entry]) -> Result<Position>;
 
     /// One page of the state map, as `cursor` of the page before says. Entries that are appended meanwhile may be missing:
-    /// follow from a head that was read before the first page.
+    /// follow from a head that was read before the first page. Confirmed, as the head is: a page may come over another
+    /// connection than the head did, from a primary that was replaced.
     async fn state_page(&self, cursor: Option<String>) -> Result<StatePage>;
 
     // --- a tenant's directory ---
@@ -154,6 +155,8 @@ pub enum Kind {
     Admission,
     /// A tenant's signing keys, all in one record.
     KeySet,
+    /// Until when the master keys are needed, in the directory of `system`.
+    MasterKeys,
 }
 
 /// Where a record stands.
@@ -401,6 +404,7 @@ impl Kind {
             Self::Account => "account",
             Self::Admission => "admission",
             Self::KeySet => "keyset",
+            Self::MasterKeys => "masterkeys",
         }
     }
 }

@@ -7,6 +7,7 @@ const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 /// Digits that hold a block of `index` bytes.
 const WIDTH: [usize; 9] = [0, 2, 3, 5, 6, 7, 9, 10, 11];
 
+#[expect(clippy::as_conversions, reason = "a constant cannot convert otherwise, and 62 fits")]
 const VALUES: [u8; 256] = {
     let mut values = [u8::MAX; 256];
     let mut digit = 0;

@@ -27,6 +27,7 @@ pub enum Op {
 }
 
 /// What a field of the listed thing is, for comparing.
+#[derive(Debug)]
 pub enum Value<'a> {
     /// Text; `=` and `!=` understand "*" as any text. `None`: not set, equal to "".
     Text(Option<&'a str>),
@@ -39,6 +40,7 @@ pub enum Value<'a> {
 }
 
 /// A field that a list can be filtered by.
+#[derive(Debug)]
 pub struct Field {
     /// Its name; one that ends with "." takes a key behind it (`labels.KEY`).
     pub name: &'static str,

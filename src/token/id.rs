@@ -35,6 +35,7 @@ enum Repr {
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident $alias:ident $prefix:literal $literals:literal;)*) => {$(
         $(#[$doc])*
+        #[derive(Debug)]
         pub enum $kind {}
         impl Kind for $kind {
             const PREFIX: &'static str = $prefix;

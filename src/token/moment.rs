@@ -10,7 +10,7 @@ pub fn format(time: Time) -> String {
     Timestamp { seconds, nanos: 0 }.to_string()
 }
 
-/// Any RFC 3339 text in the form of [`format`]; `None` if it is none.
+/// Any RFC 3339 text in the form of [`format()`]; `None` if it is none.
 pub fn canonical(text: &str) -> Option<String> {
     let timestamp: Timestamp = text.parse().ok()?;
     Some(format(Time::from_secs(u64::try_from(timestamp.seconds).ok()?)))

@@ -4,6 +4,8 @@
 
 mod edge;
 mod faults;
+mod follower;
 mod servers;
+mod service;
 mod simulation;
 mod store;

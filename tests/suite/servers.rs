@@ -3,11 +3,13 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::{
+    collections::BTreeSet,
     env, fs,
     io::{self, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -62,12 +64,13 @@ impl Server {
         for _ in 0..PORTS {
             let port = free_port();
             let mut process = spawn(port, dir.path(), &args);
-            if ready(port, &mut process) {
+            if ready(dir.path(), 0, &mut process) {
                 return Self { port, dir, args, process };
             }
             end(&mut process);
+            assert!(log(dir.path()).contains("already in use"), "the server did not start: {}", log(dir.path()));
         }
-        panic!("the server did not start: {}", log(dir.path()));
+        panic!("no port was free: {}", log(dir.path()));
     }
 
     /// An empty replica of this server, caught up with it.
@@ -102,8 +105,13 @@ impl Server {
 
     /// Starts the killed server again with the same port and directory.
     pub fn restart(&mut self) {
+        let logged = log(self.dir.path()).len();
         self.process = spawn(self.port, self.dir.path(), &self.args);
-        assert!(ready(self.port, &mut self.process), "the server did not restart: {}", log(self.dir.path()));
+        assert!(
+            ready(self.dir.path(), logged, &mut self.process),
+            "the server did not restart: {}",
+            log(self.dir.path())
+        );
     }
 
     /// Freezes the server: connections stay open and nothing is answered.
@@ -186,20 +194,29 @@ fn program() -> PathBuf {
         .expect("valkey-server or redis-server on PATH (see tests/run), or JETON_TEST_REDIS_BIN")
 }
 
+/// A port that nobody listens on and that no test of this process was given before: a test whose server is dead must not
+/// meet another's.
 fn free_port() -> u16 {
-    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("find a free port");
-    socket.local_addr().expect("the port's number").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("find a free port");
+        let port = socket.local_addr().expect("the port's number").port();
+        if GIVEN.lock().expect("no test panics here").insert(port) {
+            return port;
+        }
+    }
 }
 
-/// Whether the server answers PING, if only that a password is missing, before it exits or the time is over.
-fn ready(port: u16, process: &mut Child) -> bool {
+/// Whether the server says that it is ready before it exits or the time is over. Its own log tells: on its port another
+/// server may answer, which was quicker to take it.
+fn ready(dir: &Path, logged_before: usize, process: &mut Child) -> bool {
     let deadline = Instant::now() + READY;
     while Instant::now() < deadline {
+        if log(dir).get(logged_before..).is_some_and(|new| new.contains("Ready to accept connections")) {
+            return true;
+        }
         if process.try_wait().expect("look at the server").is_some() {
             return false;
-        }
-        if ask(port, &[&["PING"]]).is_ok_and(|answer| answer.contains("PONG") || answer.contains("NOAUTH")) {
-            return true;
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -224,5 +241,7 @@ fn ask(port: u16, commands: &[&[&str]]) -> io::Result<String> {
 }
 
 fn log(dir: &Path) -> String {
-    fs::read_to_string(dir.join("server.log")).unwrap_or_default()
+    // There is none before the server's first word.
+    let bytes = fs::read(dir.join("server.log")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -118,6 +118,19 @@ impl Record {
             // Someone must act.
             Some(Class::Internal) => line!(error, cause.map(|error| chain(error))),
             Some(Class::Unavailable) => line!(warn, cause.map(|error| chain(error))),
+            Some(Class::PermissionDenied) => {
+                line!(info);
+                // Until there is an audit log to ask, its lines stand here.
+                tracing::info!(
+                    target: "audit",
+                    event = "call.refused",
+                    request_id = self.request_id.as_str(),
+                    rpc.method = self.name(),
+                    error.reason = &*status::reason(status),
+                    peer = %self.peer,
+                    "refused a call that its caller may not make"
+                );
+            }
             Some(_) | None => line!(info),
         }
     }

@@ -32,8 +32,8 @@ enum Found {
     Nothing,
     /// It lives longer than the row says.
     Alive(Time),
-    /// It was removed, and had this expiry.
-    Expired(Time),
+    /// It was removed.
+    Expired,
 }
 
 /// What a transaction sweeps even if it adds nothing.
@@ -139,7 +139,7 @@ impl Tables<'_> {
             listed = Some((stored.subject.to_owned(), stored.expires));
             Some(stored.keep_until)
         })?;
-        if let (Found::Expired(_), Some((subject, expires))) = (&found, listed) {
+        if let (Found::Expired, Some((subject, expires))) = (&found, listed) {
             let entry = IndexEntry { expires, token: TokenId::from_bytes(*id) };
             self.subjects.remove((subject.as_str(), &entry.to_bytes()))?;
         }
@@ -156,9 +156,9 @@ fn expire_from<'k, K: Key, V: Value>(
     let stored = table.get(key)?.and_then(|stored| expiry(stored.value()));
     match stored {
         Some(expires) if expires > cutoff => Ok(Found::Alive(expires)),
-        Some(expires) => {
+        Some(_) => {
             table.remove(key)?;
-            Ok(Found::Expired(expires))
+            Ok(Found::Expired)
         }
         None => Ok(Found::Nothing),
     }

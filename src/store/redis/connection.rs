@@ -13,6 +13,7 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
+use tokio::time::Instant;
 
 use super::scripts;
 use crate::{
@@ -99,9 +100,20 @@ impl Connections {
     ///
     /// Dropping the future does not take the commands back: each of them is complete by itself.
     pub async fn send(&self, attempted: &'static str, commands: Pipeline, confirm: Confirm) -> Result<Vec<Value>> {
+        self.send_by(deadline(), attempted, commands, confirm).await
+    }
+
+    /// The same for a call that sends more than once: one deadline counts for all of it.
+    pub async fn send_by(
+        &self,
+        deadline: Instant,
+        attempted: &'static str,
+        commands: Pipeline,
+        confirm: Confirm,
+    ) -> Result<Vec<Value>> {
         let link = self.link(attempted)?;
         let exchange = self.exchange(link.manager, commands, confirm);
-        let failure = match tokio::time::timeout(DEADLINE, exchange).await {
+        let failure = match tokio::time::timeout_at(deadline, exchange).await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(failure)) => failure,
             Err(_) => Failure::Deadline,
@@ -187,6 +199,11 @@ impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connections").field("wait", &self.wait).finish_non_exhaustive()
     }
+}
+
+/// When a call that begins now must have its answer.
+pub fn deadline() -> Instant {
+    Instant::now() + DEADLINE
 }
 
 /// Commands to send together.

@@ -3,11 +3,12 @@
 
 use bytes::Bytes;
 use redis::{Cmd, Value};
+use tokio::time::Instant;
 
 use super::{
     Redis,
     answer::{self, Answers, unreadable},
-    connection::{Confirm, pipeline},
+    connection::{self, Confirm, pipeline},
     expiry, keys, scripts,
 };
 use crate::{
@@ -19,6 +20,8 @@ use crate::{
     token::{FamilyId, TokenId},
 };
 
+/// What storing a token is called in errors.
+const STORE: &str = "store a token";
 /// Bytes of the revision that a family begins with.
 const REVISION: usize = 4;
 /// Bytes of the expiry that a token begins with: where it stands in its subject's list.
@@ -42,11 +45,13 @@ impl Redis {
             return Ok(minted);
         }
 
-        let mut answers = Answers::new(self.connections.send("store a token", commands, Confirm::Yes).await?);
+        let deadline = connection::deadline();
+        let sent = self.connections.send_by(deadline, STORE, commands, Confirm::Yes);
+        let mut answers = Answers::new(sent.await?);
         if let Some(token) = &mint.token {
             let [before, _listed] = [answers.take()?, answers.take()?];
             if let Some(before) = answer::bytes(before)? {
-                minted.token = self.settle_token(token, before, mint.now).await?;
+                minted.token = self.settle_token(deadline, token, before, mint.now).await?;
             }
         }
         if let Some(family) = &mint.family {
@@ -62,7 +67,7 @@ impl Redis {
         let values = self.values("read tokens", ids.iter().map(keys::token)).await?;
         let records = ids.iter().zip(values).map(|(id, value)| {
             let unreadable = || Error::corrupt(format!("token {id}"));
-            value.map(|value| token_from(value).map(|(_, body)| body).ok_or_else(unreadable)).transpose()
+            value.map(|value| token_from(&value).map(|(_, body)| body).ok_or_else(unreadable)).transpose()
         });
         records.collect()
     }
@@ -105,9 +110,15 @@ impl Redis {
 
     /// Finishes the storing of a token whose value was `before`; returns the record that was kept. Rare: two replicas made
     /// the same token at once, or a call is repeated.
-    async fn settle_token(&self, token: &TokenMint, before: Bytes, now: Time) -> Result<Option<Bytes>> {
-        let (listed, body) = token_from(before).ok_or_else(|| Error::corrupt(format!("token {}", token.id)))?;
-        let kept = token.exists == Existing::Keep && self.is_kept(token, now).await?;
+    async fn settle_token(
+        &self,
+        deadline: Instant,
+        token: &TokenMint,
+        before: Bytes,
+        now: Time,
+    ) -> Result<Option<Bytes>> {
+        let (listed, body) = token_from(&before).ok_or_else(|| Error::corrupt(format!("token {}", token.id)))?;
+        let kept = token.exists == Existing::Keep && self.is_kept(deadline, token, now).await?;
         let mut commands = pipeline([]);
         let (right, wrong) = if kept { (listed, token.expires) } else { (token.expires, listed) };
         if token.exists == Existing::Keep && !kept {
@@ -118,15 +129,15 @@ impl Redis {
             commands.add_command(index_call(token, right, Some(wrong)));
         }
         if !commands.is_empty() {
-            self.connections.send("store a token", commands, Confirm::Yes).await?;
+            self.connections.send_by(deadline, STORE, commands, Confirm::Yes).await?;
         }
         Ok(kept.then_some(body))
     }
 
     /// Whether a record that is there is not past its time: the server's clock may be behind the caller's.
-    async fn is_kept(&self, token: &TokenMint, now: Time) -> Result<bool> {
-        let answer = self.connections.ask("read a token's expiry", expiry_of(&token.id), Confirm::No).await?;
-        Ok(expiry_from(&answer)?.is_some_and(|until| until > now))
+    async fn is_kept(&self, deadline: Instant, token: &TokenMint, now: Time) -> Result<bool> {
+        let sent = self.connections.send_by(deadline, STORE, pipeline([expiry_of(&token.id)]), Confirm::No).await?;
+        Ok(expiry_from(&Answers::new(sent).take()?)?.is_some_and(|until| until > now))
     }
 }
 
@@ -161,7 +172,7 @@ fn set_token(token: &TokenMint, exists: Existing) -> Cmd {
 }
 
 /// The expiry and record of a token's value.
-fn token_from(value: Bytes) -> Option<(Time, Bytes)> {
+fn token_from(value: &Bytes) -> Option<(Time, Bytes)> {
     let mut millis = [0; 8];
     millis[8 - EXPIRY..].copy_from_slice(value.get(..EXPIRY)?);
     Some((Time::from_millis(u64::from_be_bytes(millis)), value.slice(EXPIRY..)))

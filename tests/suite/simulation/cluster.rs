@@ -25,6 +25,8 @@ pub struct Shard {
     nodes: Vec<Node>,
     /// Whom the sentinels promoted last. Others may still believe that they are primaries.
     primary: usize,
+    /// How many replicas `WAIT` wants.
+    wait_replicas: usize,
     /// One failover or restart at a time, so that every replica hears of each.
     failing: bool,
     /// How many writes and replication ids there have been.
@@ -76,6 +78,8 @@ pub struct Offset {
     node: usize,
     history: u64,
     offset: usize,
+    /// How many replicas must have it, as set when the script was sent.
+    wanted: usize,
 }
 
 /// How long `WAIT` waits.
@@ -98,12 +102,22 @@ impl Shard {
             acknowledged: vec![0; nodes],
             skew_micros: i64::try_from(sim.chance.below(8_000_000)).unwrap() - 4_000_000,
         };
+        let wait_replicas = nodes - 1;
         let nodes = (0..nodes).map(node).collect();
-        Self { sim, name, nodes, primary: 0, failing: false, writes: 0, histories: 1 }
+        Self { sim, name, nodes, primary: 0, wait_replicas, failing: false, writes: 0, histories: 1 }
     }
 
     pub fn primary(&self) -> usize {
         self.primary
+    }
+
+    /// The nodes that answer as primaries; the true one, if there is none.
+    pub fn believers(&self) -> Vec<usize> {
+        let mut believers: Vec<_> = (0..self.nodes.len()).filter(|node| self[*node].serves()).collect();
+        if believers.is_empty() {
+            believers.push(self.primary);
+        }
+        believers
     }
 
     pub fn size(&self) -> usize {
@@ -117,7 +131,9 @@ impl Shard {
             return None;
         }
         let done = script(&mut Script { sim: Arc::clone(&self.sim), shard: self, node });
-        Some((done, Offset { node, history: self[node].history, offset: self[node].applied.len() }))
+        let all = self.wait_replicas;
+        let wanted = if self.sim.keeps(Rule::EveryReplicaAwaited) { all } else { all.saturating_sub(1) };
+        Some((done, Offset { node, history: self[node].history, offset: self[node].applied.len(), wanted }))
     }
 
     /// Whether enough replicas have acknowledged `upto`; else when to ask again; `None` when they never will.
@@ -128,9 +144,7 @@ impl Shard {
         if !node.serves() || node.history != upto.history {
             return None;
         }
-        let replicas = self.nodes.len() - 1;
-        let wanted = if self.sim.keeps(Rule::EveryReplicaAwaited) { replicas } else { replicas.saturating_sub(1) };
-        if node.acknowledged.iter().filter(|offset| **offset >= upto.offset).count() >= wanted {
+        if node.acknowledged.iter().filter(|offset| **offset >= upto.offset).count() >= upto.wanted {
             return Some(Ok(()));
         }
         let next = self.nodes.iter().filter_map(|node| Some(node.coming.front()?.0.max(node.cut_until))).min();
@@ -208,6 +222,23 @@ impl Shard {
         promoted.coming.clear();
         promoted.acknowledged.fill(0);
         self.primary = node;
+    }
+
+    /// The operator gives up a node that will not come back soon. Only where a replica is left to wait for, and only when
+    /// all others follow the new primary: else the old one could still gather enough answers.
+    pub fn do_without(&mut self, nodes: usize) {
+        self.wait_replicas = (self.nodes.len() - 1).saturating_sub(nodes).max(1);
+    }
+
+    /// How much the primary has written.
+    pub fn offset(&self) -> usize {
+        self[self.primary].applied.len()
+    }
+
+    /// Whether a node has received so much.
+    pub fn has(&mut self, node: usize, offset: usize) -> bool {
+        self.deliver();
+        self[node].applied.len() >= offset
     }
 
     /// Makes a node a replica of the primary: it goes on where it stands if its past is that of the primary, else it takes

@@ -1,6 +1,6 @@
 //! What goes wrong: failovers that lose data, isolated primaries, lagging replicas, clocks, restarts, restores.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
@@ -13,12 +13,13 @@ impl World {
     pub async fn fault(self: &Arc<Self>) {
         let chance = &self.sim.chance;
         let shard = if chance.one_in(2) { &self.shards.log } else { &self.shards.records };
-        match chance.below(10) {
+        match chance.below(12) {
             0..=2 => self.fail_over(shard).await,
             3..=4 => self.lag(shard),
             5..=6 => self.step_clock(shard),
             7 => self.restart_replica(),
             8 => self.doze().await,
+            9..=10 => self.any_replica().slow_down(Instant::now() + chance.millis(500, 4000)),
             _ => self.lose_store(shard).await,
         }
     }
@@ -45,8 +46,17 @@ impl World {
             sleep(chance.millis(0, 1000)).await;
             shard.lock().follow(other);
         }
-        sleep(chance.millis(0, 2500)).await;
+        if chance.one_in(2) {
+            shard.lock().do_without(1);
+        }
+        sleep(chance.millis(0, 3000)).await;
         shard.lock().follow(old);
+        shard.lock().do_without(0);
+        // Not to be promoted before it has what was acknowledged without it.
+        let wanted = shard.lock().offset();
+        while !shard.lock().has(old, wanted) {
+            sleep(Duration::from_millis(10)).await;
+        }
         self.sim.note(|| format!("{old} is back as a replica"));
         shard.lock().end_failover();
     }
@@ -73,7 +83,9 @@ impl World {
     async fn doze(&self) {
         let replica = self.any_replica();
         replica.doze();
-        sleep(self.sim.chance.millis(2000, 6000)).await;
+        sleep(self.sim.chance.millis(2000, 7000)).await;
+        replica.wake();
+        self.probe_dying(&replica).await;
     }
 
     /// The primary starts again: on its own data, or, if it is alone, perhaps on an older copy.

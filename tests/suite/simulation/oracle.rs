@@ -87,6 +87,22 @@ impl Oracle {
         Arc::clone(&self.issued[which.0].token)
     }
 
+    /// A token that nobody found dead yet, though it may be.
+    pub fn undead(&self, which: Which) -> bool {
+        self.issued[which.0].dead.is_none()
+    }
+
+    /// Tokens that an entry names and that nobody found dead yet.
+    pub fn dying(&self, entry: &Entry) -> Vec<Which> {
+        let named = |issued: &Issued| issued.dead.is_none() && spares(entry, issued) == Some(false);
+        (0..self.issued.len()).filter(|index| named(&self.issued[*index])).map(Which).collect()
+    }
+
+    /// Tokens that were found dead.
+    pub fn dead(&self) -> Vec<Which> {
+        (0..self.issued.len()).filter(|index| self.issued[*index].dead.is_some()).map(Which).collect()
+    }
+
     // --- what was revoked ---
 
     pub fn begins(&mut self, entry: Entry, began: Moment) -> Tried {
@@ -184,7 +200,13 @@ impl Oracle {
         if full && verdict == Verdict::Active && issued.dead.is_some_and(|dead| dead < began) {
             sim.violate(|| format!("{which:?} came back to life: {issued:?}"));
         }
-        if full && matches!(verdict, Verdict::Missing | Verdict::Disabled | Verdict::Revoked) {
+        // A token from before a restore may be dead for a reason that was undone in the history that is now lost.
+        let lasting = match verdict {
+            Verdict::Revoked => true,
+            Verdict::Disabled | Verdict::Missing => self.restored.is_none_or(|restored| restored < issued.began),
+            Verdict::Active | Verdict::Expired => false,
+        };
+        if full && lasting {
             let issued = &mut self.issued[which.0];
             issued.dead = issued.dead.or(Some(ended));
         }
@@ -215,17 +237,22 @@ impl Oracle {
     }
 }
 
+/// Whether an entry that names the token spares it; `None`: it does not name it.
+fn spares(entry: &Entry, issued: &Issued) -> Option<bool> {
+    let except = match &entry.effect {
+        Effect::Revoke { except, .. } => except.as_ref(),
+        Effect::Changed => None,
+    };
+    let named = issued.idents.iter().any(|ident| *ident == entry.ident);
+    named.then(|| except.is_some_and(|except| issued.idents.own().contains(except)))
+}
+
 // === impl Revocation ===
 
 impl Revocation {
     /// Whether it names the token and does not spare it.
     fn names(&self, issued: &Issued) -> bool {
-        let except = match &self.entry.effect {
-            Effect::Revoke { except, .. } => except.as_ref(),
-            Effect::Changed => None,
-        };
-        issued.idents.iter().any(|ident| *ident == self.entry.ident)
-            && !except.is_some_and(|except| issued.idents.own().contains(except))
+        spares(&self.entry, issued) == Some(false)
     }
 
     fn over_before(&self, moment: Moment) -> bool {

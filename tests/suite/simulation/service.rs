@@ -1,6 +1,13 @@
 //! One service replica: the verbs, over the production follower, state and cache.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use jeton::{
@@ -34,12 +41,13 @@ pub struct Replica {
     pub clock: Clock,
     /// Fires when the process is killed.
     pub killed: CancellationToken,
+    dozes: AtomicBool,
     sim: Arc<Sim>,
     oracle: Arc<Mutex<Oracle>>,
     store: Arc<Connection>,
     follower: Arc<Follower>,
     clients: Copies,
-    heartbeat: AbortHandle,
+    heartbeat: Mutex<AbortHandle>,
     /// When a head was last heard of: what bounded answers must not count from.
     heard: Mutex<Option<Instant>>,
 }
@@ -104,11 +112,12 @@ impl Replica {
         if sim.keeps(Rule::CopiesOutdated) {
             follower.keep_true(vec![clients.invalidate()]);
         }
-        let heartbeat = tokio::spawn(Arc::clone(&follower).heartbeat(CancellationToken::new())).abort_handle();
+        let heartbeat = Mutex::new(beat(&follower));
         Arc::new(Self {
             name,
             clock,
             killed: CancellationToken::new(),
+            dozes: AtomicBool::new(false),
             sim: Arc::clone(sim),
             oracle: Arc::clone(oracle),
             store,
@@ -121,11 +130,27 @@ impl Replica {
 
     /// Stops asking for the head, as a process does that is not scheduled.
     pub fn doze(&self) {
-        self.heartbeat.abort();
+        self.dozes.store(true, Ordering::Relaxed);
+        self.heartbeat.lock().abort();
+    }
+
+    pub fn dozes(&self) -> bool {
+        self.dozes.load(Ordering::Relaxed)
+    }
+
+    pub fn wake(&self) {
+        self.dozes.store(false, Ordering::Relaxed);
+        if !self.killed.is_cancelled() {
+            *self.heartbeat.lock() = beat(&self.follower);
+        }
+    }
+
+    pub fn slow_down(&self, until: Instant) {
+        self.store.slow_down(until);
     }
 
     pub fn kill(&self) {
-        self.heartbeat.abort();
+        self.heartbeat.lock().abort();
         self.killed.cancel();
     }
 
@@ -157,7 +182,7 @@ impl Replica {
             return Err(Failure::Refused);
         }
         if !self.sim.keeps(Rule::FamilyKeepsRev) {
-            family.rev = self.follower.state().applied();
+            family.rev = self.head().await?;
         }
         family.minted.rev = head;
         family.minted.issued_secs = self.clock.now().as_secs();
@@ -353,6 +378,10 @@ impl Replica {
         // Somebody else renewed it meanwhile.
         if self.store.mint(&mint).await?.family.is_some() { Err(Failure::Refused) } else { Ok(()) }
     }
+}
+
+fn beat(follower: &Arc<Follower>) -> AbortHandle {
+    tokio::spawn(Arc::clone(follower).heartbeat(CancellationToken::new())).abort_handle()
 }
 
 /// Appends what a record owes the log, before anybody acts on the record.

@@ -14,6 +14,7 @@ use jeton::{
     token::{FamilyId, Position, TenantId, TokenId},
 };
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{
     cluster::{self, Script, Shard},
@@ -35,6 +36,8 @@ pub struct Connection {
     shards: Shards,
     log: Views,
     records: Views,
+    /// Until when answers take long.
+    slow_until: Mutex<Instant>,
 }
 
 /// Which node each of two connections takes for the primary: sentinels do not all know the same.
@@ -60,7 +63,22 @@ const TIMEOUT: Duration = Duration::from_millis(800);
 impl Connection {
     pub fn new(sim: Arc<Sim>, shards: Shards) -> Self {
         let views = |shard: &Mutex<Shard>| Views(Arc::new(Mutex::new([shard.lock().primary(); 2])));
-        Self { log: views(&shards.log), records: views(&shards.records), sim, shards }
+        let (log, records) = (views(&shards.log), views(&shards.records));
+        for connection in 0..2 {
+            log.ask_again(&sim, &shards.log.lock(), connection);
+            records.ask_again(&sim, &shards.records.lock(), connection);
+        }
+        Self { log, records, slow_until: Mutex::new(sim.began), sim, shards }
+    }
+
+    /// From now until then, what the store answers is long on its way.
+    pub fn slow_down(&self, until: Instant) {
+        *self.slow_until.lock() = until;
+    }
+
+    fn way_back(&self) -> Duration {
+        let slow = Instant::now() < *self.slow_until.lock();
+        if slow { self.sim.chance.millis(300, 1000) } else { self.sim.chance.travel() }
     }
 
     async fn on_log<T: Send + 'static>(
@@ -95,6 +113,7 @@ impl Connection {
         if sim.chance.one_in(40) {
             views.ask_again(&sim, &shard.lock(), connection);
         }
+        let way_back = self.way_back();
         let again = (Arc::clone(&sim), Arc::clone(&shard), views.clone());
         let sent = tokio::spawn(async move {
             tokio::time::sleep(sim.chance.travel()).await;
@@ -102,7 +121,7 @@ impl Connection {
             let ran = shard.lock().run(node, script);
             let Some((done, upto)) = ran else { return Err(None) };
             let confirmed = confirmed == Confirmed::No || cluster::wait(&shard, upto).await;
-            tokio::time::sleep(sim.chance.travel()).await;
+            tokio::time::sleep(way_back).await;
             if confirmed { Ok(done) } else { Err(Some(done)) }
         });
         let answer = match tokio::time::timeout(TIMEOUT, sent).await {
@@ -132,9 +151,10 @@ impl Connection {
 // === impl Views ===
 
 impl Views {
-    /// Most sentinels know the primary; who asks one that was cut off is sent anywhere.
+    /// Most sentinels know the primary; who asks one that was cut off may be sent to the primary before.
     fn ask_again(&self, sim: &Sim, shard: &Shard, connection: usize) {
-        let told = if !sim.calm() && sim.chance.one_in(4) { sim.chance.below(shard.size()) } else { shard.primary() };
+        let cut_off = !sim.calm() && sim.chance.one_in(3);
+        let told = if cut_off { *sim.chance.pick(&shard.believers()) } else { shard.primary() };
         self.0.lock()[connection] = told;
     }
 }

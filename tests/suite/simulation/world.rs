@@ -11,6 +11,7 @@ use jeton::{
         family::Minted,
         secret::DerivationKeyId,
     },
+    worker,
 };
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
@@ -55,6 +56,8 @@ const MARGIN: Duration = Duration::from_secs(60);
 
 /// Runs one seed in a runtime of its own, on paused time.
 pub fn run(seed: u64, without: Option<Rule>, told: bool) -> Report {
+    // Heartbeats use the gate of whichever worker was entered last: not one that an earlier run entered.
+    worker::enter(0);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let world = World::new(seed, without, told);
@@ -71,7 +74,7 @@ impl World {
         let sim = Arc::new(Sim::new(seed, without, told));
         let chance = &sim.chance;
         let shard = |name, nodes| Arc::new(Mutex::new(Shard::new(Arc::clone(&sim), name, nodes)));
-        let nodes = *chance.pick(&[1, 2, 2, 3, 3, 3]);
+        let nodes = *chance.pick(&[1, 1, 2, 3, 3]);
         let log = shard("L", nodes);
         let together = nodes == 1 || chance.one_in(2);
         let records = if together { Arc::clone(&log) } else { shard("R", *chance.pick(&[1, 2, 3])) };
@@ -140,8 +143,14 @@ impl World {
         Arc::clone(&self.replicas[index].lock())
     }
 
+    /// A replica that takes calls.
     pub fn any_replica(&self) -> Arc<Replica> {
-        self.replica(self.sim.chance.below(self.replicas.len()))
+        let any = self.replica(self.sim.chance.below(self.replicas.len()));
+        if !any.dozes() {
+            return any;
+        }
+        let awake = (0..self.replicas.len()).map(|index| self.replica(index)).find(|replica| !replica.dozes());
+        awake.unwrap_or(any)
     }
 
     // --- steps ---
@@ -157,7 +166,7 @@ impl World {
             69..=76 => self.revoke_all().await,
             77..=81 => self.set_standing(Standing::Disabled).await,
             82..=87 => self.set_standing(Standing::Enabled).await,
-            88..=90 => self.append_again().await,
+            88..=91 => self.append_again().await,
             _ => self.fault().await,
         }
     }
@@ -170,8 +179,7 @@ impl World {
         let ttl_secs = if chance.one_in(4) { TTL_SECS } else { LONG_SECS };
         let replica = self.any_replica();
         let issued_secs = replica.clock.now().as_secs();
-        let minted =
-            Minted { issued_secs, ttl_secs, rev: Position::START, scopes: None, signing_key: None, requested: None };
+        let minted = Minted { issued_secs, ttl_secs, rev: Position::START, scopes: None, signing_key: None, requested: None };
         let family = family(FamilyId::from_bytes(chance.bytes()), client, session, format, minted);
         let mut token = family.access_token(TokenId::from_bytes(chance.bytes()), &family.minted);
         let has_family = chance.one_in(3);
@@ -185,6 +193,7 @@ impl World {
             if has_family {
                 self.families.lock().push((family.id, which));
             }
+            let _ = self.introspect(self.any_replica(), which, Consistency::Full).await;
         }
     }
 
@@ -203,13 +212,7 @@ impl World {
         }
     }
 
-    fn hand_out(
-        &self,
-        replica: &Replica,
-        token: AccessToken,
-        began: super::sim::Moment,
-        family_of: Option<Which>,
-    ) -> Which {
+    fn hand_out(&self, replica: &Replica, token: AccessToken, began: super::sim::Moment, family_of: Option<Which>) -> Which {
         let rev = token.rev;
         let which = self.oracle.lock().issued(token, began, self.sim.now(), family_of);
         self.sim.note(|| format!("s{} issued {which:?} rev {rev}, family of {family_of:?}", replica.name));
@@ -231,9 +234,7 @@ impl World {
         };
         let verdict = self.call(&replica, what, replica.introspect(&token, consistency)).await?;
         let ended = self.sim.now();
-        self.sim.note(|| {
-            format!("s{} says {which:?} is {verdict:?}, asked {consistency:?} at {:?}", replica.name, began.at)
-        });
+        self.sim.note(|| format!("s{} says {which:?} is {verdict:?}, asked {consistency:?} at {:?}", replica.name, began.at));
         self.oracle.lock().judge(&self.sim, which, (consistency, began), ended, verdict);
         Ok(())
     }
@@ -259,8 +260,7 @@ impl World {
     async fn revoke_all(&self) {
         let chance = &self.sim.chance;
         let client = chance.pick(&self.clients).clone();
-        let except =
-            self.any_token().filter(|_| chance.one_in(2)).map(|which| self.oracle.lock().token(which).except());
+        let except = self.any_token().filter(|_| chance.one_in(2)).map(|which| self.oracle.lock().token(which).except());
         let effect = Effect::Revoke { except, until: Time::NEVER };
         self.revoke(Entry { ident: Ident::Client(client), effect, effective: None }).await;
     }
@@ -272,14 +272,13 @@ impl World {
             let tried = self.oracle.lock().begins(entry.clone(), self.sim.now());
             let answer = self.call(&replica, "revoke", replica.revoke(&entry)).await;
             let now = self.sim.now();
-            let mut oracle = self.oracle.lock();
-            match answer {
-                Ok(position) => {
-                    self.sim.note(|| format!("s{} acknowledges {} at {position}", replica.name, entry.to_text()));
-                    return oracle.acknowledged(tried, now, Some(position));
-                }
-                Err(_) => oracle.given_up(tried, now),
-            }
+            let Ok(position) = answer else {
+                self.oracle.lock().given_up(tried, now);
+                continue;
+            };
+            self.sim.note(|| format!("s{} acknowledges {} at {position}", replica.name, entry.to_text()));
+            self.oracle.lock().acknowledged(tried, now, Some(position));
+            return self.probe(&entry).await;
         }
     }
 
@@ -289,21 +288,24 @@ impl World {
         for _ in 0..=self.sim.chance.below(3) {
             let replica = self.any_replica();
             let began = self.sim.now();
-            let tried = (standing == Standing::Disabled)
-                .then(|| self.oracle.lock().begins(Entry::revoke(ident.clone()), began));
+            let tried =
+                (standing == Standing::Disabled).then(|| self.oracle.lock().begins(Entry::revoke(ident.clone()), began));
             let answer = self.call(&replica, "set standing", replica.set_standing(&client, standing)).await;
             let now = self.sim.now();
-            self.sim
-                .note(|| format!("s{} made {client} {standing:?}: {answer:?}, asked at {:?}", replica.name, began.at));
-            let mut oracle = self.oracle.lock();
+            self.sim.note(|| format!("s{} made {client} {standing:?}: {answer:?}, asked at {:?}", replica.name, began.at));
             match (tried, answer) {
-                (Some(tried), Ok(position)) => oracle.acknowledged(tried, now, Some(position)),
-                (Some(tried), Err(_)) => oracle.unsettled(tried, now),
+                (Some(tried), Ok(position)) => self.oracle.lock().acknowledged(tried, now, Some(position)),
+                (Some(tried), Err(_)) => self.oracle.lock().unsettled(tried, now),
                 (None, _) => {}
             }
-            if answer.is_ok() {
-                return oracle.settled(&ident, began, now);
+            if answer.is_err() {
+                continue;
             }
+            self.oracle.lock().settled(&ident, began, now);
+            return match standing {
+                Standing::Disabled => self.probe(&Entry::revoke(ident)).await,
+                Standing::Enabled => self.probe_dead().await,
+            };
         }
     }
 
@@ -316,6 +318,42 @@ impl World {
         let (entry, position) = self.sim.chance.pick(&entries).clone();
         let replica = self.any_replica();
         let _ = self.call(&replica, "append again", replica.append_again(&entry, position)).await;
+    }
+
+    // --- asking where it would hurt ---
+
+    /// Asks about a token that an acknowledged entry names: at once, and bounded as soon as that must know.
+    async fn probe(&self, entry: &Entry) {
+        let dying = self.oracle.lock().dying(entry);
+        if dying.is_empty() {
+            return;
+        }
+        let which = *self.sim.chance.pick(&dying);
+        if self.sim.chance.one_in(2) {
+            let _ = self.introspect(self.any_replica(), which, Consistency::Full).await;
+        }
+        tokio::time::sleep(self.sim.chance.millis(1000, 1200)).await;
+        let _ = self.introspect(self.any_replica(), which, Consistency::Bounded).await;
+    }
+
+    /// Asks about a token that was dead before.
+    async fn probe_dead(&self) {
+        let dead = self.oracle.lock().dead();
+        if !dead.is_empty() {
+            let which = *self.sim.chance.pick(&dead);
+            let _ = self.introspect(self.any_replica(), which, Consistency::Full).await;
+        }
+    }
+
+    /// Asks a replica that was away about tokens that were revoked meanwhile.
+    pub async fn probe_dying(&self, replica: &Arc<Replica>) {
+        let entries = self.oracle.lock().acknowledged_entries();
+        for (entry, _) in entries.iter().rev().take(4) {
+            let dying = self.oracle.lock().dying(entry);
+            if let Some(which) = dying.last() {
+                let _ = self.introspect(Arc::clone(replica), *which, Consistency::Full).await;
+            }
+        }
     }
 
     // --- what steps are made of ---
@@ -348,7 +386,7 @@ impl World {
         if tokens == 0 {
             return None;
         }
-        let recent = self.sim.chance.one_in(2).then_some(tokens.saturating_sub(6)).unwrap_or_default();
+        let recent = if self.sim.chance.one_in(2) { tokens.saturating_sub(6) } else { 0 };
         Some(Which(recent + self.sim.chance.below(tokens - recent)))
     }
 

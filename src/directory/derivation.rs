@@ -1,0 +1,191 @@
+//! Which master keys are still needed.
+//!
+//! What is derived or sealed under a master key is worthless without it, so one record says for each key until when
+//! something lives that depends on it. A start without a key that is needed is refused, instead of every login failing.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use super::{Directory, SYSTEM, page::MAX_SIZE, record::Client};
+use crate::{
+    ambient::Time,
+    store::{Change, Index, Kind, Put, RecordKey, Written},
+    token::{
+        Error, Result, TenantId,
+        secret::{DerivationKeyId, Mac as _},
+    },
+};
+
+/// Until when each master key is needed.
+#[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+struct KeyUses {
+    #[n(0)]
+    keys: Vec<KeyUse>,
+}
+
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+struct KeyUse {
+    #[n(0)]
+    id: DerivationKeyId,
+    /// When the last opaque or refresh token that it made has expired.
+    #[n(1)]
+    tokens_until: Time,
+    /// Whether client secrets or sealed signing keys depend on it.
+    #[n(2)]
+    secrets: bool,
+}
+
+/// What this replica knows to be noted of the current key.
+#[derive(Debug, Default)]
+pub(super) struct Noted {
+    /// `tokens_until` in milliseconds.
+    tokens_until: AtomicU64,
+}
+
+/// How much further than needed a note reaches, so that it is written about once a day and not with every token.
+const AHEAD: std::time::Duration = std::time::Duration::from_secs(86_400);
+/// How often a note that lost a race is written again.
+const MAX_RACES: usize = 16;
+
+// === impl Directory ===
+
+impl Directory {
+    /// Refuses a keyring that lacks a key which is still needed, and notes the current one.
+    pub async fn check_master_keys(&self) -> Result<()> {
+        let now = self.now();
+        let (uses, _) = self.key_uses().await?;
+        let needed = |key: &&KeyUse| key.secrets || key.tokens_until > now;
+        let missing: Vec<_> = uses.keys.iter().filter(needed).filter(|key| !self.ring.contains(key.id)).collect();
+        if missing.is_empty() {
+            // Signing keys and client secrets are made under it from the first start on.
+            return self.note_key(|key| key.secrets = true).await;
+        }
+        let names: Vec<_> = missing.iter().map(|key| name(key.id)).collect();
+        Err(Error::internal(format!(
+            "the master key with the id {} is not configured, but what it made is still in use; put it behind the current one",
+            names.join(", ")
+        )))
+    }
+
+    /// Notes that the current master key is needed until a token expires. Before the token is handed out.
+    pub async fn note_derived(&self, expires: Time) -> Result<()> {
+        if expires.as_millis() <= self.noted.tokens_until.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let until = expires.plus(AHEAD);
+        self.note_key(|key| key.tokens_until = key.tokens_until.max(until)).await?;
+        self.noted.tokens_until.fetch_max(until.as_millis(), Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Moves what can be moved from old master keys to the current one, and tells which old ones can be taken away.
+    /// Reads every tenant and client once: only after a start with more than one key.
+    pub async fn retire_master_keys(self: Arc<Self>) -> Result<()> {
+        let current = self.ring.current();
+        let mut still_used: Vec<DerivationKeyId> = Vec::new();
+        let system: TenantId = SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))?;
+        for tenant in self.all_ids(&Index { tenant: system, kind: Kind::Tenant, parent: None }).await? {
+            let Ok(tenant) = tenant.parse::<TenantId>() else { continue };
+            let Some(record) = self.tenant(&tenant).await? else { continue };
+            self.reseal_keys(&record).await?;
+            for client in self.all_ids(&Index { tenant: tenant.clone(), kind: Kind::Client, parent: None }).await? {
+                let Ok(client) = client.parse() else { continue };
+                let client: Option<Arc<Client>> = self.client(&tenant, &client).await?;
+                let live = client.iter().flat_map(|client| &client.secrets).filter(|secret| secret.is_live(self.now()));
+                still_used.extend(live.map(|secret| secret.key).filter(|key| *key != current));
+            }
+        }
+        let settled = self.change_key_uses(|uses| {
+            for key in uses.keys.iter_mut().filter(|key| key.id != current && self.ring.contains(key.id)) {
+                key.secrets = still_used.contains(&key.id);
+            }
+        });
+        let now = self.now();
+        for key in settled.await?.keys.iter().filter(|key| key.id != current && self.ring.contains(key.id)) {
+            match (key.secrets, key.tokens_until > now) {
+                (false, false) => {
+                    tracing::info!(key = name(key.id), "an old master key is not needed any more and can be taken away")
+                }
+                (true, _) => {
+                    tracing::info!(key = name(key.id), "an old master key is needed: client secrets depend on it")
+                }
+                (false, true) => tracing::info!(
+                    key = name(key.id),
+                    until = crate::token::moment::format(key.tokens_until),
+                    "an old master key is needed: tokens depend on it"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    async fn all_ids(&self, index: &Index) -> Result<Vec<String>> {
+        let mut ids: Vec<String> = Vec::new();
+        loop {
+            let page = self.store.list(index, ids.last().map(String::as_str), MAX_SIZE).await?;
+            let more = page.len() == MAX_SIZE;
+            ids.extend(page);
+            if !more {
+                return Ok(ids);
+            }
+        }
+    }
+
+    async fn note_key(&self, note: impl Fn(&mut KeyUse)) -> Result<()> {
+        let current = self.ring.current();
+        self.change_key_uses(|uses| {
+            if !uses.keys.iter().any(|key| key.id == current) {
+                uses.keys.push(KeyUse { id: current, tokens_until: Time::from_millis(0), secrets: false });
+            }
+            uses.keys.iter_mut().filter(|key| key.id == current).for_each(&note);
+        })
+        .await
+        .map(|_| ())
+    }
+
+    async fn change_key_uses(&self, change: impl Fn(&mut KeyUses)) -> Result<KeyUses> {
+        let key = key_uses()?;
+        for _ in 0..MAX_RACES {
+            let (mut uses, version) = self.key_uses().await?;
+            change(&mut uses);
+            let mut body = Vec::new();
+            minicbor::encode(&uses, &mut body)
+                .map_err(|source| Error::internal("encode the use of master keys").with_source(source))?;
+            let mut write = Change::new(key.tenant.clone(), self.now());
+            write.puts.push(Put {
+                kind: key.kind,
+                id: key.id.clone(),
+                expected: Some(version),
+                pending: Vec::new(),
+                body: body.into(),
+            });
+            if self.store.write(&write).await? == Written::Done {
+                return Ok(uses);
+            }
+        }
+        Err(Error::internal("note the use of a master key: too many concurrent changes"))
+    }
+
+    async fn key_uses(&self) -> Result<(KeyUses, u64)> {
+        let Some(record) = self.store.read(&[key_uses()?]).await?.pop().flatten() else {
+            return Ok((KeyUses::default(), 0));
+        };
+        let uses = minicbor::decode(&record.body)
+            .map_err(|source| Error::internal("decode the use of master keys").with_source(source))?;
+        Ok((uses, record.version))
+    }
+}
+
+fn key_uses() -> Result<RecordKey> {
+    let tenant = SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))?;
+    Ok(RecordKey { tenant, kind: Kind::MasterKeys, id: "all".to_owned() })
+}
+
+/// A master key's id as operators see it. Not a secret.
+fn name(id: DerivationKeyId) -> String {
+    format!("{:04x}", id.0)
+}

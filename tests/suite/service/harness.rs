@@ -1,0 +1,306 @@
+//! A server like the real one, on a store of its own.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use jeton::{
+    ambient::Clock,
+    api::{
+        edge::Limits,
+        health::Health,
+        listen::{self, Address},
+        policy::Policy,
+        server::{Options, Server, Shutdown},
+        wire,
+    },
+    app::{self, App, Bearer},
+    keys::{master::MasterKey, ring::Keyring},
+    store::{self, Store, embedded::Embedded, redis::Redis},
+    token::secret::SecretText,
+};
+use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::{Channel, Endpoint};
+
+use super::calls::{Caller, Credentials, seconds};
+use crate::servers::{Aof, Server as RedisServer};
+
+/// Which store a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Embedded,
+    Redis,
+}
+
+/// A running service with an administrator.
+pub struct Service {
+    pub clock: Clock,
+    pub url: String,
+    pub admin: Credentials,
+    channel: Channel,
+    app: App,
+    /// What lies behind it. Replicas share it.
+    backing: Arc<Backing>,
+    masters: Vec<MasterKey>,
+    _stop: DropGuard,
+}
+
+enum Backing {
+    Embedded(TempDir),
+    Redis(RedisServer),
+}
+
+/// The `{base}` of issuers.
+pub const PUBLIC_URL: &str = "https://auth.example.com";
+/// Worker threads of one service.
+const WORKERS: usize = 1;
+/// Longer than anything here takes, unless it hangs.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A master key; equal numbers are equal keys.
+pub fn master(number: u8) -> MasterKey {
+    let mut bytes = [number; 32];
+    bytes[0] = 0xa5;
+    MasterKey::new(bytes)
+}
+
+// === impl Service ===
+
+impl Service {
+    /// A service on an empty store.
+    pub async fn start(kind: Kind) -> Self {
+        let backing = match kind {
+            Kind::Embedded => Backing::Embedded(tempfile::tempdir().unwrap()),
+            Kind::Redis => Backing::Redis(RedisServer::start(Aof::Off)),
+        };
+        // It begins at the real time, because Redis tells its own.
+        let clock = Clock::manual(Clock::default().now());
+        Self::on(Arc::new(backing), clock, vec![master(1)], None).await
+    }
+
+    pub fn kind(&self) -> Kind {
+        match &*self.backing {
+            Backing::Embedded(_) => Kind::Embedded,
+            Backing::Redis(_) => Kind::Redis,
+        }
+    }
+
+    /// Another replica on the same store and clock. Redis only.
+    pub async fn replica(&self) -> Self {
+        assert_eq!(self.kind(), Kind::Redis, "the embedded store serves one process");
+        let admin = Some(self.admin.clone());
+        Self::on(Arc::clone(&self.backing), self.clock.clone(), self.masters.clone(), admin).await
+    }
+
+    /// Ends this service and starts another one on its store, with these master keys.
+    pub async fn restart(self, masters: Vec<MasterKey>) -> Self {
+        let Self { clock, admin, backing, app, _stop, channel, .. } = self;
+        drop(_stop);
+        drop(channel);
+        app.tasks.close();
+        app.tasks.wait().await;
+        let store = Arc::downgrade(&app.store);
+        drop(app);
+        // The file of the embedded store can be opened once nobody has it open.
+        let ended = tokio::time::timeout(SOON, async {
+            while store.strong_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        });
+        ended.await.expect("the store is let go");
+        Self::on(backing, clock, masters, Some(admin)).await
+    }
+
+    /// The Redis server, to be killed or frozen.
+    pub fn redis(&self) -> &RedisServer {
+        let Backing::Redis(server) = &*self.backing else { panic!("not on Redis") };
+        server
+    }
+
+    async fn on(backing: Arc<Backing>, clock: Clock, masters: Vec<MasterKey>, admin: Option<Credentials>) -> Self {
+        app::install_crypto();
+        let store = open(&backing, &clock).await;
+        let ring = Arc::new(Keyring::new(&masters).unwrap());
+        let app = App::new(store, ring, clock.clone(), WORKERS + 1, PUBLIC_URL, None);
+        let made = app.issuer.directory.bootstrap(None).await.unwrap();
+        let admin = admin.unwrap_or_else(|| {
+            let (client, shown) = made.expect("an empty store gets an administrator");
+            Credentials::new(&client.id.to_string(), shown.text.expose())
+        });
+
+        let policy = Policy::load().unwrap();
+        let health = Health::new(&policy).await;
+        let listeners = listen::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let Address::Tcp(address) = listeners[0].address() else { panic!("not TCP") };
+        let routes = app::routes(&app, &health, true).unwrap();
+        let options = Options {
+            workers: WORKERS,
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::ZERO,
+            ..Options::default()
+        };
+        let limits = Limits { call_timeout: SOON, ..Limits::default() };
+        let authenticate = Bearer(Arc::clone(&app.issuer));
+        let server = Server { options, limits, policy, authenticate, health: health.clone() };
+        let stop = CancellationToken::new();
+        tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
+        let (shutdown, asked) = (Shutdown::new(), stop.clone());
+        let stopping = shutdown.clone();
+        tokio::spawn(async move {
+            asked.cancelled().await;
+            stopping.request();
+            stopping.request();
+        });
+        tokio::spawn(server.serve(listeners, routes, shutdown));
+        health.ready().await;
+        let url = format!("http://{address}");
+        let channel = Endpoint::try_from(url.clone()).unwrap().connect().await.unwrap();
+        Self { clock, url, admin, channel, app, backing, masters, _stop: stop.drop_guard() }
+    }
+
+    // === callers ===
+
+    /// A caller without a bearer token.
+    pub fn anonymous(&self) -> Caller {
+        Caller { channel: self.channel.clone(), authorization: Vec::new() }
+    }
+
+    /// The bearer of a token.
+    pub fn bearer(&self, token: &str) -> Caller {
+        Caller { channel: self.channel.clone(), authorization: vec![format!("Bearer {token}")] }
+    }
+
+    /// The administrator, with a fresh token.
+    pub async fn admin(&self) -> Caller {
+        self.caller(&self.admin).await
+    }
+
+    /// A client, with a fresh token of its default scopes.
+    pub async fn caller(&self, credentials: &Credentials) -> Caller {
+        self.bearer(&self.anonymous().issue(credentials.client_credentials()).await.access_token)
+    }
+
+    // === what tests need first ===
+
+    /// A tenant with the given settings.
+    pub async fn tenant(&self, id: &str, settings: wire::TenantSettings) -> wire::Tenant {
+        let tenant = wire::Tenant { tenant_id: id.to_owned(), settings: Some(settings), ..Default::default() };
+        let request = wire::CreateTenantRequest { tenant: Some(tenant), ..Default::default() };
+        self.admin().await.create_tenant(request).await.unwrap().tenant.unwrap()
+    }
+
+    /// A client of a tenant.
+    pub async fn client_in(&self, tenant: &str, client: wire::Client) -> Credentials {
+        let request =
+            wire::CreateClientRequest { tenant_id: tenant.to_owned(), client: Some(client), ..Default::default() };
+        let made = self.admin().await.create_client(request).await.unwrap();
+        Credentials::new(&made.client.unwrap().client_id, &made.client_secret)
+    }
+
+    /// A client of tenant `default` that may do what most clients may.
+    pub async fn client(&self) -> Credentials {
+        self.client_in("default", plain()).await
+    }
+
+    /// Changes settings of tenant `default`.
+    pub async fn set(&self, settings: wire::TenantSettings) {
+        self.set_in("default", settings).await;
+    }
+
+    pub async fn set_in(&self, tenant: &str, settings: wire::TenantSettings) {
+        let tenant = wire::Tenant { tenant_id: tenant.to_owned(), settings: Some(settings), ..Default::default() };
+        let request = wire::UpdateTenantRequest { tenant: Some(tenant), ..Default::default() };
+        self.admin().await.update_tenant(request).await.unwrap();
+    }
+
+    /// An account of tenant `default`; `parent` may be empty.
+    pub async fn account(&self, parent: &str) -> String {
+        self.account_in("default", parent).await
+    }
+
+    pub async fn account_in(&self, tenant: &str, parent: &str) -> String {
+        let account =
+            wire::Account { display_name: "an account".into(), parent_id: parent.to_owned(), ..Default::default() };
+        let request =
+            wire::CreateAccountRequest { tenant_id: tenant.to_owned(), account: Some(account), ..Default::default() };
+        self.admin().await.create_account(request).await.unwrap().account.unwrap().account_id
+    }
+
+    /// What the administrator is told of a token.
+    pub async fn introspect(&self, token: &str) -> wire::Introspection {
+        self.anonymous().introspect(self.admin.introspect(token)).await
+    }
+
+    pub async fn is_active(&self, token: &str) -> bool {
+        self.introspect(token).await.active.unwrap()
+    }
+
+    /// Which of some tokens are active.
+    pub async fn active(&self, tokens: &[&str]) -> Vec<bool> {
+        let request = wire::BatchIntrospectTokensRequest {
+            client_id: self.admin.client_id.clone(),
+            client_secret: self.admin.client_secret.clone(),
+            tokens: tokens.iter().map(|token| (*token).to_owned()).collect(),
+            ..Default::default()
+        };
+        let answers = self.anonymous().batch_introspect_tokens(request).await.unwrap().introspections;
+        answers.into_iter().map(|answer| answer.active.unwrap()).collect()
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Waits for the work that goes on after replies.
+    pub async fn settle(&self) {
+        self.app.tasks.close();
+        self.app.tasks.wait().await;
+        self.app.tasks.reopen();
+    }
+}
+
+/// A client that may use both grants, ask for some scopes, and introspect everything.
+pub fn plain() -> wire::Client {
+    wire::Client {
+        display_name: "a client".into(),
+        allowed_scopes: ["invoices.read", "invoices.write", "pay", "jeton.tokens.issue", "jeton.tokens.introspect"]
+            .map(str::to_owned)
+            .into(),
+        default_scopes: vec!["invoices.read".into()],
+        introspects: vec!["*".into()],
+        allowed_grants: vec![wire::GrantType::ClientCredentials.into(), wire::GrantType::Account.into()],
+        ..Default::default()
+    }
+}
+
+/// A client that may do everything in its tenant.
+pub fn manager() -> wire::Client {
+    let scopes: Vec<String> = jeton::token::scope::ALL_MANAGEMENT
+        .iter()
+        .filter(|scope| **scope != "jeton.admin")
+        .map(|scope| (*scope).to_owned())
+        .collect();
+    wire::Client { allowed_scopes: scopes.clone(), default_scopes: scopes, ..plain() }
+}
+
+/// Settings with short lifetimes are built from these.
+pub fn idle(refresh: u64) -> wire::TenantSettings {
+    wire::TenantSettings { refresh_idle_ttl: Some(seconds(refresh)), ..Default::default() }
+}
+
+async fn open(backing: &Backing, clock: &Clock) -> Arc<dyn Store> {
+    match backing {
+        Backing::Embedded(dir) => {
+            let path: PathBuf = dir.path().join("jeton.redb");
+            Embedded::open(&path, clock.clone(), store::embedded::Options::default()).unwrap()
+        }
+        Backing::Redis(server) => {
+            let options = store::redis::Options {
+                url: SecretText::new(server.url()),
+                workers: WORKERS + 1,
+                wait_replicas: 0,
+                wait_timeout: Duration::from_millis(500),
+            };
+            Redis::connect(&options).await.unwrap()
+        }
+    }
+}

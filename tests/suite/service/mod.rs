@@ -1,0 +1,29 @@
+//! Acceptance tests: a caller with a gRPC client, a real socket, and the service wired as the binary wires it, on each
+//! store. Only the clock is ours, so that lifetimes, sessions and windows pass at once.
+//!
+//! Start reading at [`harness`] (the server) and [`calls`] (its callers).
+
+/// Makes each test of a module one test per store.
+macro_rules! on_both_stores {
+    ($($name:ident)*) => {
+        mod embedded {
+            $(#[tokio::test]
+            async fn $name() {
+                let service = crate::service::harness::Service::start(crate::service::harness::Kind::Embedded).await;
+                super::$name(service).await;
+            })*
+        }
+        mod redis {
+            $(#[tokio::test]
+            async fn $name() {
+                let service = crate::service::harness::Service::start(crate::service::harness::Kind::Redis).await;
+                super::$name(service).await;
+            })*
+        }
+    };
+}
+
+mod calls;
+mod harness;
+
+mod lifetimes;
