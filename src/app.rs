@@ -203,21 +203,23 @@ async fn start(app: &App, config: &Config, bootstrap: Option<Bootstrap>) -> Resu
             }
         });
     }
-    let made = directory.bootstrap(bootstrap.as_ref().map(|bootstrap| bootstrap.client.clone()));
-    let made = made.await.map_err(failed("make the built-in tenants and the first client"))?;
-    let (Some((client, shown)), None) = (made, bootstrap) else {
+    let configured = bootstrap.is_some();
+    let made = directory.prepare_bootstrap(bootstrap.map(|bootstrap| bootstrap.client));
+    let Some((client, shown)) = made.await.map_err(failed("make the built-in tenants"))? else {
         return Ok(());
     };
     match config.store {
-        config::Store::Embedded => write_bootstrap(&config.data_dir, &client, &shown),
+        _ if configured => {}
+        config::Store::Embedded => write_bootstrap(&config.data_dir, &client, &shown)?,
+        // Nobody could read a file of a container, and the secret must not be logged.
         config::Store::Redis(_) => {
-            // Nobody could read a file of a container, and the secret must not be logged.
-            directory.forget_bootstrap(&client).await.map_err(failed("take back the first client"))?;
-            Err(failed("start on an empty Redis")(
+            return Err(failed("start on an empty Redis")(
                 "JETON_BOOTSTRAP_CLIENT_ID and JETON_BOOTSTRAP_CLIENT_SECRET[_FILE] are required for the first start",
-            ))
+            ));
         }
     }
+    directory.insert_bootstrap(client).await.map_err(failed("make the first client"))?;
+    Ok(())
 }
 
 fn write_bootstrap(dir: &Path, client: &Client, shown: &ShownSecret) -> Result<(), Error> {
@@ -230,7 +232,9 @@ fn write_bootstrap(dir: &Path, client: &Client, shown: &ShownSecret) -> Result<(
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         writeln!(file, "{body:#}")?;
-        file.sync_all()
+        file.sync_all()?;
+        // A new file is durable only when the directory that names it is.
+        fs::File::open(dir)?.sync_all()
     };
     write().map_err(failed(&format!("write {}", path.display())))
 }

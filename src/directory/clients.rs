@@ -77,10 +77,10 @@ impl Directory {
         }
         let confinement = self.confinement_for(caller, tenant, account).await?;
         let client = new_client(ClientId::random()?, tenant, confinement, self.now());
-        let client = apply(client, patch, Some(caller))?;
-        let (written, client, shown, position) = self
-            .insert_client(client, |result| repeat.map(|repeat| repeat.request(tenant, caller, result, self.now())))
-            .await?;
+        let (client, shown) = self.with_first_secret(apply(client, patch, Some(caller))?)?;
+        let result = remember(&client.id, &shown.secret);
+        let request = repeat.map(|repeat| repeat.request(tenant, caller, result, self.now()));
+        let (written, client, position) = self.insert_client(client, request).await?;
         match (written, repeat) {
             (Written::Done, _) => Ok((client, shown, position)),
             (Written::Repeated { body, result }, Some(repeat)) => {
@@ -93,19 +93,24 @@ impl Directory {
         }
     }
 
-    /// Stores a new client with a first secret; `request` makes the remembered request of its result.
-    pub(super) async fn insert_client(
-        &self,
-        mut client: Client,
-        request: impl FnOnce(String) -> Option<crate::store::Request>,
-    ) -> Result<(Written, Arc<Client>, ShownSecret, Position)> {
+    /// Gives a new client its first secret.
+    pub(super) fn with_first_secret(&self, mut client: Client) -> Result<(Client, ShownSecret)> {
         let secret = self.new_secret()?;
         let text = self.secret_text(&client, &secret)?;
         client.secrets.push(secret.clone());
+        Ok((client, ShownSecret { secret, text }))
+    }
+
+    /// Stores a new client.
+    pub(super) async fn insert_client(
+        &self,
+        mut client: Client,
+        request: Option<crate::store::Request>,
+    ) -> Result<(Written, Arc<Client>, Position)> {
         let id = client.id.to_string();
         let mut change = Change::new(client.tenant.clone(), self.now());
         change.index.push((all(&client.tenant), id.clone()));
-        change.request = request(remember(&client.id, &secret));
+        change.request = request;
         change.puts.push(Put {
             kind: Kind::Client,
             id,
@@ -115,7 +120,7 @@ impl Directory {
         });
         let (written, position) = self.commit(change, &[Entry::changed(client.ident())]).await?;
         client.version = 1;
-        Ok((written, Arc::new(client), ShownSecret { secret, text }, position))
+        Ok((written, Arc::new(client), position))
     }
 
     /// The client that a slot names, if the caller reaches it.

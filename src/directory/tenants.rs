@@ -65,6 +65,13 @@ impl Directory {
     /// Makes what every start needs: the tenants `system` and `default`, and the bootstrap client if there is none yet.
     /// Returns the client's secret if one was made here.
     pub async fn bootstrap(&self, client: Option<ClientId>) -> Result<Option<(Arc<Client>, ShownSecret)>> {
+        let Some((client, shown)) = self.prepare_bootstrap(client).await? else { return Ok(None) };
+        Ok(self.insert_bootstrap(client).await?.map(|client| (client, shown)))
+    }
+
+    /// The same up to the client, which is returned and not stored yet: whoever is to know its secret is told first, because
+    /// after a crash nobody could be.
+    pub async fn prepare_bootstrap(&self, client: Option<ClientId>) -> Result<Option<(Client, ShownSecret)>> {
         self.follower.head().await?;
         for id in [SYSTEM, DEFAULT] {
             let id: TenantId = id.parse().map_err(|_| Error::internal("parse a built-in tenant's id"))?;
@@ -94,25 +101,17 @@ impl Directory {
             introspects: vec!["*".to_owned()],
             ..new_client(id, &system, None, self.now())
         };
-        let (written, client, shown, _) = self.insert_client(admin, |_| None).await?;
+        self.with_first_secret(admin).map(Some)
+    }
+
+    /// Stores the bootstrap client; `None` if another replica was faster.
+    pub async fn insert_bootstrap(&self, client: Client) -> Result<Option<Arc<Client>>> {
+        let (written, client, _) = self.insert_client(client, None).await?;
         match written {
-            Written::Done => Ok(Some((client, shown))),
-            // Another replica was faster.
+            Written::Done => Ok(Some(client)),
             Written::Conflict(..) => Ok(None),
             other @ (Written::Taken(_) | Written::NotEmpty(_) | Written::Repeated { .. }) => Err(refused(other)),
         }
-    }
-
-    /// Takes back a bootstrap client whose secret nobody could be told.
-    pub async fn forget_bootstrap(&self, client: &Client) -> Result<()> {
-        let system = client.tenant.clone();
-        let edit = |client: Client| {
-            let mut change = Change::new(system.clone(), self.now());
-            change.unindex.push((client_index(&system), client.id.to_string()));
-            let entries = vec![Entry::revoke(client.ident())];
-            Ok(Edit { record: Client { state: State::Deleted, ..client }, change, entries })
-        };
-        self.edit(&key::<Client>(&system, &client.id), None, edit).await.map(|_| ())
     }
 
     pub async fn create_tenant(
