@@ -118,8 +118,7 @@ impl Setup {
 
     /// A process that listens.
     pub fn start(&self) -> Jeton {
-        let (child, out, err) = self.spawn();
-        let mut jeton = Jeton { setup: self.clone(), child, out, err, address: String::new() };
+        let mut jeton = self.start_unwatched();
         let listens = |text: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix("jeton listens on "))?;
             Some(line.to_owned())
@@ -133,8 +132,13 @@ impl Setup {
 
     /// A process that is to end by itself.
     pub fn run(&self) -> Ended {
+        self.start_unwatched().ended()
+    }
+
+    /// A process that nobody waits for.
+    pub fn start_unwatched(&self) -> Jeton {
         let (child, out, err) = self.spawn();
-        Jeton { setup: self.clone(), child, out, err, address: String::new() }.ended()
+        Jeton { setup: self.clone(), child, out, err, address: String::new() }
     }
 
     fn spawn(&self) -> (Child, Lines, Lines) {
@@ -163,10 +167,6 @@ impl Jeton {
         &self.address
     }
 
-    pub fn setup(&self) -> &Setup {
-        &self.setup
-    }
-
     /// A connection of its own, made at the first call.
     pub fn link(&self) -> Link {
         Link::new(&self.address)
@@ -175,6 +175,7 @@ impl Jeton {
     pub fn out(&self) -> String {
         self.out.text()
     }
+
 
     pub fn err(&self) -> String {
         self.err.text()
@@ -210,11 +211,6 @@ impl Jeton {
         // The shell's own `kill`: the program is not installed everywhere.
         let kill = format!("kill -{name} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    }
-
-    /// Whether the process runs.
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
     }
 
     /// Waits for the process to end by itself.
