@@ -134,6 +134,10 @@ impl Store for Scripted {
         unreachable!()
     }
 
+    async fn remembered(&self, _: &TenantId, _: [u8; 16], _: Time) -> Result<Option<([u8; 16], String)>> {
+        unreachable!()
+    }
+
     async fn settle(&self, _: &RecordKey, _: u64) -> Result<()> {
         unreachable!()
     }
