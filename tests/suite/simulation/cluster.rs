@@ -248,7 +248,8 @@ impl Shard {
         let primary = self.primary;
         let past = &self[primary].applied;
         let own = self[node].applied.len();
-        let shares_past = own <= past.len() && self[node].applied.last().map(|w| w.number) == past[..own].last().map(|w| w.number);
+        let shares_past =
+            own <= past.len() && self[node].applied.last().map(|w| w.number) == past[..own].last().map(|w| w.number);
         let missing = if shares_past { past[own..].to_vec() } else { Vec::new() };
         if !shares_past {
             let (data, applied) = (self[primary].data.clone(), self[primary].applied.clone());
@@ -272,6 +273,12 @@ impl Shard {
 
     pub fn copy(&self, node: usize) -> Data {
         self[node].data.clone()
+    }
+
+    /// Whether no line began since a copy was made. Else "one line above the copy's" would be a line that was used before,
+    /// and who restores must raise it further.
+    pub fn is_of_this_line(&self, node: usize, copy: &Data) -> bool {
+        copy.history() == self[node].history
     }
 
     /// A node without replicas starts again on an older copy.

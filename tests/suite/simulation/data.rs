@@ -6,7 +6,9 @@ use bytes::Bytes;
 use jeton::{
     ambient::Time,
     revocation::entry::{Entry, Slot},
-    store::{Change, FamilyConflict, FamilyRecord, LogEntry, Mint, Minted, Record, RecordKey, StatePage, Tail, Written},
+    store::{
+        Change, FamilyConflict, FamilyRecord, LogEntry, Mint, Minted, Record, RecordKey, StatePage, Tail, Written,
+    },
     token::{FamilyId, Ident, Position, TokenId},
 };
 
@@ -33,7 +35,10 @@ pub enum Write {
     /// Changes nothing, but has an offset that replicas can confirm.
     Beat,
     /// A new line begins.
-    Line { history: u64, at: Position },
+    Line {
+        history: u64,
+        at: Position,
+    },
     Append(LogEntry),
     /// As `Append`, but the map forgets what the slot knew: what [`Rule::SlotsMerge`] prevents.
     AppendOverwriting(LogEntry),
@@ -53,6 +58,11 @@ const PAGE: usize = 4;
 impl Data {
     pub fn new(history: u64) -> Self {
         Self { history, ..Self::default() }
+    }
+
+    /// The replication id under which the current line began.
+    pub fn history(&self) -> u64 {
+        self.history
     }
 
     pub fn apply(&mut self, write: &Write) {

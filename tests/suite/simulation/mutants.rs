@@ -1,6 +1,11 @@
 //! Each rule taken out by itself: the oracle must notice.
+//!
+//! Rules inside the production code have no switch. Taken out by hand, each of these was noticed within 400 seeds: the
+//! load of the map on a new line and on a gap, dropping all copies on a load, dropping the copy that an entry names, the
+//! fill rule, one read of the head per waiting call, the head before the pages of the map, "above `rev`" (not at it),
+//! `except`, the slot's second position, the merge in memory, the effective position, following `more` to its end.
 
-use super::{rules::Rule, setting, told, world::run};
+use super::{rules::Rule, setting, world::run};
 
 /// So many seeds at most until a broken rule is noticed.
 const PATIENCE: u64 = 3000;
@@ -8,9 +13,9 @@ const PATIENCE: u64 = 3000;
 /// Runs seeds without the rule until a guarantee breaks.
 fn is_noticed(rule: Rule) {
     let first = setting("JETON_SIM_SEED").unwrap_or(1);
-    let broken = (first..first + PATIENCE).find(|seed| run(*seed, Some(rule), false).violation.is_some());
-    match broken {
-        Some(seed) => println!("{}\n{rule:?} taken out: noticed with seed {seed}", told(seed, Some(rule))),
+    let noticed = (first..first + PATIENCE).find_map(|seed| Some((seed, run(seed, Some(rule), false).violation?)));
+    match noticed {
+        Some((seed, violation)) => println!("{rule:?} taken out: seed {seed} notices: {violation}"),
         None => panic!("{rule:?} was taken out, and nobody noticed in {PATIENCE} runs"),
     }
 }
@@ -33,6 +38,7 @@ taking_out! {
     taking_out_the_wait_for_every_replica_is_noticed: EveryReplicaAwaited,
     taking_out_the_wait_of_repeats_is_noticed: RepeatsWait,
     taking_out_the_line_is_noticed: LineRaised,
+    taking_out_new_lines_is_noticed: LineNew,
     taking_out_gaps_is_noticed: GapsSignalled,
     taking_out_the_merge_of_slots_is_noticed: SlotsMerge,
     taking_out_the_margin_of_slots_is_noticed: SlotsOutlive,

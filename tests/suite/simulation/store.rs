@@ -132,7 +132,12 @@ impl Connection {
         if answer.is_err() {
             let (sim, shard, views) = again;
             sim.saw("store calls failed");
-            sim.note(|| format!("a call failed on connection {connection}, which took {} for the primary", views.0.lock()[connection]));
+            sim.note(|| {
+                format!(
+                    "a call failed on connection {connection}, which took {} for the primary",
+                    views.0.lock()[connection]
+                )
+            });
             views.ask_again(&sim, &shard.lock(), connection);
         }
         answer
