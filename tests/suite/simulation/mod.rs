@@ -14,8 +14,8 @@
 //! A failure names its seed. To see the schedule again:
 //! `JETON_SIM_SEED=<seed> JETON_SIM_RUNS=1 cargo test --test suite simulation::the_guarantees_hold`.
 //!
-//! Not simulated: sessions that lapse, more than one client record per call, and stores that break their own promises
-//! about atomic scripts.
+//! Not simulated: sessions that lapse, copies that reach their age, calls with several records, and stores that break their
+//! own promises about atomic scripts.
 
 mod chance;
 mod cluster;
@@ -33,7 +33,7 @@ use sim::Counts;
 use world::run;
 
 /// Seeds of one test, unless `JETON_SIM_RUNS` says otherwise.
-const RUNS: u64 = 500;
+const RUNS: u64 = 800;
 
 #[test]
 fn the_guarantees_hold_whatever_fails() {

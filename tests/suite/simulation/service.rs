@@ -220,12 +220,13 @@ impl Replica {
         // Without the rule, a second try within the call keeps the position of the first, though nobody ever confirmed it.
         let mut entry = entry.clone();
         loop {
-            let failed = match self.store.append(std::slice::from_ref(&entry)).await {
+            let source = match self.store.append(std::slice::from_ref(&entry)).await {
                 Ok(position) => return Ok(position),
-                Err(store::Error::Unavailable { source: Some(source), .. }) => source.downcast::<Landed>().ok(),
-                Err(_) => None,
+                Err(store::Error::Unavailable { source: Some(source), .. }) => source,
+                // Perhaps still on its way: a second one would not be the last.
+                Err(_) => return Err(Failure::Unavailable),
             };
-            entry.effective = entry.effective.or(failed.map(|landed| landed.0));
+            entry.effective = entry.effective.or(source.downcast::<Landed>().ok().map(|landed| landed.0));
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     }
