@@ -35,6 +35,10 @@ pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// How many loads of the state map one read of the head puts up with before it gives up.
 const MAX_LOADS: usize = 8;
 
+/// A read that takes so long before it fails fails for those, too, who came while it was in flight: nobody is to wait for
+/// two reads, because a call is answered within a second even if the store is not. The store's own limit is 850 ms.
+const IMPATIENCE: Duration = Duration::from_millis(100);
+
 /// The log as one replica knows it.
 pub struct Follower {
     store: Arc<dyn Store>,
@@ -160,7 +164,7 @@ impl Follower {
     async fn drive(self: Arc<Self>, gate: Arc<Gate>) {
         let _reopen = Reopen(&gate);
         loop {
-            let calls = {
+            let mut calls = {
                 let mut waiting = gate.0.lock();
                 if waiting.calls.is_empty() {
                     waiting.in_flight = false;
@@ -168,10 +172,15 @@ impl Follower {
                 }
                 std::mem::take(&mut waiting.calls)
             };
+            let began = Instant::now();
             let head = match self.advance().await {
                 Ok(head) => Some(head),
                 Err(error) => {
                     tracing::warn!(error = %crate::token::error::chain(&error), "reading the head of the revocation log failed");
+                    if began.elapsed() > IMPATIENCE {
+                        // Whoever came meanwhile would wait for another read that fails as slowly.
+                        calls.append(&mut gate.0.lock().calls);
+                    }
                     None
                 }
             };

@@ -291,7 +291,7 @@ impl Running {
 }
 
 #[derive(Clone)]
-struct Patient(hyper::client::conn::http2::SendRequest<tonic::body::Body>);
+pub struct Patient(pub hyper::client::conn::http2::SendRequest<tonic::body::Body>);
 
 impl tower::Service<http::Request<tonic::body::Body>> for Patient {
     type Response = http::Response<hyper::body::Incoming>;
