@@ -1,6 +1,7 @@
 //! The composition root: makes everything, starts it, stops it.
 
 use std::{
+    env,
     fmt::{self, Write as _},
     fs::{self, OpenOptions},
     io::{self, Write as _},
@@ -247,18 +248,24 @@ fn announce(listeners: &[Listener], config: &Config) {
     }
     let credentials = config.data_dir.join(BOOTSTRAP_FILE);
     if config.bootstrap.is_none()
+        && matches!(config.store, config::Store::Embedded)
         && credentials.exists()
         && let Some(listener) = listeners.first()
     {
-        let (target, credentials) = (listener.address().to_string(), credentials.display().to_string());
-        let server = if target.starts_with("unix:") { target.clone() } else { format!("http://{target}") };
-        let authority = if target.starts_with("unix:") { " -authority localhost" } else { "" };
+        let (server, credentials) = (listener.address().to_string(), credentials.display().to_string());
+        // grpcurl wants a socket's bare path, and would use it as the authority, which HTTP/2 does not allow.
+        let (target, unix) = match server.strip_prefix("unix:") {
+            Some(path) => (path, " -unix -authority localhost"),
+            None => (server.as_str(), ""),
+        };
+        // As it was called: `cargo run` puts nothing into the path.
+        let program = env::args().next().unwrap_or_else(|| "jeton".to_owned());
         let _ = write!(
             text,
             "\nThe administrator's credentials are in {credentials}. Get a token, and ask who you are:\n\n  \
-             export TOKEN=$(grpcurl -plaintext{authority} -d @ {target} jeton.v1.TokenService/IssueToken < {credentials} | sed -n 's/.*\"accessToken\": \"\\(.*\\)\".*/\\1/p')\n  \
-             grpcurl -plaintext{authority} -expand-headers -H 'authorization: Bearer ${{TOKEN}}' {target} jeton.v1.TokenService/GetCaller\n\n\
-             Or: jeton token whoami --server {server} --credentials {credentials}\n"
+             export TOKEN=$(grpcurl -plaintext{unix} -d @ {target} jeton.v1.TokenService/IssueToken < {credentials} | sed -n 's/.*\"accessToken\": \"\\(.*\\)\".*/\\1/p')\n  \
+             grpcurl -plaintext{unix} -expand-headers -H 'authorization: Bearer ${{TOKEN}}' {target} jeton.v1.TokenService/GetCaller\n\n\
+             Or: {program} token whoami --server {server} --credentials {credentials}\n"
         );
     }
     // A closed standard output is no reason not to serve.

@@ -66,6 +66,9 @@ struct Waiting {
     calls: Vec<oneshot::Sender<Option<Position>>>,
 }
 
+/// Opens a gate again should the read behind it panic: the calls that wait get no answer, the next ones do.
+struct Reopen<'g>(&'g Gate);
+
 // === impl Follower ===
 
 impl Follower {
@@ -159,6 +162,7 @@ impl Follower {
 
     /// Reads heads for as long as calls wait at `gate`.
     async fn drive(self: Arc<Self>, gate: Arc<Gate>) {
+        let _reopen = Reopen(&gate);
         loop {
             let mut calls = {
                 let mut waiting = gate.0.lock();
@@ -282,6 +286,14 @@ impl Follower {
     fn outdate(&self, ident: &Ident) {
         for cache in self.caches.get().into_iter().flatten() {
             cache.outdate(ident);
+        }
+    }
+}
+
+impl Drop for Reopen<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *self.0.0.lock() = Waiting::default();
         }
     }
 }

@@ -1,4 +1,4 @@
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on must stop")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must stop")]
 //! The follower against a store whose answers come when the test lets them.
 
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use jeton::{
     ambient::{Clock, Time},
     revocation::{entry::Entry, follower::Follower},
     store::{
-        Change, FamilyRecord, Index, IndexEntry, LogEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage,
-        Store, SubjectKey, Tail, Unique, Written,
+        Change, FamilyRecord, Index, IndexEntry, LogEntry, Mint, Minted, Record, RecordKey, Result, SessionKey,
+        StatePage, Store, SubjectKey, Tail, Unique, Written,
     },
     token::{FamilyId, Ident, Position, TenantId, TokenId, ident::Idents},
     worker,
@@ -131,6 +131,10 @@ impl Store for Scripted {
     }
 
     async fn write(&self, _: &Change) -> Result<Written> {
+        unreachable!()
+    }
+
+    async fn remembered(&self, _: &TenantId, _: [u8; 16], _: Time) -> Result<Option<([u8; 16], String)>> {
         unreachable!()
     }
 

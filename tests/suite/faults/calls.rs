@@ -228,7 +228,9 @@ pub fn request_id() -> String {
 }
 
 /// Makes calls at the same time; their answers in order.
-pub async fn all<T: Send + 'static>(calls: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+pub async fn all<T: Send + 'static>(
+    calls: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
     let calls: Vec<_> = calls.into_iter().map(tokio::spawn).collect();
     let mut answers = Vec::with_capacity(calls.len());
     for call in calls {

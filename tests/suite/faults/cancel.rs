@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use jeton::api::wire::{
-    self, account_service_client::AccountServiceClient, token_service_client::TokenServiceClient,
-};
+use jeton::api::wire::{self, account_service_client::AccountServiceClient, token_service_client::TokenServiceClient};
 use tonic::{Code, Request, Response, Status};
 
 use super::{

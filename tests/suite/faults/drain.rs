@@ -83,9 +83,8 @@ async fn a_replica_that_is_terminated_under_load_fails_no_call_that_is_retried()
     for round in 0..4 {
         let links = [0, 1].map(|i: usize| jetons[(round + i) % 2].as_ref().unwrap().link());
         let stop = Arc::new(AtomicBool::new(false));
-        let callers: Vec<_> = (0..12)
-            .map(|_| tokio::spawn(call_on(links.clone(), client.clone(), Arc::clone(&stop))))
-            .collect();
+        let callers: Vec<_> =
+            (0..12).map(|_| tokio::spawn(call_on(links.clone(), client.clone(), Arc::clone(&stop)))).collect();
         let leaving = jetons[round % 2].take().unwrap();
         let silent = silent(&leaving).await;
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -71,7 +71,8 @@ async fn a_frozen_redis_makes_calls_fail_in_time_and_bounded_answers_end() {
     let once = link.issue(&client, &wanted).await.unwrap();
     let twice = link.issue(&client, &wanted).await.unwrap();
     assert_eq!(once.token_id, twice.token_id);
-    eventually("bounded answers are back", async || link.is_active(&client, &once.access_token, BOUNDED).await.ok()).await;
+    eventually("bounded answers are back", async || link.is_active(&client, &once.access_token, BOUNDED).await.ok())
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -168,7 +168,10 @@ impl Holder {
             Step::RevokeFamily(family) => {
                 link.revoke(&self.families[*family].refresh_token).await?;
                 self.families[*family].alive = false;
-                self.tokens.iter_mut().filter(|token| token.family == Some(*family)).for_each(|token| token.alive = false);
+                self.tokens
+                    .iter_mut()
+                    .filter(|token| token.family == Some(*family))
+                    .for_each(|token| token.alive = false);
             }
             Step::RevokeAll => {
                 link.revoke_all_of_account(&self.admin, &self.account).await?;

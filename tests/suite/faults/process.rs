@@ -235,7 +235,8 @@ impl Drop for Jeton {
         if thread::panicking() {
             // Shown with the failed test.
             let (out, err) = (self.out(), self.err());
-            let end = err.lines().rev().take(SHOWN).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
+            let end =
+                err.lines().rev().take(SHOWN).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
             println!("{} wrote:\n{out}{end}", self.address);
         }
     }

@@ -212,8 +212,7 @@ async fn revoking_everything_kills_what_was_there_before_and_spares_what_comes_a
     let account = replicas.links[0].new_account(admin).await;
     let mut chance = Chance::new(3);
     for round in 0..100 {
-        let wanted =
-            Wanted { account: account.clone(), refresh: true, opaque: round % 2 == 0, ..Default::default() };
+        let wanted = Wanted { account: account.clone(), refresh: true, opaque: round % 2 == 0, ..Default::default() };
         let before = replicas.link(round).issue(&client, &wanted).await.unwrap();
         let pause = chance.micros(2000);
         let revoked = async {

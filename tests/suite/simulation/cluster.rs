@@ -275,6 +275,12 @@ impl Shard {
         self[node].data.clone()
     }
 
+    /// Whether no line began since a copy was made. Else "one line above the copy's" would be a line that was used before,
+    /// and who restores must raise it further.
+    pub fn is_of_this_line(&self, node: usize, copy: &Data) -> bool {
+        copy.history() == self[node].history
+    }
+
     /// A node without replicas starts again on an older copy.
     pub fn restore(&mut self, node: usize, copy: Data) {
         self[node].data = copy;

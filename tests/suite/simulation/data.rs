@@ -60,6 +60,11 @@ impl Data {
         Self { history, ..Self::default() }
     }
 
+    /// The replication id under which the current line began.
+    pub fn history(&self) -> u64 {
+        self.history
+    }
+
     pub fn apply(&mut self, write: &Write) {
         match write {
             Write::Beat => {}

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::{cluster::Shard, world::World};
+use super::{cluster::Shard, rules::Rule, world::World};
 
 // === impl World ===
 
@@ -48,6 +48,9 @@ impl World {
         }
         if chance.one_in(2) {
             shard.lock().do_without(1);
+            sleep(chance.millis(0, 1000)).await;
+            // Whoever starts now knows nothing, and may hear of either primary.
+            self.restart_replica();
         }
         sleep(chance.millis(0, 3000)).await;
         shard.lock().follow(old);
@@ -101,6 +104,10 @@ impl World {
             sleep(chance.millis(0, 4000)).await;
             shard.lock().stop(node);
             sleep(chance.millis(0, 500)).await;
+            if self.sim.keeps(Rule::LineNew) && !shard.lock().is_of_this_line(node, &copy) {
+                shard.lock().restart(node);
+                return shard.lock().end_failover();
+            }
             self.sim.note(|| format!("node {node} is restored to what it was at {:?}", copied.at));
             self.sim.saw("stores restored");
             let restored = self.sim.now();

@@ -87,11 +87,6 @@ impl Oracle {
         Arc::clone(&self.issued[which.0].token)
     }
 
-    /// A token that nobody found dead yet, though it may be.
-    pub fn undead(&self, which: Which) -> bool {
-        self.issued[which.0].dead.is_none()
-    }
-
     /// Tokens that an entry names and that nobody found dead yet.
     pub fn dying(&self, entry: &Entry) -> Vec<Which> {
         let named = |issued: &Issued| issued.dead.is_none() && spares(entry, issued) == Some(false);

@@ -213,22 +213,22 @@ impl Replica {
 
     /// Revokes what an entry names: the append is the whole of it.
     pub async fn revoke(&self, entry: &Entry) -> Result<Position> {
-        let head = self.head().await?;
+        self.head().await?;
         if self.sim.keeps(Rule::EffectiveAcknowledged) {
             return Ok(self.follower.append(std::slice::from_ref(entry)).await?);
         }
         // Without the rule, a second try within the call keeps the position of the first, though nobody ever confirmed it.
-        let first = self.store.append(std::slice::from_ref(entry)).await;
-        let landed = match first {
-            Ok(position) => return Ok(position),
-            Err(store::Error::Unavailable { source: Some(source), .. }) => {
-                source.downcast::<Landed>().ok().map(|at| at.0)
-            }
-            Err(_) => None,
-        };
-        let effective = landed.filter(|landed| *landed > head);
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        Ok(self.store.append(&[Entry { effective, ..entry.clone() }]).await?)
+        let mut entry = entry.clone();
+        loop {
+            let source = match self.store.append(std::slice::from_ref(&entry)).await {
+                Ok(position) => return Ok(position),
+                Err(store::Error::Unavailable { source: Some(source), .. }) => source,
+                // Perhaps still on its way: a second one would not be the last.
+                Err(_) => return Err(Failure::Unavailable),
+            };
+            entry.effective = entry.effective.or(source.downcast::<Landed>().ok().map(|landed| landed.0));
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
     }
 
     /// Appends an acknowledged entry once more, as one does who fears that a failover lost it.

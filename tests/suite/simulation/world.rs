@@ -179,7 +179,8 @@ impl World {
         let ttl_secs = if chance.one_in(4) { TTL_SECS } else { LONG_SECS };
         let replica = self.any_replica();
         let issued_secs = replica.clock.now().as_secs();
-        let minted = Minted { issued_secs, ttl_secs, rev: Position::START, scopes: None, signing_key: None, requested: None };
+        let minted =
+            Minted { issued_secs, ttl_secs, rev: Position::START, scopes: None, signing_key: None, requested: None };
         let family = family(FamilyId::from_bytes(chance.bytes()), client, session, format, minted);
         let mut token = family.access_token(TokenId::from_bytes(chance.bytes()), &family.minted);
         let has_family = chance.one_in(3);
@@ -212,7 +213,13 @@ impl World {
         }
     }
 
-    fn hand_out(&self, replica: &Replica, token: AccessToken, began: super::sim::Moment, family_of: Option<Which>) -> Which {
+    fn hand_out(
+        &self,
+        replica: &Replica,
+        token: AccessToken,
+        began: super::sim::Moment,
+        family_of: Option<Which>,
+    ) -> Which {
         let rev = token.rev;
         let which = self.oracle.lock().issued(token, began, self.sim.now(), family_of);
         self.sim.note(|| format!("s{} issued {which:?} rev {rev}, family of {family_of:?}", replica.name));
@@ -234,7 +241,9 @@ impl World {
         };
         let verdict = self.call(&replica, what, replica.introspect(&token, consistency)).await?;
         let ended = self.sim.now();
-        self.sim.note(|| format!("s{} says {which:?} is {verdict:?}, asked {consistency:?} at {:?}", replica.name, began.at));
+        self.sim.note(|| {
+            format!("s{} says {which:?} is {verdict:?}, asked {consistency:?} at {:?}", replica.name, began.at)
+        });
         self.oracle.lock().judge(&self.sim, which, (consistency, began), ended, verdict);
         Ok(())
     }
@@ -260,7 +269,8 @@ impl World {
     async fn revoke_all(&self) {
         let chance = &self.sim.chance;
         let client = chance.pick(&self.clients).clone();
-        let except = self.any_token().filter(|_| chance.one_in(2)).map(|which| self.oracle.lock().token(which).except());
+        let except =
+            self.any_token().filter(|_| chance.one_in(2)).map(|which| self.oracle.lock().token(which).except());
         let effect = Effect::Revoke { except, until: Time::NEVER };
         self.revoke(Entry { ident: Ident::Client(client), effect, effective: None }).await;
     }
@@ -270,7 +280,14 @@ impl World {
         for _ in 0..=self.sim.chance.below(3) {
             let replica = self.any_replica();
             let tried = self.oracle.lock().begins(entry.clone(), self.sim.now());
-            let answer = self.call(&replica, "revoke", replica.revoke(&entry)).await;
+            // Guarantee 2 is about renewals, too: those that are under way meanwhile.
+            let renewed = async {
+                if self.sim.chance.one_in(3) {
+                    tokio::time::sleep(self.sim.chance.millis(0, 500)).await;
+                    self.renew().await;
+                }
+            };
+            let (answer, ()) = tokio::join!(self.call(&replica, "revoke", replica.revoke(&entry)), renewed);
             let now = self.sim.now();
             let Ok(position) = answer else {
                 self.oracle.lock().given_up(tried, now);
@@ -288,11 +305,12 @@ impl World {
         for _ in 0..=self.sim.chance.below(3) {
             let replica = self.any_replica();
             let began = self.sim.now();
-            let tried =
-                (standing == Standing::Disabled).then(|| self.oracle.lock().begins(Entry::revoke(ident.clone()), began));
+            let tried = (standing == Standing::Disabled)
+                .then(|| self.oracle.lock().begins(Entry::revoke(ident.clone()), began));
             let answer = self.call(&replica, "set standing", replica.set_standing(&client, standing)).await;
             let now = self.sim.now();
-            self.sim.note(|| format!("s{} made {client} {standing:?}: {answer:?}, asked at {:?}", replica.name, began.at));
+            self.sim
+                .note(|| format!("s{} made {client} {standing:?}: {answer:?}, asked at {:?}", replica.name, began.at));
             match (tried, answer) {
                 (Some(tried), Ok(position)) => self.oracle.lock().acknowledged(tried, now, Some(position)),
                 (Some(tried), Err(_)) => self.oracle.lock().unsettled(tried, now),
