@@ -176,7 +176,6 @@ impl Jeton {
         self.out.text()
     }
 
-
     pub fn err(&self) -> String {
         self.err.text()
     }
