@@ -216,7 +216,10 @@ fn what_a_start_prints_works_as_it_stands() {
     let has_grpcurl = env::split_paths(&path).any(|dir| dir.join("grpcurl").is_file());
     if !has_grpcurl {
         assert!(env::var_os("CI").is_none(), "grpcurl is not on PATH (see tests/run)");
-        println!("SKIPPED: grpcurl is not on PATH, so the printed lines with it were not run (see tests/run)");
+        let _ = writeln!(
+            std::io::stdout(),
+            "SKIPPED: grpcurl is not on PATH, so the printed lines with it were not run (see tests/run)"
+        );
         return;
     }
     let caller = shell(&format!("{}\n{}", find("export TOKEN="), find("grpcurl ")));
