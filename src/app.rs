@@ -334,7 +334,17 @@ fn master_keys(config: &Config) -> Result<Vec<MasterKey>, Error> {
     if !config.master_keys.is_empty() {
         return Ok(config.master_keys.clone());
     }
-    MasterKey::load_or_create(&config.data_dir.join(MASTER_KEY_FILE)).map_err(failed("get a master key"))
+    let (key, store) = (config.data_dir.join(MASTER_KEY_FILE), config.data_dir.join(STORE_FILE));
+    if store.exists() && !key.exists() {
+        // A new one opens nothing, and would only hide that the right one is gone.
+        let why = format!(
+            "{} is missing; it, or JETON_MASTER_KEY, must be the one that made {}",
+            key.display(),
+            store.display()
+        );
+        return Err(failed("get the master key")(why));
+    }
+    MasterKey::load_or_create(&key).map_err(failed("get a master key"))
 }
 
 fn address(listen: &config::Listen) -> Result<Address, Error> {

@@ -97,6 +97,19 @@ impl Server {
         format!("redis://127.0.0.1:{}/", self.port)
     }
 
+    /// The files that it has written.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut directories = vec![self.dir.path().to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).expect("read the server's directory").flatten() {
+                let path = entry.path();
+                if path.is_dir() { directories.push(path) } else { files.push(path) }
+            }
+        }
+        files
+    }
+
     /// Kills the server as a crash of the machine's process table would: nothing is written any more.
     pub fn kill9(&mut self) {
         self.process.kill().expect("kill the server");

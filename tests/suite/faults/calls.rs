@@ -5,7 +5,7 @@ use std::time::Duration;
 use jeton::api::wire::{
     self, account_service_client::AccountServiceClient, client_service_client::ClientServiceClient,
     issue_token_request::Grant, revoke_all_tokens_request as revoke_all, revoke_token_request::Target,
-    tenant_service_client::TenantServiceClient, token_service_client::TokenServiceClient,
+    token_service_client::TokenServiceClient,
 };
 use tonic::{
     Code, Request, Status,
@@ -148,10 +148,6 @@ impl Link {
 
     pub fn accounts(&self) -> AccountServiceClient<Channel> {
         AccountServiceClient::new(self.0.clone())
-    }
-
-    pub fn tenants(&self) -> TenantServiceClient<Channel> {
-        TenantServiceClient::new(self.0.clone())
     }
 
     /// Whether health says SERVING; `None` without an answer.

@@ -1,1 +1,186 @@
-//! Nothing yet.
+//! No secret leaves the process but in the reply that it is made for (I26): not in logs at their loudest, nor on the way to
+//! Redis, nor at rest.
+
+use std::{
+    collections::HashSet,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jeton::api::wire;
+use tonic::Code;
+
+use super::{
+    calls::{BOUNDED, Client, FULL, Link, Wanted, bearing, issue_request},
+    process::{ADMIN, ADMIN_SECRET, Jeton, MASTER_KEY, Setup},
+};
+use crate::servers::{Aof, Server};
+
+const REDIS_PASSWORD: &str = "open-sesame-0815-open-sesame";
+/// Any window of so many bytes counts as the secret.
+const WINDOW: usize = 16;
+
+/// Secrets, with what they look like in other clothes.
+struct Canaries {
+    forms: Vec<(String, Vec<u8>)>,
+}
+
+// === impl Canaries ===
+
+impl Canaries {
+    fn new() -> Self {
+        let mut canaries = Self { forms: Vec::new() };
+        canaries.add("the administrator's secret", ADMIN_SECRET.as_bytes());
+        canaries.add("the master key", MASTER_KEY.as_bytes());
+        canaries.add("the master key's bytes", &unhex(MASTER_KEY));
+        canaries.add("the password of Redis", REDIS_PASSWORD.as_bytes());
+        canaries
+    }
+
+    fn add(&mut self, name: &str, secret: &[u8]) {
+        assert!(secret.len() >= WINDOW, "{name} is too short");
+        let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let clothes = [
+            ("", secret.to_vec()),
+            (" in hex", hex.clone().into_bytes()),
+            (" in HEX", hex.to_uppercase().into_bytes()),
+            (" in base64", STANDARD.encode(secret).into_bytes()),
+            (" as a list", format!("{secret:?}").into_bytes()),
+        ];
+        self.forms.extend(clothes.map(|(form, bytes)| (format!("{name}{form}"), bytes)));
+    }
+
+    fn add_issued(&mut self, name: &str, issued: &wire::IssuedToken) {
+        // A JWT begins with its header and claims, which are no secrets: its signature is what makes it a token.
+        let access = issued.access_token.rsplit('.').next().unwrap();
+        self.add(&format!("the access token of {name}"), access.as_bytes());
+        if !issued.refresh_token.is_empty() {
+            self.add(&format!("the refresh token of {name}"), issued.refresh_token.as_bytes());
+        }
+    }
+
+    #[track_caller]
+    fn assert_absent(&self, place: &str, bytes: &[u8]) {
+        assert!(!bytes.is_empty(), "{place} is empty");
+        let present: HashSet<&[u8]> = bytes.windows(WINDOW).collect();
+        for (name, form) in &self.forms {
+            for window in form.windows(WINDOW) {
+                assert!(!present.contains(window), "{name} is in {place}: {:?}", String::from_utf8_lossy(window));
+            }
+        }
+    }
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+}
+
+/// Makes every call that takes or gives a secret, right and wrong ones.
+async fn use_secrets(link: &Link, canaries: &mut Canaries) {
+    let admin = link.admin().await;
+    canaries.add("the administrator's token", admin.rsplit('.').next().unwrap().as_bytes());
+    let client = link.new_client(&admin, Duration::from_secs(10)).await;
+    canaries.add("a client's secret", client.secret.as_bytes());
+    for opaque in [true, false] {
+        let name = if opaque { "opaque form" } else { "JWT form" };
+        let wanted = Wanted { refresh: true, opaque, ..Default::default() };
+        let first = link.issue(&client, &wanted).await.unwrap();
+        canaries.add_issued(name, &first);
+        let second = link.renew(&client, &first.refresh_token).await.unwrap();
+        canaries.add_issued(&format!("the renewed {name}"), &second);
+        link.renew(&client, &first.refresh_token).await.unwrap();
+        for text in [&second.access_token, &second.refresh_token, &first.refresh_token] {
+            link.is_active(&client, text, FULL).await.unwrap();
+            link.is_active(&client, text, BOUNDED).await.unwrap();
+        }
+        // As a bearer where it may not be one, and where the message is wrong.
+        let request = bearing(&first.access_token, wire::GetCallerRequest {});
+        link.tokens().get_caller(request).await.unwrap_err();
+        let mut wrong = issue_request(&client, &wanted);
+        wrong.request_id.clone_from(&second.refresh_token);
+        assert_eq!(link.tokens().issue_token(wrong).await.unwrap_err().code(), Code::InvalidArgument);
+        let other = Client { id: ADMIN.to_owned(), secret: client.secret.clone() };
+        link.renew(&other, &second.refresh_token).await.unwrap_err();
+        link.revoke(&second.access_token).await.unwrap();
+        link.revoke(&second.refresh_token).await.unwrap();
+        link.renew(&client, &second.refresh_token).await.unwrap_err();
+        let both = wire::InvalidateTokensRequest {
+            access_token: first.access_token.clone(),
+            refresh_token: first.refresh_token.clone(),
+            ..Default::default()
+        };
+        link.tokens().invalidate_tokens(both).await.unwrap();
+    }
+}
+
+/// A connection to Redis that has sent some commands.
+fn redis(server: &Server, commands: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    stream.write_all(format!("AUTH {REDIS_PASSWORD}\r\n{commands}\r\n").as_bytes()).unwrap();
+    let mut answer = [0; 10];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"+OK\r\n+OK\r\n", "{:?}", String::from_utf8_lossy(&answer));
+    stream
+}
+
+async fn stopped(jeton: Jeton) -> (String, String) {
+    jeton.terminate();
+    let ended = tokio::task::spawn_blocking(|| jeton.ended()).await.unwrap();
+    assert!(ended.status.success());
+    (ended.out, ended.err)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_is_logged_or_sent_to_redis() {
+    let server = Server::start_with(Aof::On, &["--requirepass", REDIS_PASSWORD]);
+    let mut monitor = redis(&server, "MONITOR");
+    let url = format!("redis://:{REDIS_PASSWORD}@127.0.0.1:{}/", server.port());
+    let jeton = Setup::redis_at(&url).arg("--log-level=trace").start();
+    let mut canaries = Canaries::new();
+    use_secrets(&jeton.link(), &mut canaries).await;
+    // Without the store there are other failures to tell.
+    server.stop();
+    let anybody = Client { id: ADMIN.to_owned(), secret: ADMIN_SECRET.to_owned() };
+    jeton.link().issue(&anybody, &Wanted::default()).await.unwrap_err();
+    server.cont();
+    let (out, err) = stopped(jeton).await;
+    canaries.assert_absent("standard output", out.as_bytes());
+    canaries.assert_absent("the log", err.as_bytes());
+    assert!(err.contains("TRACE") || err.contains("DEBUG"), "the log is not at its loudest");
+
+    // Everything up to a mark of our own.
+    drop(redis(&server, "SET last-mark 1"));
+    let mut seen = Vec::new();
+    let mut buffer = [0; 65536];
+    while !String::from_utf8_lossy(&seen).contains("last-mark") {
+        let read = monitor.read(&mut buffer).unwrap();
+        assert!(read > 0, "MONITOR ended");
+        seen.extend_from_slice(&buffer[..read]);
+    }
+    assert!(seen.len() > 10_000, "MONITOR saw {} bytes", seen.len());
+    canaries.assert_absent("MONITOR", &seen);
+    let mut aof = Vec::new();
+    for file in server.files() {
+        if file.to_string_lossy().contains("appendonly") {
+            aof.extend(std::fs::read(file).unwrap());
+        }
+    }
+    canaries.assert_absent("the append-only file", &aof);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_is_logged_or_kept_in_the_embedded_store() {
+    let setup = Setup::embedded().env("JETON_MASTER_KEY", MASTER_KEY).arg("--log-level=trace").arg("--log-format=json");
+    let jeton = setup.start();
+    let mut canaries = Canaries::new();
+    use_secrets(&jeton.link(), &mut canaries).await;
+    let (out, err) = stopped(jeton).await;
+    canaries.assert_absent("standard output", out.as_bytes());
+    canaries.assert_absent("the log", err.as_bytes());
+    for file in std::fs::read_dir(setup.data_dir()).unwrap() {
+        let file = file.unwrap().path();
+        canaries.assert_absent(&file.display().to_string(), &std::fs::read(&file).unwrap());
+    }
+}

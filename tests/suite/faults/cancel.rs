@@ -76,7 +76,7 @@ impl Scene {
 
     fn next_end(&mut self, round: usize) -> End {
         let after = Duration::from_micros(50) + self.chance.micros(1200);
-        if round % 2 == 0 { End::Cancelled(after) } else { End::Deadline(after) }
+        if round.is_multiple_of(2) { End::Cancelled(after) } else { End::Deadline(after) }
     }
 
     /// Makes a call that ends early; `Some` if its reply was faster.
@@ -105,7 +105,8 @@ impl Scene {
     }
 
     async fn issue_and_repeat(&mut self, round: usize) {
-        let wanted = Wanted { refresh: true, opaque: round % 3 == 0, request_id: request_id(), ..Default::default() };
+        let wanted =
+            Wanted { refresh: true, opaque: round.is_multiple_of(3), request_id: request_id(), ..Default::default() };
         let request = Request::new(issue_request(&self.client, &wanted));
         let (end, mut tokens) = (self.next_end(round), self.tokens());
         let early = self.cut_short(end, request, async |request| tokens.issue_token(request).await).await;
@@ -121,7 +122,7 @@ impl Scene {
     }
 
     async fn renew_and_repeat(&mut self, round: usize) {
-        let wanted = Wanted { refresh: true, opaque: round % 3 == 0, ..Default::default() };
+        let wanted = Wanted { refresh: true, opaque: round.is_multiple_of(3), ..Default::default() };
         let first = self.link.issue(&self.client, &wanted).await.unwrap();
         let request = Request::new(renew_request(&self.client, &first.refresh_token));
         let (end, mut tokens) = (self.next_end(round), self.tokens());
@@ -139,7 +140,8 @@ impl Scene {
 
     async fn disable_and_repeat(&mut self, round: usize) {
         let account = self.link.new_account(&self.admin).await;
-        let wanted = Wanted { account: account.clone(), refresh: true, opaque: round % 3 == 0, ..Default::default() };
+        let wanted =
+            Wanted { account: account.clone(), refresh: true, opaque: round.is_multiple_of(3), ..Default::default() };
         let first = self.link.issue(&self.client, &wanted).await.unwrap();
         let message = || wire::DisableAccountRequest { tenant_id: "default".to_owned(), account_id: account.clone() };
         let (end, mut accounts) = (self.next_end(round), self.accounts());

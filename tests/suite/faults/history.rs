@@ -138,8 +138,8 @@ impl Holder {
             12 => Step::RevokeAll,
             kind => Step::Issue(Wanted {
                 account: self.account.clone(),
-                refresh: kind % 3 != 0,
-                opaque: kind % 2 == 0,
+                refresh: !kind.is_multiple_of(3),
+                opaque: kind.is_multiple_of(2),
                 request_id: request_id(),
             }),
         }
@@ -257,6 +257,7 @@ impl Load {
 }
 
 /// Nothing yet: a step that is not answered is repeated.
+#[expect(clippy::needless_pass_by_value, reason = "the end of a chain of results")]
 fn again<T>(status: Status) -> Option<T> {
     assert!(is_unknown(&status), "a repeated step does not converge: {status:?}");
     None

@@ -1,7 +1,7 @@
 //! The binary as a child process: an empty environment, a directory of its own, a free port, killed when dropped.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
+    io::{BufRead as _, BufReader, Read, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
@@ -176,7 +176,6 @@ impl Jeton {
         self.out.text()
     }
 
-
     pub fn err(&self) -> String {
         self.err.text()
     }
@@ -237,7 +236,7 @@ impl Drop for Jeton {
             let (out, err) = (self.out(), self.err());
             let end =
                 err.lines().rev().take(SHOWN).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n");
-            println!("{} wrote:\n{out}{end}", self.address);
+            let _ = writeln!(std::io::stdout(), "{} wrote:\n{out}{end}", self.address);
         }
     }
 }

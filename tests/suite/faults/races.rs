@@ -124,8 +124,8 @@ async fn concurrent_renewals_on_the_embedded_store_have_one_successor() {
 async fn without_a_replay_window_one_of_many_renewals_is_answered_and_the_family_dies() {
     let replicas = Replicas::on_redis().await;
     let client = replicas.links[0].new_client(&replicas.admin, Duration::ZERO).await;
-    for round in 0..10 {
-        let wanted = Wanted { refresh: true, opaque: round % 2 == 0, ..Default::default() };
+    for round in 0..10_usize {
+        let wanted = Wanted { refresh: true, opaque: round.is_multiple_of(2), ..Default::default() };
         let first = replicas.link(round).issue(&client, &wanted).await.unwrap();
         let replies = replicas.renew_at_once(round, &client, &first.refresh_token).await;
         let (answered, refused): (Vec<_>, Vec<_>) = replies.into_iter().partition(Result::is_ok);
@@ -148,7 +148,7 @@ async fn revoke_against_renew(replicas: &Replicas, rounds: usize) {
     let mut chance = Chance::new(2);
     let mut renewed = 0;
     for round in 0..rounds {
-        let wanted = Wanted { refresh: true, opaque: round % 2 == 0, ..Default::default() };
+        let wanted = Wanted { refresh: true, opaque: round.is_multiple_of(2), ..Default::default() };
         let first = replicas.link(round).issue(&client, &wanted).await.unwrap();
         let pause = chance.micros(4000);
         let revoked = async {
@@ -211,8 +211,9 @@ async fn revoking_everything_kills_what_was_there_before_and_spares_what_comes_a
     let client = replicas.links[0].new_client(admin, Duration::from_secs(10)).await;
     let account = replicas.links[0].new_account(admin).await;
     let mut chance = Chance::new(3);
-    for round in 0..100 {
-        let wanted = Wanted { account: account.clone(), refresh: true, opaque: round % 2 == 0, ..Default::default() };
+    for round in 0..100_usize {
+        let wanted =
+            Wanted { account: account.clone(), refresh: true, opaque: round.is_multiple_of(2), ..Default::default() };
         let before = replicas.link(round).issue(&client, &wanted).await.unwrap();
         let pause = chance.micros(2000);
         let revoked = async {
