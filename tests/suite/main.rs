@@ -6,3 +6,4 @@ mod edge;
 mod servers;
 mod simulation;
 mod store;
+mod waits;
