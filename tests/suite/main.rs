@@ -9,3 +9,4 @@ mod servers;
 mod service;
 mod simulation;
 mod store;
+mod waits;

@@ -166,7 +166,7 @@ impl Service {
         command.env("JETON_BOOTSTRAP_CLIENT_ID", ADMIN.0).env("JETON_BOOTSTRAP_CLIENT_SECRET", ADMIN.1);
         if let Store::Redis(address) = store {
             command.env("JETON_STORE", "redis").env("JETON_REDIS_URL", &address.url);
-            command.env("JETON_MASTER_KEY", "42".repeat(32));
+            command.env("JETON_MASTER_KEY", (0..32).map(|byte| format!("{byte:02x}")).collect::<String>());
         }
         let started = Instant::now();
         let mut process = Process::start(&mut command, dir)?;
