@@ -62,7 +62,8 @@ impl Directory {
         let missing: Vec<_> = uses.keys.iter().filter(needed).filter(|key| !self.ring.contains(key.id)).collect();
         if missing.is_empty() {
             // Signing keys and client secrets are made under it from the first start on.
-            return self.note_key(|key| key.secrets = true).await;
+            self.note_key(|key| !std::mem::replace(&mut key.secrets, true)).await?;
+            return Ok(());
         }
         let names: Vec<_> = missing.iter().map(|key| name(key.id)).collect();
         Err(Error::internal(format!(
@@ -76,9 +77,14 @@ impl Directory {
         if expires.as_millis() <= self.noted.tokens_until.load(Ordering::Acquire) {
             return Ok(());
         }
-        let until = expires.plus(AHEAD);
-        self.note_key(|key| key.tokens_until = key.tokens_until.max(until)).await?;
-        self.noted.tokens_until.fetch_max(until.as_millis(), Ordering::AcqRel);
+        let noted = self.note_key(|key| {
+            let is_short = key.tokens_until < expires;
+            if is_short {
+                key.tokens_until = expires.plus(AHEAD);
+            }
+            is_short
+        });
+        self.noted.tokens_until.fetch_max(noted.await?.tokens_until.as_millis(), Ordering::AcqRel);
         Ok(())
     }
 
@@ -103,6 +109,7 @@ impl Directory {
             for key in uses.keys.iter_mut().filter(|key| key.id != current && self.ring.contains(key.id)) {
                 key.secrets = still_used.contains(&key.id);
             }
+            true
         });
         let now = self.now();
         for key in settled.await?.keys.iter().filter(|key| key.id != current && self.ring.contains(key.id)) {
@@ -135,23 +142,31 @@ impl Directory {
         }
     }
 
-    async fn note_key(&self, note: impl Fn(&mut KeyUse)) -> Result<()> {
-        let current = self.ring.current();
-        self.change_key_uses(|uses| {
-            if !uses.keys.iter().any(|key| key.id == current) {
-                uses.keys.push(KeyUse { id: current, tokens_until: Time::from_millis(0), secrets: false });
+    /// Notes something about the current key, unless `note` finds nothing to change. Returns what is noted then.
+    async fn note_key(&self, note: impl Fn(&mut KeyUse) -> bool) -> Result<KeyUse> {
+        let id = self.ring.current();
+        let uses = self.change_key_uses(|uses| match uses.keys.iter_mut().find(|key| key.id == id) {
+            Some(key) => note(key),
+            None => {
+                let mut key = KeyUse { id, tokens_until: Time::from_millis(0), secrets: false };
+                note(&mut key);
+                uses.keys.push(key);
+                true
             }
-            uses.keys.iter_mut().filter(|key| key.id == current).for_each(&note);
-        })
-        .await
-        .map(|_| ())
+        });
+        let noted = uses.await?.keys.into_iter().find(|key| key.id == id);
+        noted.ok_or_else(|| Error::internal("note the use of a master key"))
     }
 
-    async fn change_key_uses(&self, change: impl Fn(&mut KeyUses)) -> Result<KeyUses> {
+    /// Changes the record, unless `change` finds nothing to change. Whoever loses a race to a call that noted the same is
+    /// done, so that no race is lost often however many calls there are. What was read is durable: reads are confirmed.
+    async fn change_key_uses(&self, change: impl Fn(&mut KeyUses) -> bool) -> Result<KeyUses> {
         let key = key_uses()?;
         for _ in 0..MAX_RACES {
             let (mut uses, version) = self.key_uses().await?;
-            change(&mut uses);
+            if !change(&mut uses) {
+                return Ok(uses);
+            }
             let mut body = Vec::new();
             minicbor::encode(&uses, &mut body)
                 .map_err(|source| Error::internal("encode the use of master keys").with_source(source))?;
