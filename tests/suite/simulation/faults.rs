@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::{cluster::Shard, rules::Rule, world::World};
+use super::{cluster::Shard, world::World};
 
 // === impl World ===
 
