@@ -242,7 +242,10 @@ fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request>
     let lifetime = match message.lifetime {
         None => Lifetime::Default,
         Some(WireLifetime::Ttl(ttl)) => {
-            Lifetime::For(ttl.try_into().map_err(|_| out_of_range("ttl", "must be a positive duration"))?)
+            // The conversion makes of a malformed duration a lifetime that nobody wrote, and panics at the extremes.
+            let well_formed = ttl.seconds >= 0 && (0..1_000_000_000).contains(&ttl.nanos);
+            let ttl = Some(ttl).filter(|_| well_formed).and_then(|ttl| ttl.try_into().ok());
+            Lifetime::For(ttl.ok_or_else(|| out_of_range("ttl", "must be a positive duration"))?)
         }
         Some(WireLifetime::ExpiresIn(text)) => {
             Lifetime::For(lifetime::parse(&text).map_err(|lifetime::Malformed| {

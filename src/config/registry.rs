@@ -105,9 +105,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "redis.wait_timeout",
-        kind: Kind::Duration { min: Duration::from_millis(1), max: Duration::from_secs(10) },
+        kind: Kind::Duration { min: Duration::from_millis(1), max: Duration::from_millis(600) },
         default: Some("200ms"),
-        help: "How long to wait for them before the call is answered UNAVAILABLE.",
+        help: "How long to wait for them before the call is answered UNAVAILABLE. Every call is answered within a second, so no longer than this is possible.",
     },
     Key {
         path: "bootstrap.client_id",

@@ -1,6 +1,9 @@
 //! The log, on standard error.
 
-use std::{fmt, io};
+use std::{
+    fmt,
+    io::{self, BufWriter},
+};
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
@@ -22,6 +25,8 @@ pub struct AlreadyLogging;
 /// Lines that wait to be written. A slow terminal or a stuck log collector must not stop calls, so what comes on top is
 /// dropped and counted. 8,192 lines are a few MiB and some seconds of a busy service.
 const BUFFERED_LINES: usize = 8192;
+/// The most bytes of lines that one write takes.
+const WRITTEN_AT_ONCE: usize = 64 << 10;
 
 /// At `info` these would log every connection and at `debug` every frame; whoever wants that names them.
 const NOISY: [&str; 8] = ["h2", "hyper", "hyper_util", "redis", "rustls", "tokio_util", "tonic", "tower"];
@@ -29,7 +34,8 @@ const NOISY: [&str; 8] = ["h2", "hyper", "hyper_util", "redis", "rustls", "tokio
 /// Starts logging for the whole process.
 pub fn init(log: &config::Log) -> Result<Guard, AlreadyLogging> {
     let builder = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).lossy(true).thread_name("log");
-    let (writer, worker) = builder.finish(io::stderr());
+    // Standard error writes at once; the worker flushes whenever nothing waits, so a burst of lines is one write.
+    let (writer, worker) = builder.finish(BufWriter::with_capacity(WRITTEN_AT_ONCE, io::stderr()));
     let guard = Guard { dropped: writer.error_counter(), _worker: worker };
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines = match log.format {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
+mod architecture;
 mod edge;
 mod faults;
 mod follower;
@@ -9,3 +10,4 @@ mod servers;
 mod service;
 mod simulation;
 mod store;
+mod waits;

@@ -65,7 +65,9 @@ fn the_same_seed_makes_the_same_run() {
     }
 }
 
-/// A check that never gets an answer passes, too; so most calls must be answered and every fault must occur.
+/// A check that never gets an answer passes, too; so a good part of the calls must be answered and every fault must occur.
+/// Not most: a read of the head that fails slowly fails for all who wait, and in a simulated second more fails than in a
+/// real year.
 fn check_coverage(seen: &Counts, runs: u64) {
     let times = |what| seen.get(what).copied().unwrap_or_default();
     for (answered, unavailable) in [
@@ -74,7 +76,7 @@ fn check_coverage(seen: &Counts, runs: u64) {
         ("issues answered", "issues unavailable"),
         ("mutations answered", "mutations unavailable"),
     ] {
-        assert!(times(answered) > times(unavailable), "too few {answered}: {seen:#?}");
+        assert!(2 * times(answered) > times(unavailable), "too few {answered}: {seen:#?}");
     }
     for what in ["revoked tokens judged, full", "revoked tokens judged, bounded", "untouched tokens judged"] {
         assert!(times(what) > 3 * runs, "too few {what}: {seen:#?}");

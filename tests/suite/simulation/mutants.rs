@@ -39,7 +39,6 @@ taking_out! {
     taking_out_the_wait_for_every_replica_is_noticed: EveryReplicaAwaited from 1,
     taking_out_the_wait_of_repeats_is_noticed: RepeatsWait from 1,
     taking_out_the_line_is_noticed: LineRaised from 1,
-    taking_out_new_lines_is_noticed: LineNew from 240,
     taking_out_gaps_is_noticed: GapsSignalled from 1,
     taking_out_the_merge_of_slots_is_noticed: SlotsMerge from 1,
     taking_out_the_margin_of_slots_is_noticed: SlotsOutlive from 1,

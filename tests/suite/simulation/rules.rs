@@ -19,8 +19,6 @@ pub enum Rule {
     RepeatsWait,
     /// A new replication id begins a new line.
     LineRaised,
-    /// And it is one that was never used before, also after a restore from a copy that is older than the line.
-    LineNew,
     /// Whoever asks for entries that were trimmed is told so.
     GapsSignalled,
     /// An entry merges into its slot.

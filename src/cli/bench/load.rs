@@ -1,0 +1,310 @@
+//! The load client: so many connections with so many calls in flight on each, in blocks that take turns.
+
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint},
+};
+
+use super::Result;
+use crate::api::{
+    policy,
+    wire::{self, token_service_client::TokenServiceClient},
+};
+
+pub(super) type Client = TokenServiceClient<Channel>;
+
+/// How many calls at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) connections: usize,
+    pub(super) in_flight: usize,
+}
+
+/// One request.
+#[derive(Clone, Debug)]
+pub(super) enum Message {
+    Issue(Box<wire::IssueTokenRequest>),
+    Renew(wire::RenewTokenRequest),
+    Revoke(wire::RevokeTokenRequest),
+    RevokeAll(wire::RevokeAllTokensRequest),
+    Introspect(wire::IntrospectTokenRequest),
+    Batch(wire::BatchIntrospectTokensRequest),
+    List(wire::ListTokensRequest),
+}
+
+/// A reply's name and bytes, for the echo, and what is of use in it.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) method: &'static str,
+    pub(super) bytes: Vec<u8>,
+    pub(super) access_token: String,
+    pub(super) refresh_token: String,
+}
+
+/// What is sent in blocks.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) bearer: Option<MetadataValue<Ascii>>,
+    pub(super) source: Source,
+}
+
+/// Where the next request comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// The same ones in turn, again and again.
+    Cycle(Vec<Message>, AtomicUsize),
+    /// Each one once, as long as there are any.
+    Once(Mutex<Vec<Message>>),
+    /// Refresh tokens, each replaced by its successor.
+    Renewals { client: (String, String), tokens: Mutex<VecDeque<String>> },
+}
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Service,
+    /// Replies are none: nothing is used up and nothing is learnt.
+    Echo,
+}
+
+/// When a block ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Until {
+    Time(Duration),
+    Calls(usize),
+}
+
+/// What a block has seen.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) elapsed: Duration,
+    /// Nanoseconds per call.
+    pub(super) latency: Histogram<u64>,
+}
+
+/// How long a call may take before the run is given up.
+const CALL: Duration = Duration::from_secs(10);
+const READY: Duration = Duration::from_secs(30);
+
+// === impl Shape ===
+
+impl Shape {
+    pub(super) const WIDE: Self = Self { connections: 4, in_flight: 16 };
+    pub(super) const SINGLE: Self = Self { connections: 1, in_flight: 1 };
+    /// For messages of half a megabyte.
+    pub(super) const BULKY: Self = Self { connections: 4, in_flight: 2 };
+
+    /// Clients on as many connections.
+    pub(super) async fn connect(self, address: &str) -> Result<Vec<Client>> {
+        let mut clients = Vec::new();
+        for _ in 0..self.connections {
+            clients.push(connect(address).await?);
+        }
+        Ok(clients)
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}×{}", self.connections, self.in_flight)
+    }
+}
+
+/// A channel, once somebody listens there.
+pub(super) async fn channel(address: &str) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(address.to_owned())?.tcp_nodelay(true).timeout(CALL);
+    let deadline = Instant::now() + READY;
+    loop {
+        match endpoint.connect().await {
+            Ok(channel) => return Ok(channel),
+            Err(error) if Instant::now() >= deadline => return Err(error.into()),
+            Err(_) => sleep(Duration::from_millis(1)).await,
+        }
+    }
+}
+
+pub(super) async fn connect(address: &str) -> Result<Client> {
+    let client = Client::new(channel(address).await?);
+    Ok(client.max_decoding_message_size(policy::MAX_BATCH_BYTES).max_encoding_message_size(policy::MAX_BATCH_BYTES))
+}
+
+// === impl Message ===
+
+impl Message {
+    /// Sends it.
+    pub(super) async fn send(self, client: &mut Client, bearer: Option<&MetadataValue<Ascii>>) -> Result<Reply> {
+        macro_rules! call {
+            ($method:ident, $message:expr, $token:expr) => {{
+                let reply = client.$method(with_bearer($message, bearer)).await?.into_inner();
+                let issued: Option<wire::IssuedToken> = $token(&reply);
+                let issued = issued.unwrap_or_default();
+                Ok(Reply {
+                    method: stringify!($method),
+                    bytes: reply.encode_to_vec(),
+                    access_token: issued.access_token,
+                    refresh_token: issued.refresh_token,
+                })
+            }};
+        }
+        match self {
+            Self::Issue(message) => {
+                call!(issue_token, *message, |reply: &wire::IssueTokenResponse| reply.token.clone())
+            }
+            Self::Renew(message) => call!(renew_token, message, |reply: &wire::RenewTokenResponse| reply.token.clone()),
+            Self::Revoke(message) => call!(revoke_token, message, |_| None),
+            Self::RevokeAll(message) => call!(revoke_all_tokens, message, |_| None),
+            Self::Introspect(message) => call!(introspect_token, message, |_| None),
+            Self::Batch(message) => call!(batch_introspect_tokens, message, |_| None),
+            Self::List(message) => call!(list_tokens, message, |_| None),
+        }
+    }
+
+    /// Sends it and looks at nothing but a new refresh token.
+    async fn fire(self, client: &mut Client, bearer: Option<&MetadataValue<Ascii>>) -> Result<Option<String>, Status> {
+        match self {
+            Self::Issue(message) => client.issue_token(with_bearer(*message, bearer)).await.map(|_| None),
+            Self::Renew(message) => {
+                let reply = client.renew_token(with_bearer(message, bearer)).await?;
+                Ok(reply.into_inner().token.map(|token| token.refresh_token))
+            }
+            Self::Revoke(message) => client.revoke_token(with_bearer(message, bearer)).await.map(|_| None),
+            Self::RevokeAll(message) => client.revoke_all_tokens(with_bearer(message, bearer)).await.map(|_| None),
+            Self::Introspect(message) => client.introspect_token(with_bearer(message, bearer)).await.map(|_| None),
+            Self::Batch(message) => client.batch_introspect_tokens(with_bearer(message, bearer)).await.map(|_| None),
+            Self::List(message) => client.list_tokens(with_bearer(message, bearer)).await.map(|_| None),
+        }
+    }
+}
+
+fn with_bearer<T>(message: T, bearer: Option<&MetadataValue<Ascii>>) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some(bearer) = bearer {
+        request.metadata_mut().insert("authorization", bearer.clone());
+    }
+    request
+}
+
+// === impl Work ===
+
+impl Work {
+    pub(super) fn cycle(bearer: Option<MetadataValue<Ascii>>, messages: Vec<Message>) -> Arc<Self> {
+        Arc::new(Self { bearer, source: Source::Cycle(messages, AtomicUsize::new(0)) })
+    }
+
+    pub(super) fn once(bearer: Option<MetadataValue<Ascii>>, messages: Vec<Message>) -> Arc<Self> {
+        Arc::new(Self { bearer, source: Source::Once(Mutex::new(messages)) })
+    }
+
+    pub(super) fn renewals(client: (String, String), tokens: Vec<String>) -> Arc<Self> {
+        Arc::new(Self { bearer: None, source: Source::Renewals { client, tokens: Mutex::new(tokens.into()) } })
+    }
+
+    fn next(&self, side: Side) -> Option<Message> {
+        match &self.source {
+            Source::Cycle(messages, at) => {
+                messages.get(at.fetch_add(1, Ordering::Relaxed) % messages.len().max(1)).cloned()
+            }
+            Source::Once(messages) => match side {
+                Side::Service => messages.lock().pop(),
+                Side::Echo => messages.lock().first().cloned(),
+            },
+            Source::Renewals { client, tokens } => {
+                let refresh_token = tokens.lock().pop_front()?;
+                let (client_id, client_secret) = client.clone();
+                Some(Message::Renew(wire::RenewTokenRequest {
+                    client_id,
+                    client_secret,
+                    refresh_token,
+                    scopes: Vec::new(),
+                }))
+            }
+        }
+    }
+
+    async fn one(&self, client: &mut Client, side: Side) -> Result<bool> {
+        let Some(message) = self.next(side) else { return Ok(false) };
+        let presented =
+            if let Message::Renew(message) = &message { message.refresh_token.clone() } else { String::new() };
+        let renewed = message.fire(client, self.bearer.as_ref()).await?;
+        if let (Source::Renewals { tokens, .. }, Some(renewed)) = (&self.source, renewed) {
+            tokens.lock().push_back(if side == Side::Service { renewed } else { presented });
+        }
+        Ok(true)
+    }
+
+    /// Makes one call to the service, so that the echo has a reply to give: written into `dir`.
+    pub(super) async fn record(&self, client: &mut Client, dir: &Path) -> Result<()> {
+        let message = self.next(Side::Service).ok_or("there is nothing to send")?;
+        let reply = message.send(client, self.bearer.as_ref()).await?;
+        if let Source::Renewals { tokens, .. } = &self.source {
+            tokens.lock().push_back(reply.refresh_token);
+        }
+        std::fs::write(dir.join(reply.method), reply.bytes)?;
+        Ok(())
+    }
+}
+
+// === blocks ===
+
+/// Sends calls until the block is over.
+pub(super) async fn block(
+    clients: &[Client],
+    in_flight: usize,
+    work: &Arc<Work>,
+    side: Side,
+    until: Until,
+) -> Result<Block> {
+    let started = Instant::now();
+    let left = Arc::new(AtomicUsize::new(match until {
+        Until::Calls(calls) => calls,
+        Until::Time(_) => usize::MAX,
+    }));
+    let mut lanes = JoinSet::new();
+    for client in clients {
+        for _ in 0..in_flight {
+            let (mut client, work, left) = (client.clone(), Arc::clone(work), Arc::clone(&left));
+            lanes.spawn(async move {
+                let mut latency = Histogram::<u64>::new(3)?;
+                loop {
+                    let over = match until {
+                        Until::Time(time) => started.elapsed() >= time,
+                        Until::Calls(_) => {
+                            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
+                        }
+                    };
+                    if over {
+                        return Ok::<_, super::Failure>(latency);
+                    }
+                    let sent = Instant::now();
+                    if !work.one(&mut client, side).await? {
+                        return Ok(latency);
+                    }
+                    latency.record(u64::try_from(sent.elapsed().as_nanos())?)?;
+                }
+            });
+        }
+    }
+    let mut latency = Histogram::new(3)?;
+    while let Some(lane) = lanes.join_next().await {
+        latency.add(lane??)?;
+    }
+    Ok(Block { elapsed: started.elapsed(), latency })
+}

@@ -1,0 +1,212 @@
+//! What a service needs before it can be measured: a client, its bearer token, an account, tokens; all made by calls.
+
+use std::{path::Path, sync::Arc};
+
+use tonic::{
+    Request,
+    metadata::{Ascii, MetadataValue},
+};
+
+use super::{
+    Result,
+    load::{self, Client, Message, Shape, Work},
+    process::{ADMIN, Scratch, Service, Store},
+};
+use crate::api::wire::{
+    self, account_service_client::AccountServiceClient, client_service_client::ClientServiceClient,
+    issue_token_request::Grant,
+};
+
+/// A service with a client and an account in the tenant `default`.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) service: Service,
+    pub(super) store: Store,
+    pub(super) dir: Scratch,
+    pub(super) client_id: String,
+    client_secret: String,
+    /// Of the client, with the scopes that issue, read, introspect and revoke.
+    pub(super) bearer: MetadataValue<Ascii>,
+    pub(super) account_id: String,
+}
+
+/// What tokens are issued with.
+pub(super) const SCOPES: [&str; 3] = ["invoices.read", "invoices.write", "orders.read"];
+const MANAGEMENT: [&str; 4] =
+    ["jeton.tokens.issue", "jeton.tokens.introspect", "jeton.tokens.read", "jeton.tokens.revoke"];
+const TENANT: &str = "default";
+/// Longer than any run, because the bearer is never renewed.
+const TOKEN_TTL_SECS: i64 = 86_400;
+/// Calls in flight while tokens are made.
+const MAKERS: usize = 32;
+
+// === impl World ===
+
+impl World {
+    /// Starts a service on an empty store.
+    pub(super) async fn make(parent: Option<&Path>, store: Store) -> Result<Self> {
+        let dir = Scratch::new(parent)?;
+        let service = Service::start(dir.path(), &store)?;
+        let channel = load::channel(&service.address).await?;
+        let admin = Message::Issue(credentials(ADMIN.0, ADMIN.1, &[]).into());
+        let admin = bearer(&send(&service, admin, None).await?)?;
+
+        let client = wire::Client {
+            display_name: "bench".into(),
+            allowed_grants: vec![wire::GrantType::ClientCredentials.into(), wire::GrantType::Account.into()],
+            allowed_scopes: SCOPES.iter().chain(&MANAGEMENT).map(ToString::to_string).collect(),
+            default_scopes: SCOPES.map(str::to_owned).into(),
+            introspects: vec!["*".into()],
+            token_ttl: Some(prost_types::Duration { seconds: TOKEN_TTL_SECS, nanos: 0 }),
+            renewal_policy: wire::RenewalPolicy::Always.into(),
+            ..wire::Client::default()
+        };
+        let mut request = Request::new(wire::CreateClientRequest {
+            tenant_id: TENANT.into(),
+            client: Some(client),
+            ..wire::CreateClientRequest::default()
+        });
+        request.metadata_mut().insert("authorization", admin.clone());
+        let made = ClientServiceClient::new(channel.clone()).create_client(request).await?.into_inner();
+        let client_id = made.client.unwrap_or_default().client_id;
+        let client_secret = made.client_secret;
+
+        let own = Message::Issue(credentials(&client_id, &client_secret, &MANAGEMENT).into());
+        let bearer = bearer(&send(&service, own, None).await?)?;
+        let mut world = Self { service, store, dir, client_id, client_secret, bearer, account_id: String::new() };
+        world.account_id = world.create_account(&admin).await?;
+        Ok(world)
+    }
+
+    /// Ends the service, lets `between` work on its store, and starts it again.
+    pub(super) async fn restart(&mut self, between: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
+        self.service.process.end();
+        between(self).await?;
+        self.service = Service::start(self.dir.path(), &self.store)?;
+        load::channel(&self.service.address).await?;
+        Ok(())
+    }
+
+    async fn create_account(&self, bearer: &MetadataValue<Ascii>) -> Result<String> {
+        let mut request = Request::new(wire::CreateAccountRequest {
+            tenant_id: TENANT.into(),
+            account: Some(wire::Account { display_name: "bench".into(), ..wire::Account::default() }),
+            ..wire::CreateAccountRequest::default()
+        });
+        request.metadata_mut().insert("authorization", bearer.clone());
+        let channel = load::channel(&self.service.address).await?;
+        let made = AccountServiceClient::new(channel).create_account(request).await?.into_inner();
+        Ok(made.account.unwrap_or_default().account_id)
+    }
+
+    /// More accounts.
+    pub(super) async fn accounts(&self, count: usize) -> Result<Vec<String>> {
+        let admin =
+            bearer(&send(&self.service, Message::Issue(credentials(ADMIN.0, ADMIN.1, &[]).into()), None).await?)?;
+        let mut accounts = Vec::new();
+        for _ in 0..count {
+            accounts.push(self.create_account(&admin).await?);
+        }
+        Ok(accounts)
+    }
+
+    /// The client's own token.
+    pub(super) fn issue_own(&self, format: wire::TokenFormat) -> wire::IssueTokenRequest {
+        let request = credentials(&self.client_id, &self.client_secret, &[]);
+        wire::IssueTokenRequest { format: format.into(), ..request }
+    }
+
+    /// A token for an account.
+    pub(super) fn issue_for(&self, account: &str, format: wire::TokenFormat) -> wire::IssueTokenRequest {
+        let grant = Grant::Account(wire::AccountGrant { account_id: account.to_owned() });
+        wire::IssueTokenRequest {
+            tenant_id: TENANT.into(),
+            grant: Some(grant),
+            scopes: SCOPES.map(str::to_owned).into(),
+            format: format.into(),
+            ..wire::IssueTokenRequest::default()
+        }
+    }
+
+    /// Issues `count` tokens and returns them with their refresh tokens, if any.
+    pub(super) async fn tokens(
+        &self,
+        request: &wire::IssueTokenRequest,
+        count: usize,
+    ) -> Result<Vec<(String, String)>> {
+        let own = matches!(request.grant, Some(Grant::ClientCredentials(_)));
+        let bearer = (!own).then_some(&self.bearer);
+        let mut made = Vec::with_capacity(count);
+        let mut lanes = tokio::task::JoinSet::new();
+        let clients = Shape::WIDE.connect(&self.service.address).await?;
+        for lane in 0..MAKERS {
+            let mut client: Client = clients[lane % clients.len()].clone();
+            let (request, bearer) = (request.clone(), bearer.cloned());
+            let share = count / MAKERS + usize::from(lane < count % MAKERS);
+            lanes.spawn(async move {
+                let mut made = Vec::with_capacity(share);
+                for _ in 0..share {
+                    let reply = Message::Issue(request.clone().into()).send(&mut client, bearer.as_ref()).await?;
+                    made.push((reply.access_token, reply.refresh_token));
+                }
+                Ok::<_, super::Failure>(made)
+            });
+        }
+        while let Some(lane) = lanes.join_next().await {
+            made.extend(lane??);
+        }
+        Ok(made)
+    }
+
+    /// Introspections of tokens that the service has seen once.
+    pub(super) async fn introspections(
+        &self,
+        request: &wire::IssueTokenRequest,
+        count: usize,
+        consistency: wire::ConsistencyLevel,
+    ) -> Result<Arc<Work>> {
+        let tokens = self.tokens(request, count).await?;
+        let messages: Vec<Message> = tokens
+            .into_iter()
+            .map(|(token, _)| {
+                Message::Introspect(wire::IntrospectTokenRequest {
+                    token,
+                    consistency: consistency.into(),
+                    ..wire::IntrospectTokenRequest::default()
+                })
+            })
+            .collect();
+        let mut client = load::connect(&self.service.address).await?;
+        for message in &messages {
+            message.clone().send(&mut client, Some(&self.bearer)).await?;
+        }
+        Ok(Work::cycle(Some(self.bearer.clone()), messages))
+    }
+
+    /// Renewals of so many families.
+    pub(super) async fn renewals(&self, request: wire::IssueTokenRequest, count: usize) -> Result<Arc<Work>> {
+        let request = wire::IssueTokenRequest { include_refresh_token: true, ..request };
+        let tokens = self.tokens(&request, count).await?.into_iter().map(|(_, refresh)| refresh).collect();
+        let client = (self.client_id.clone(), self.client_secret.clone());
+        Ok(Work::renewals(client, tokens))
+    }
+}
+
+async fn send(service: &Service, message: Message, bearer: Option<&MetadataValue<Ascii>>) -> Result<String> {
+    let mut client = load::connect(&service.address).await?;
+    Ok(message.send(&mut client, bearer).await?.access_token)
+}
+
+fn bearer(token: &str) -> Result<MetadataValue<Ascii>> {
+    Ok(format!("Bearer {token}").parse()?)
+}
+
+fn credentials(client: &str, secret: &str, scopes: &[&str]) -> wire::IssueTokenRequest {
+    wire::IssueTokenRequest {
+        client_id: client.into(),
+        client_secret: secret.into(),
+        grant: Some(Grant::ClientCredentials(wire::ClientCredentialsGrant {})),
+        scopes: scopes.iter().map(ToString::to_string).collect(),
+        ..wire::IssueTokenRequest::default()
+    }
+}

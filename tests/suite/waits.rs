@@ -1,0 +1,225 @@
+//! How often a call waits for the store, besides the head of the log, whose read all calls share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use jeton::{
+    ambient::{Clock, Time},
+    app::{App, install_crypto},
+    issuer::{
+        authenticate::{FULL, Proof},
+        introspect::Introspection,
+        issue::{self, Grant, Issued, Lifetime},
+        renew,
+    },
+    keys::{master::MasterKey, ring::Keyring},
+    revocation::entry::Entry,
+    store::{
+        Change, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage, Store,
+        SubjectKey, Tail, Unique, Written,
+        embedded::{Embedded, Options},
+    },
+    token::{FamilyId, Format, Position, TenantId, TokenId},
+};
+
+/// Counts how often somebody began to wait while nobody else did: calls that are sent together are one wait.
+#[derive(Debug)]
+struct Counting {
+    inner: Arc<dyn Store>,
+    waits: AtomicUsize,
+    in_flight: AtomicUsize,
+}
+
+/// A service and the credentials of its administrator.
+struct Service {
+    app: App,
+    store: Arc<Counting>,
+    proof: Proof,
+}
+
+// === impl Counting ===
+
+impl Counting {
+    async fn counted<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.in_flight.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.waits.fetch_add(1, Ordering::SeqCst);
+        }
+        // What is sent together begins before the first of it ends.
+        tokio::task::yield_now().await;
+        let done = call.await;
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        done
+    }
+}
+
+#[async_trait]
+impl Store for Counting {
+    /// The head, which is not counted.
+    async fn tail(&self, after: Position) -> Result<Tail> {
+        self.inner.tail(after).await
+    }
+    async fn append(&self, entries: &[Entry]) -> Result<Position> {
+        self.counted(self.inner.append(entries)).await
+    }
+    async fn state_page(&self, cursor: Option<String>) -> Result<StatePage> {
+        self.counted(self.inner.state_page(cursor)).await
+    }
+    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
+        self.counted(self.inner.read(keys)).await
+    }
+    async fn holder(&self, tenant: &TenantId, name: &Unique) -> Result<Option<String>> {
+        self.counted(self.inner.holder(tenant, name)).await
+    }
+    async fn write(&self, change: &Change) -> Result<Written> {
+        self.counted(self.inner.write(change)).await
+    }
+    async fn remembered(&self, tenant: &TenantId, request: [u8; 16], now: Time) -> Result<Option<([u8; 16], String)>> {
+        self.counted(self.inner.remembered(tenant, request, now)).await
+    }
+    async fn settle(&self, key: &RecordKey, version: u64) -> Result<()> {
+        self.counted(self.inner.settle(key, version)).await
+    }
+    async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
+        self.counted(self.inner.list(index, after, limit)).await
+    }
+    async fn mint(&self, mint: &Mint) -> Result<Minted> {
+        self.counted(self.inner.mint(mint)).await
+    }
+    async fn token(&self, id: &TokenId) -> Result<Option<Bytes>> {
+        self.counted(self.inner.token(id)).await
+    }
+    async fn tokens(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
+        self.counted(self.inner.tokens(ids)).await
+    }
+    async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>> {
+        self.counted(self.inner.family(id)).await
+    }
+    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Time>>> {
+        self.counted(self.inner.sessions(sessions)).await
+    }
+    async fn subject_page(
+        &self,
+        subject: &SubjectKey,
+        after: Option<&IndexEntry>,
+        now: Time,
+        limit: usize,
+    ) -> Result<Vec<IndexEntry>> {
+        self.counted(self.inner.subject_page(subject, after, now, limit)).await
+    }
+    async fn ping(&self) -> Result<()> {
+        self.inner.ping().await
+    }
+    fn warnings(&self) -> Vec<String> {
+        self.inner.warnings()
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    /// A replica on a store, and another one with empty caches for each call of this.
+    async fn on(inner: Arc<dyn Store>, proof: Option<Proof>) -> Self {
+        install_crypto();
+        let store = Arc::new(Counting { inner, waits: AtomicUsize::new(0), in_flight: AtomicUsize::new(0) });
+        let ring = Arc::new(Keyring::new(&[MasterKey::new([7; 32])]).unwrap());
+        let app = App::new(store.clone(), ring, Clock::default(), 1, "http://localhost:7443", None);
+        let proof = match proof {
+            Some(proof) => proof,
+            None => {
+                let (client, shown) = app.issuer.directory.bootstrap(None).await.unwrap().unwrap();
+                Proof::Client { id: client.id.to_string(), secret: shown.text }
+            }
+        };
+        let service = Self { app, store, proof };
+        service.rest().await;
+        service
+    }
+
+    /// Waits for what goes on behind replies: until then records owe entries to the log, and are not cached.
+    async fn rest(&self) {
+        while !self.app.tasks.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn issue(&self, format: Format) -> Issued {
+        let request = issue::Request {
+            tenant: None,
+            grant: Grant::ClientCredentials,
+            scopes: vec!["jeton.tokens.introspect".into()],
+            audience: Vec::new(),
+            lifetime: Lifetime::Default,
+            session: None,
+            options: None,
+            claims: None,
+            format: Some(format),
+            refresh: true,
+            repeat: None,
+        };
+        let call = self.app.issuer.prove(&self.proof, FULL).await.unwrap();
+        self.app.issuer.issue(&call, &request).await.unwrap()
+    }
+
+    async fn renew(&self, refresh_token: String) {
+        let call = self.app.issuer.prove(&self.proof, FULL).await.unwrap();
+        self.app.issuer.renew(&call, &renew::Request { refresh_token, scopes: Vec::new() }).await.unwrap();
+    }
+
+    async fn introspect(&self, texts: &[String]) {
+        let answers = self.app.issuer.introspect(&self.proof, FULL, texts).await.unwrap();
+        assert!(answers.iter().all(|answer| matches!(answer, Introspection::Access { .. })));
+    }
+
+    /// How often `call` waits.
+    async fn waits(&self, call: impl Future) -> usize {
+        // The last use of a secret is written beside the call before.
+        self.rest().await;
+        let before = self.store.waits.load(Ordering::SeqCst);
+        call.await;
+        self.store.waits.load(Ordering::SeqCst) - before
+    }
+}
+
+fn embedded(dir: &tempfile::TempDir) -> Arc<dyn Store> {
+    Embedded::open(&dir.path().join("store.redb"), Clock::default(), Options::default()).unwrap()
+}
+
+#[tokio::test]
+async fn a_call_waits_for_the_store_as_rarely_as_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::on(embedded(&dir), None).await;
+    for format in [Format::Jwt, Format::Opaque] {
+        let issued = service.issue(format).await;
+        let refresh = issued.refresh.unwrap().0.expose().to_owned();
+        let waits = service.waits(service.issue(format)).await;
+        assert!(waits <= 1, "issue: {waits}");
+        assert!(service.waits(service.renew(refresh)).await <= 2, "renew");
+
+        let texts = [issued.text];
+        service.introspect(&texts).await;
+        assert_eq!(service.waits(service.introspect(&texts)).await, 0, "introspect warm");
+        assert!(service.waits(service.app.issuer.revoke(&texts[0])).await <= 2, "revoke");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_cold_tokens_waits_no_more_often_than_one_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::on(embedded(&dir), None).await;
+    for format in [Format::Jwt, Format::Opaque] {
+        let mut texts = Vec::new();
+        for _ in 0..100 {
+            texts.push(service.issue(format).await.text);
+        }
+        for texts in [&texts[..1], &texts] {
+            let cold = Service::on(Arc::clone(&service.store.inner), Some(service.proof.clone())).await;
+            // Who asks is warm, what is asked about is not.
+            cold.introspect(&[]).await;
+            assert!(cold.waits(cold.introspect(texts)).await <= 2, "{format:?} {}", texts.len());
+        }
+    }
+}
