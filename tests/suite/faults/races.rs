@@ -98,10 +98,11 @@ async fn renew_in_rounds(replicas: &Replicas, rounds: usize, opaque: bool) {
             let token = reply.unwrap();
             // Two signatures of one JWT may differ.
             let text = if opaque { token.access_token } else { String::new() };
-            successors.insert((token.token_id, text, token.refresh_token));
+            let times = (token.expire_time.unwrap().seconds, token.refresh_expire_time.unwrap().seconds);
+            successors.insert((token.token_id, text, token.refresh_token, times));
         }
         assert_eq!(successors.len(), 1, "round {round}: {successors:#?}");
-        let (_, _, successor) = successors.into_iter().next().unwrap();
+        let (_, _, successor, _) = successors.into_iter().next().unwrap();
         assert_ne!(successor, refresh_token);
         refresh_token = successor;
     }
