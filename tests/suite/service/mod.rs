@@ -26,4 +26,24 @@ macro_rules! on_both_stores {
 mod calls;
 mod harness;
 
+mod account_grant;
+mod audiences;
+mod credentials;
+mod formats;
+mod frozen;
+mod introspection;
 mod lifetimes;
+mod renewal;
+mod repeats;
+mod endings;
+mod clients;
+mod accounts;
+mod lists;
+mod tenants;
+mod isolation;
+mod keys;
+mod revocation;
+mod revoke_all;
+mod scopes;
+mod sessions;
+mod theft;
