@@ -67,7 +67,18 @@ impl Directory {
                 return Err(refused(other));
             }
         }
+        let root = caller.confinement(tenant);
         self.edit(&key::<Admission>(tenant, &client), None, |old: Admission| {
+            // What a confined caller changes must stand within its confinement already.
+            let within = root.is_none_or(|root| {
+                old.confinement.as_ref().is_some_and(|own| own.account == *root || own.ancestors.contains(root))
+            });
+            if old.state == State::Enabled && !within {
+                return Err(Error::new(
+                    Reason::ScopeInsufficient,
+                    "the client is admitted beyond the account that confines the caller",
+                ));
+            }
             let created = if old.state == State::Enabled { old.created } else { now };
             let mut change = Change::new(tenant.clone(), now);
             change.index.push((all(tenant), id.clone()));

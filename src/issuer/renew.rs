@@ -108,6 +108,13 @@ impl Issuer {
             return Err(Error::new(Reason::RefreshExpired, "the refresh token has expired"));
         }
         let standing = self.standing_for(call, &family).await?;
+        // An admission may have been confined since the grant: a family does not reach beyond what its client does now.
+        let within = standing.confinement().is_none_or(|now| {
+            family.account().is_some_and(|own| *own == now.account || family.ancestors.contains(&now.account))
+        });
+        if !within {
+            return Err(invalid());
+        }
         if let Some(account) = family.account() {
             let line = Confinement { account: account.clone(), ancestors: family.ancestors.clone() };
             if !self.directory.is_alive(&family.tenant, &line).await? {

@@ -18,6 +18,7 @@ on_both_stores! {
     a_scheduled_secret_works_until_its_time_and_not_after
     secrets_are_listed_masked_with_their_last_use
     what_a_confined_client_makes_stays_within_its_confinement
+    a_confined_client_cannot_change_an_admission_beyond_its_confinement
 }
 
 fn get(client: &str) -> wire::GetClientRequest {
@@ -261,4 +262,29 @@ async fn what_a_confined_client_makes_stays_within_its_confinement(service: Serv
     let target = wire::revoke_all_tokens_request::Target::Tenant(Default::default());
     let all = wire::RevokeAllTokensRequest { target: Some(target), ..Default::default() };
     refused(bearer.revoke_all_tokens(all).await, Reason::ScopeInsufficient);
+}
+
+async fn a_confined_client_cannot_change_an_admission_beyond_its_confinement(service: Service) {
+    let (home, beside) = (service.account("").await, service.account("").await);
+    let confined = service.client_in("default", wire::Client { account_id: home.clone(), ..manager() }).await;
+    let (bearer, admin) = (service.caller(&confined).await, service.admin().await);
+    let admit = |client: &str, account: &str| {
+        let admission =
+            wire::Admission { client_id: client.to_owned(), account_id: account.to_owned(), ..Default::default() };
+        wire::AdmitClientRequest { tenant_id: "default".into(), admission: Some(admission) }
+    };
+    let ids = ["cli_0000000000000000000001", "cli_0000000000000000000002", "cli_0000000000000000000003"];
+    for (id, account) in [(ids[0], ""), (ids[1], beside.as_str())] {
+        admin.admit_client(admit(id, account)).await.unwrap();
+        refused(bearer.admit_client(admit(id, "")).await, Reason::ScopeInsufficient);
+        refused(bearer.admit_client(admit(id, &home)).await, Reason::ScopeInsufficient);
+    }
+    for _ in 0..2 {
+        let own = bearer.admit_client(admit(ids[2], "")).await.unwrap().admission.unwrap();
+        assert_eq!(own.account_id, home);
+    }
+    let list = wire::ListAdmittedClientsRequest { tenant_id: "default".into(), ..Default::default() };
+    let listed = admin.list_admitted_clients(list).await.unwrap().admissions;
+    let accounts: Vec<_> = listed.iter().map(|admission| admission.account_id.as_str()).collect();
+    assert_eq!(accounts, ["", beside.as_str(), home.as_str()]);
 }

@@ -39,7 +39,6 @@ pub enum Kind {
 /// A running service with an administrator.
 pub struct Service {
     pub clock: Clock,
-    pub url: String,
     pub admin: Credentials,
     channel: Channel,
     app: App,
@@ -158,8 +157,8 @@ impl Service {
         tokio::spawn(server.serve(listeners, routes, shutdown));
         health.ready().await;
         let url = format!("http://{address}");
-        let channel = Endpoint::try_from(url.clone()).unwrap().connect().await.unwrap();
-        Self { clock, url, admin, channel, app, backing, masters, _stop: stop.drop_guard() }
+        let channel = Endpoint::try_from(url).unwrap().connect().await.unwrap();
+        Self { clock, admin, channel, app, backing, masters, _stop: stop.drop_guard() }
     }
 
     // === callers ===

@@ -24,6 +24,9 @@ struct Ids {
     secret: String,
 }
 
+/// A method, and what a caller can tell of its reply.
+type Told = (&'static str, (Code, String, Vec<u8>));
+
 /// What a caller can tell of a reply: the status with the id blotted out, or that it was OK.
 fn told<T: Debug>(result: Result<T, Status>, ids: &[&str]) -> (Code, String, Vec<u8>) {
     match result {
@@ -36,7 +39,7 @@ fn told<T: Debug>(result: Result<T, Status>, ids: &[&str]) -> (Code, String, Vec
 }
 
 /// Every call that takes an id, made with the ids of `ids` in `tenant` (empty: the caller's own).
-async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<(&'static str, (Code, String, Vec<u8>))> {
+async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told> {
     let Ids { client, account, token, key, secret } = ids;
     let blot =
         [tenant, client, account, token, key, secret].into_iter().filter(|id| !id.is_empty()).collect::<Vec<_>>();
@@ -115,6 +118,17 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<(&'st
     all
 }
 
+fn assert_same(theirs: &[Told], nobodys: &[Told]) {
+    assert_eq!(theirs.len(), nobodys.len());
+    for ((method, theirs), (_, nobodys)) in theirs.iter().zip(nobodys) {
+        let shown = |(code, text, details): &(Code, String, Vec<u8>)| {
+            format!("{code:?} {text} {:?}", String::from_utf8_lossy(details))
+        };
+        assert_eq!(shown(theirs), shown(nobodys), "{method}");
+        assert_eq!(theirs, nobodys, "{method}");
+    }
+}
+
 /// A tenant full of things, and the same ids as they never existed.
 async fn a(service: &Service) -> (Ids, Ids, String) {
     service.tenant("aaaa", Default::default()).await;
@@ -130,7 +144,7 @@ async fn a(service: &Service) -> (Ids, Ids, String) {
         account: "acc_1111111111111111111111".into(),
         token: "tok_1111111111111111111111".into(),
         key: "1".repeat(key.len()),
-        secret: "1".repeat(secret.len()),
+        secret: "2".repeat(secret.len()),
     };
     (Ids { client: client.client_id, account, token: token.token_id, key, secret }, never, token.access_token)
 }
@@ -142,7 +156,7 @@ async fn an_id_of_another_tenant_is_as_one_that_never_existed(service: Service) 
     let caller = service.caller(&b).await;
     let theirs = every_call(&caller, &b.client_id, &ids, "").await;
     let nobodys = every_call(&caller, &b.client_id, &never, "").await;
-    assert_eq!(theirs, nobodys);
+    assert_same(&theirs, &nobodys);
     assert!(theirs.iter().filter(|(_, (code, ..))| *code == Code::NotFound).count() > 20, "{theirs:?}");
     assert!(service.is_active(&token).await, "and nothing of it was touched");
     let get = wire::GetClientRequest { tenant_id: "aaaa".into(), client_id: ids.client };
@@ -156,7 +170,7 @@ async fn naming_another_tenant_is_as_naming_one_that_never_existed(service: Serv
     let caller = service.caller(&b).await;
     let theirs = every_call(&caller, &b.client_id, &ids, "aaaa").await;
     let nobodys = every_call(&caller, &b.client_id, &ids, "zzzz").await;
-    assert_eq!(theirs, nobodys);
+    assert_same(&theirs, &nobodys);
     assert!(theirs.iter().all(|(_, (code, ..))| *code == Code::NotFound), "{theirs:?}");
     assert!(service.is_active(&token).await);
 }

@@ -35,7 +35,7 @@ async fn a_repeated_issue_gives_the_same_token_and_one_row(service: Service) {
         assert_eq!((one.expires_in, two.expires_in), (Some(900), Some(600)));
         assert_eq!(first.position, again.position);
         service.anonymous().renew(client.renew(&one.refresh_token)).await;
-        let filter = format!("session_id = \"s\" AND scope:\"pay\"");
+        let filter = "session_id = \"s\" AND scope:\"pay\"".to_owned();
         let list = wire::ListTokensRequest { filter, ..list_client(&client.client_id) };
         let listed = service.caller(&client).await.list_tokens(list).await.unwrap().tokens;
         assert_eq!(listed.iter().filter(|token| token.token_id == one.token_id).count(), 1);

@@ -11,6 +11,7 @@ on_both_stores! {
     a_tenant_reads_back_with_every_setting_and_changes_by_mask
     settings_must_fit_together
     an_admission_is_a_ceiling
+    an_admission_that_was_confined_since_ends_wider_families
     unknown_and_not_admitting_tenants_look_the_same
     any_well_formed_client_can_be_admitted
     an_administrator_of_system_acts_in_every_tenant_and_nobody_else_does
@@ -190,4 +191,40 @@ async fn eternal_tokens_are_allowed_only_by_who_could_issue_them(service: Servic
     let tenant = wire::Tenant { settings: Some(settings), ..Default::default() };
     let result = caller.update_tenant(wire::UpdateTenantRequest { tenant: Some(tenant), ..Default::default() }).await;
     refused(result, Reason::ScopeInsufficient);
+}
+
+async fn an_admission_that_was_confined_since_ends_wider_families(service: Service) {
+    service.tenant("host", Default::default()).await;
+    let (home, beside) = (service.account_in("host", "").await, service.account_in("host", "").await);
+    let client = service.client().await;
+    let admin = service.admin().await;
+    let confined_to = |account: &str| {
+        let admission = wire::Admission {
+            client_id: client.client_id.clone(),
+            scopes: owned(&["pay"]),
+            account_id: account.to_owned(),
+            ..Default::default()
+        };
+        admit("host", admission)
+    };
+    let issue = async || {
+        let request = client.client_credentials().tenant("host").scopes(&["pay"]).refresh();
+        service.anonymous().issue(request).await
+    };
+    let renew =
+        async |token: &wire::IssuedToken| service.anonymous().renew_token(client.renew(&token.refresh_token)).await;
+
+    admin.admit_client(confined_to("")).await.unwrap();
+    let wide = issue().await;
+    admin.admit_client(confined_to(&home)).await.unwrap();
+    refused(renew(&wide).await, Reason::RefreshInvalid);
+    let narrow = issue().await;
+    assert_eq!(service.introspect(&narrow.access_token).await.account_id, home);
+    admin.admit_client(confined_to(&beside)).await.unwrap();
+    refused(renew(&narrow).await, Reason::RefreshInvalid);
+    // Nothing was consumed: what is within reach again is renewed, and stays as narrow as it was granted.
+    admin.admit_client(confined_to("")).await.unwrap();
+    let renewed = renew(&narrow).await.unwrap().token.unwrap();
+    assert_eq!(service.introspect(&renewed.access_token).await.account_id, home);
+    renew(&wide).await.unwrap();
 }
