@@ -197,7 +197,7 @@ fn a_failure_has_an_exit_code_and_a_reason() {
 #[test]
 fn what_a_start_prints_works_as_it_stands() {
     let terminal = Terminal::open();
-    let printed = terminal.jeton.out();
+    let printed = terminal.jeton.out_with("Or: ");
     let lines: Vec<&str> = printed.lines().map(str::trim).collect();
     let find = |begin: &str| *lines.iter().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{printed}"));
 
