@@ -71,12 +71,17 @@ const TASKS_END: Duration = Duration::from_secs(2);
 /// If it cannot start, or ends before it was told to.
 pub fn serve(config: &Config) -> Result<(), Error> {
     install_crypto();
+    let workers = config.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
+    // What runs beside the workers has a place of its own behind theirs. Without it the heartbeat would sometimes read
+    // the head, and hold the connection, of the first worker, whose calls would then wait for another thread.
+    worker::enter(workers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
+        .on_thread_start(move || worker::enter(workers))
         .enable_all()
         .build()
         .map_err(failed("start the runtime"))?;
-    runtime.block_on(run(config))
+    runtime.block_on(run(config, workers))
 }
 
 /// jsonwebtoken panics at first use without a provider, and a dependency's feature could leave it undecided.
@@ -85,10 +90,7 @@ pub fn install_crypto() {
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
-async fn run(config: &Config) -> Result<(), Error> {
-    let workers = config.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
-    // What runs beside the workers has a place of its own behind theirs.
-    worker::enter(workers);
+async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     let addresses: Vec<Address> = config.listen.iter().map(address).collect::<Result<_, _>>()?;
     let listeners = listen::bind(&addresses).map_err(failed("bind the listeners"))?;
     let shutdown = Shutdown::new();

@@ -2,7 +2,7 @@
 //!
 //! Promises: what a command can do and how it is described comes from the contract's descriptors; secrets come from files,
 //! standard input or variables, never from arguments; exit code 0: done, 1: the call failed, 2: it was not made. Invariant:
-//! knows nothing of the domain (except for [`bench`]), and is the only place that writes to standard output.
+//! knows nothing of the domain (except for [`mod@bench`]), and is the only place that writes to standard output.
 //!
 //! Start reading at [`verbs::NOUNS`], the table of commands.
 

@@ -81,19 +81,13 @@ impl Embedded {
     /// the file open: [`Error::Unsuitable`] to all others.
     pub fn open(path: &Path, clock: Clock, options: Options) -> Result<Arc<Self>> {
         let unsuitable = |error: std::io::Error| Error::Unsuitable { why: format!("open {}: {error}", path.display()) };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(unsuitable)?;
+        if !path.exists() {
+            make(path)?;
+        }
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(unsuitable)?;
         let mode = file.metadata().map_err(unsuitable)?.permissions().mode();
         let backend = FileBackend::new(file).map_err(|error| refused(path, error))?;
         let mut store = Self::with_backend(path, backend, clock, options)?;
-        // A new file is durable only when the directory that names it is.
-        directory_of(path).and_then(|directory| directory.sync_all()).map_err(unsuitable)?;
         if mode & 0o077 != 0 {
             store.warnings.push(format!(
                 "{} can be read by others than its owner (mode {:03o}); it should be 600",
@@ -252,6 +246,30 @@ impl Store for Embedded {
 }
 
 /// Why a file was not opened.
+/// Makes an empty store beside its place and moves it there: a process that is killed meanwhile must not leave half of one.
+fn make(path: &Path) -> Result<()> {
+    let unsuitable = |error: std::io::Error| Error::Unsuitable { why: format!("make {}: {error}", path.display()) };
+    let aside = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    let file = options.open(&aside).map_err(unsuitable)?;
+    if file.try_lock().is_err() {
+        return Err(Error::Unsuitable { why: format!("another process makes {}", path.display()) });
+    }
+    // Held until the move: whoever waits for it finds the store in its place.
+    let _held = file.try_clone().map_err(unsuitable)?;
+    if path.exists() {
+        return Ok(());
+    }
+    file.set_len(0).map_err(unsuitable)?;
+    let backend = FileBackend::new(file).map_err(|error| refused(path, error))?;
+    let made = redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
+    drop(made.map_err(|error| refused(path, error))?);
+    std::fs::rename(&aside, path).map_err(unsuitable)?;
+    // A new file is durable only when the directory that names it is.
+    directory_of(path).and_then(|directory| directory.sync_all()).map_err(unsuitable)
+}
+
 fn refused(path: &Path, error: redb::DatabaseError) -> Error {
     let path = path.display();
     if let redb::DatabaseError::Storage(redb::StorageError::Corrupted(what)) = error {

@@ -292,6 +292,7 @@ pub fn assert_inactive(answer: &wire::Introspection) {
 
 /// What of a refusal a caller can tell apart, with `id` blotted out.
 pub fn seen(status: &Status, id: &str) -> (Code, String, Vec<u8>) {
+    assert!(!id.is_empty());
     let blot = "\u{1}".repeat(id.len());
     let details: Vec<u8> = status.details().to_vec();
     (status.code(), status.message().replace(id, &blot), replace(&details, id.as_bytes(), blot.as_bytes()))

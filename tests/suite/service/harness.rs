@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jeton::{
     ambient::Clock,
     api::{
@@ -13,7 +14,11 @@ use jeton::{
         wire,
     },
     app::{self, App, Bearer},
-    keys::{master::MasterKey, ring::Keyring},
+    keys::{
+        master::MasterKey,
+        ring::Keyring,
+        signing::{KeySet, StoredKeySet},
+    },
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::secret::SecretText,
 };
@@ -21,7 +26,7 @@ use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
 
-use super::calls::{Caller, Credentials, seconds};
+use super::calls::{Caller, Credentials};
 use crate::servers::{Aof, Server as RedisServer};
 
 /// Which store a test runs on.
@@ -246,6 +251,17 @@ impl Service {
         answers.into_iter().map(|answer| answer.active.unwrap()).collect()
     }
 
+    /// A JWT with any header and claims, signed by the genuine key of tenant `default`.
+    pub async fn sign(&self, header: &str, claims: &str) -> String {
+        let tenant = "default".parse().unwrap();
+        let keys = self.app.issuer.directory.listed_keys(&tenant).await.unwrap();
+        let ring = Keyring::new(&self.masters).unwrap();
+        let keys = KeySet::open(&StoredKeySet { keys }, &tenant, &ring, self.clock.now()).unwrap();
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signature = keys.active(self.clock.now()).unwrap().sign(signed.as_bytes()).unwrap();
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
@@ -274,17 +290,10 @@ pub fn plain() -> wire::Client {
 
 /// A client that may do everything in its tenant.
 pub fn manager() -> wire::Client {
-    let scopes: Vec<String> = jeton::token::scope::ALL_MANAGEMENT
-        .iter()
-        .filter(|scope| **scope != "jeton.admin")
-        .map(|scope| (*scope).to_owned())
-        .collect();
-    wire::Client { allowed_scopes: scopes.clone(), default_scopes: scopes, ..plain() }
-}
-
-/// Settings with short lifetimes are built from these.
-pub fn idle(refresh: u64) -> wire::TenantSettings {
-    wire::TenantSettings { refresh_idle_ttl: Some(seconds(refresh)), ..Default::default() }
+    let management = jeton::token::scope::ALL_MANAGEMENT.iter().filter(|scope| **scope != "jeton.admin");
+    let scopes: Vec<String> = management.map(|scope| (*scope).to_owned()).collect();
+    let allowed_scopes = scopes.iter().cloned().chain(super::calls::owned(&["pay", "invoices.read"])).collect();
+    wire::Client { allowed_scopes, default_scopes: scopes, ..plain() }
 }
 
 async fn open(backing: &Backing, clock: &Clock) -> Arc<dyn Store> {

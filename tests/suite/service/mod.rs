@@ -26,4 +26,24 @@ macro_rules! on_both_stores {
 mod calls;
 mod harness;
 
+mod account_grant;
+mod accounts;
+mod audiences;
+mod clients;
+mod credentials;
+mod endings;
+mod formats;
+mod frozen;
+mod introspection;
+mod isolation;
+mod keys;
 mod lifetimes;
+mod lists;
+mod renewal;
+mod repeats;
+mod revocation;
+mod revoke_all;
+mod scopes;
+mod sessions;
+mod tenants;
+mod theft;

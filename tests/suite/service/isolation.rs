@@ -1,0 +1,162 @@
+//! Nothing of one tenant is visible to another: to B, an id of A is as an id that never existed.
+
+use std::fmt::Debug;
+
+use jeton::api::wire::{self, revoke_all_tokens_request::Target};
+use tonic::{Code, Status};
+
+use super::{
+    calls::{Caller, IssueExt as _, for_account, list_account, list_client, revoke_id, seen},
+    harness::{Service, manager},
+};
+
+on_both_stores! {
+    an_id_of_another_tenant_is_as_one_that_never_existed
+    naming_another_tenant_is_as_naming_one_that_never_existed
+}
+
+/// The ids of one tenant's things.
+struct Ids {
+    client: String,
+    account: String,
+    token: String,
+    key: String,
+    secret: String,
+}
+
+/// What a caller can tell of a reply: the status with the id blotted out, or that it was OK.
+fn told<T: Debug>(result: Result<T, Status>, ids: &[&str]) -> (Code, String, Vec<u8>) {
+    match result {
+        Ok(_) => (Code::Ok, String::new(), Vec::new()),
+        Err(status) => {
+            let id = ids.iter().find(|id| status.details().windows(id.len()).any(|part| part == id.as_bytes()));
+            seen(&status, id.unwrap_or(&"no id is in it"))
+        }
+    }
+}
+
+/// Every call that takes an id, made with the ids of `ids` in `tenant` (empty: the caller's own).
+async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<(&'static str, (Code, String, Vec<u8>))> {
+    let Ids { client, account, token, key, secret } = ids;
+    let blot =
+        [tenant, client, account, token, key, secret].into_iter().filter(|id| !id.is_empty()).collect::<Vec<_>>();
+    let blot = blot.as_slice();
+    let (tenant_id, client_id, account_id) = (|| tenant.to_owned(), || client.clone(), || account.clone());
+    let named = || wire::Account { display_name: "x".into(), ..Default::default() };
+    let mut all = Vec::new();
+    macro_rules! call {
+        ($method:ident $($message:tt)*) => {
+            all.push((stringify!($method), told(b.$method($($message)*).await, blot)))
+        };
+    }
+    // TokenService. What is listed and revoked by id, and what is issued for accounts.
+    call!(issue_token wire::IssueTokenRequest { tenant_id: tenant_id(), ..for_account(account) });
+    call!(get_token wire::GetTokenRequest { tenant_id: tenant_id(), token_id: token.clone() });
+    call!(revoke_token wire::RevokeTokenRequest { tenant_id: tenant_id(), ..revoke_id(token) });
+    call!(list_tokens wire::ListTokensRequest { tenant_id: tenant_id(), ..list_account(account) });
+    call!(list_tokens wire::ListTokensRequest { tenant_id: tenant_id(), ..list_client(client) });
+    let target = wire::revoke_all_tokens_request::AccountTarget { account_id: account_id(), include_descendants: true };
+    call!(revoke_all_tokens wire::RevokeAllTokensRequest {
+        tenant_id: tenant_id(), target: Some(Target::Account(target)), ..Default::default()
+    });
+    call!(revoke_all_tokens wire::RevokeAllTokensRequest {
+        tenant_id: tenant_id(), target: Some(Target::ClientId(client_id())), ..Default::default()
+    });
+    // ClientService.
+    let confined = wire::Client { account_id: account_id(), ..Default::default() };
+    call!(create_client wire::CreateClientRequest { tenant_id: tenant_id(), client: Some(confined), ..Default::default() });
+    call!(get_client wire::GetClientRequest { tenant_id: tenant_id(), client_id: client_id() });
+    let renamed = wire::Client { client_id: client_id(), display_name: "x".into(), ..Default::default() };
+    call!(update_client wire::UpdateClientRequest { tenant_id: tenant_id(), client: Some(renamed), ..Default::default() });
+    call!(enable_client wire::EnableClientRequest { tenant_id: tenant_id(), client_id: client_id() });
+    call!(disable_client wire::DisableClientRequest { tenant_id: tenant_id(), client_id: client_id() });
+    call!(create_client_secret wire::CreateClientSecretRequest {
+        tenant_id: tenant_id(), client_id: client_id(), ..Default::default()
+    });
+    call!(list_client_secrets wire::ListClientSecretsRequest { tenant_id: tenant_id(), client_id: client_id() });
+    call!(revoke_client_secret wire::RevokeClientSecretRequest {
+        tenant_id: tenant_id(), client_id: client_id(), secret_id: secret.clone(), ..Default::default()
+    });
+    call!(revoke_client_secret wire::RevokeClientSecretRequest {
+        tenant_id: tenant_id(), client_id: own.to_owned(), secret_id: secret.clone(), ..Default::default()
+    });
+    call!(delete_client wire::DeleteClientRequest { tenant_id: tenant_id(), client_id: client_id(), ..Default::default() });
+    // AccountService.
+    call!(create_account wire::CreateAccountRequest {
+        tenant_id: tenant_id(), account: Some(wire::Account { parent_id: account_id(), ..named() }), ..Default::default()
+    });
+    call!(get_account wire::GetAccountRequest { tenant_id: tenant_id(), account_id: account_id() });
+    call!(update_account wire::UpdateAccountRequest {
+        tenant_id: tenant_id(), account: Some(wire::Account { account_id: account_id(), ..named() }), ..Default::default()
+    });
+    call!(list_accounts wire::ListAccountsRequest { tenant_id: tenant_id(), parent_id: account_id(), ..Default::default() });
+    call!(enable_account wire::EnableAccountRequest { tenant_id: tenant_id(), account_id: account_id() });
+    call!(disable_account wire::DisableAccountRequest { tenant_id: tenant_id(), account_id: account_id() });
+    call!(undelete_account wire::UndeleteAccountRequest { tenant_id: tenant_id(), account_id: account_id() });
+    call!(delete_account wire::DeleteAccountRequest { tenant_id: tenant_id(), account_id: account_id(), ..Default::default() });
+    // TenantService.
+    let admission = wire::Admission { client_id: own.to_owned(), account_id: account_id(), ..Default::default() };
+    call!(admit_client wire::AdmitClientRequest { tenant_id: tenant_id(), admission: Some(admission) });
+    let admission = wire::Admission { client_id: client_id(), ..Default::default() };
+    call!(admit_client wire::AdmitClientRequest { tenant_id: tenant_id(), admission: Some(admission) });
+    call!(expel_client wire::ExpelClientRequest { tenant_id: tenant_id(), client_id: client_id() });
+    call!(list_admitted_clients wire::ListAdmittedClientsRequest { tenant_id: tenant_id(), ..Default::default() });
+    call!(revoke_signing_key wire::RevokeSigningKeyRequest { tenant_id: tenant_id(), key_id: key.clone() });
+    if !tenant.is_empty() {
+        call!(rotate_signing_key wire::RotateSigningKeyRequest { tenant_id: tenant_id() });
+        call!(get_tenant wire::GetTenantRequest { tenant_id: tenant_id() });
+        let renamed = wire::Tenant { tenant_id: tenant_id(), display_name: "x".into(), ..Default::default() };
+        call!(update_tenant wire::UpdateTenantRequest { tenant: Some(renamed), update_mask: None });
+        call!(list_clients wire::ListClientsRequest { tenant_id: tenant_id(), ..Default::default() });
+        call!(revoke_all_tokens wire::RevokeAllTokensRequest {
+            tenant_id: tenant_id(), target: Some(Target::Tenant(Default::default())), ..Default::default()
+        });
+    }
+    all
+}
+
+/// A tenant full of things, and the same ids as they never existed.
+async fn a(service: &Service) -> (Ids, Ids, String) {
+    service.tenant("aaaa", Default::default()).await;
+    let client = service.client_in("aaaa", manager()).await;
+    let account = service.account_in("aaaa", "").await;
+    let token = service.anonymous().issue(client.account(&account).scopes(&["pay"])).await;
+    let keys = wire::ListSigningKeysRequest { tenant_id: "aaaa".into() };
+    let key = service.anonymous().list_signing_keys(keys).await.unwrap().keys[0].kid.clone();
+    let secrets = wire::ListClientSecretsRequest { tenant_id: "aaaa".into(), client_id: client.client_id.clone() };
+    let secret = service.admin().await.list_client_secrets(secrets).await.unwrap().secrets[0].secret_id.clone();
+    let never = Ids {
+        client: "cli_1111111111111111111111".into(),
+        account: "acc_1111111111111111111111".into(),
+        token: "tok_1111111111111111111111".into(),
+        key: "1".repeat(key.len()),
+        secret: "1".repeat(secret.len()),
+    };
+    (Ids { client: client.client_id, account, token: token.token_id, key, secret }, never, token.access_token)
+}
+
+async fn an_id_of_another_tenant_is_as_one_that_never_existed(service: Service) {
+    let (ids, never, token) = a(&service).await;
+    service.tenant("bbbb", Default::default()).await;
+    let b = service.client_in("bbbb", manager()).await;
+    let caller = service.caller(&b).await;
+    let theirs = every_call(&caller, &b.client_id, &ids, "").await;
+    let nobodys = every_call(&caller, &b.client_id, &never, "").await;
+    assert_eq!(theirs, nobodys);
+    assert!(theirs.iter().filter(|(_, (code, ..))| *code == Code::NotFound).count() > 20, "{theirs:?}");
+    assert!(service.is_active(&token).await, "and nothing of it was touched");
+    let get = wire::GetClientRequest { tenant_id: "aaaa".into(), client_id: ids.client };
+    assert_eq!(service.admin().await.get_client(get).await.unwrap().client.unwrap().display_name, "a client");
+}
+
+async fn naming_another_tenant_is_as_naming_one_that_never_existed(service: Service) {
+    let (ids, _, token) = a(&service).await;
+    service.tenant("bbbb", Default::default()).await;
+    let b = service.client_in("bbbb", manager()).await;
+    let caller = service.caller(&b).await;
+    let theirs = every_call(&caller, &b.client_id, &ids, "aaaa").await;
+    let nobodys = every_call(&caller, &b.client_id, &ids, "zzzz").await;
+    assert_eq!(theirs, nobodys);
+    assert!(theirs.iter().all(|(_, (code, ..))| *code == Code::NotFound), "{theirs:?}");
+    assert!(service.is_active(&token).await);
+}
