@@ -57,6 +57,9 @@ impl Server {
             "no",
             "--appendonly",
             if aof == Aof::On { "yes" } else { "no" },
+            // With `everysec` a server that is killed may lose what it held back while another sync ran.
+            "--appendfsync",
+            "always",
         ]
         .map(str::to_owned)
         .into();

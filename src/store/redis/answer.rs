@@ -51,6 +51,12 @@ pub fn list(answer: Value) -> Result<Vec<Value>> {
     if let Value::Array(list) = answer { Ok(list) } else { Err(unreadable()) }
 }
 
+/// The value in a map of one key.
+pub fn only_value(answer: Value) -> Result<String> {
+    let Value::Map(pairs) = answer else { return Err(unreadable()) };
+    text(pairs.into_iter().next().ok_or_else(unreadable)?.1)
+}
+
 pub fn unreadable() -> Error {
     Error::corrupt("an answer of the Redis server")
 }

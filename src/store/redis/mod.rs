@@ -71,7 +71,12 @@ impl Redis {
         if info.lines().any(|line| line.trim_end() == "loading:1") {
             return Err(Error::unavailable("reach the Redis server", "it is loading its data"));
         }
-        let warnings = setup::check(&info, options.wait_replicas)?;
+        let mut sync = Cmd::new();
+        sync.arg("CONFIG").arg("GET").arg("appendfsync");
+        // Hosted servers often forbid to ask; then nothing is said of it.
+        let sync = first.ask("ask the Redis server how it syncs", sync, Confirm::No).await.ok();
+        let sync = sync.and_then(|answer| answer::only_value(answer).ok());
+        let warnings = setup::check(&info, sync.as_deref(), options.wait_replicas)?;
         let load = pipeline(scripts::ALL.iter().map(|script| script.load()));
         first.send("load the scripts into the Redis server", load, Confirm::No).await?;
 

@@ -47,7 +47,7 @@ pub const BOUNDED: wire::ConsistencyLevel = wire::ConsistencyLevel::Bounded;
 impl Link {
     pub fn new(address: &str) -> Self {
         let endpoint = Endpoint::try_from(format!("http://{address}")).unwrap();
-        Self(endpoint.connect_timeout(SOON).connect_lazy())
+        Self(endpoint.connect_timeout(SOON).timeout(SOON).connect_lazy())
     }
 
     pub fn tokens(&self) -> TokenServiceClient<Channel> {

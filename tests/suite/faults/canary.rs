@@ -14,7 +14,7 @@ use tonic::Code;
 
 use super::{
     calls::{BOUNDED, Client, FULL, Link, Wanted, bearing, issue_request},
-    process::{ADMIN, ADMIN_SECRET, Jeton, MASTER_KEY, Setup},
+    process::{ADMIN, ADMIN_SECRET, Jeton, MASTER_KEY, SOON, Setup},
 };
 use crate::servers::{Aof, Server};
 
@@ -118,6 +118,7 @@ async fn use_secrets(link: &Link, canaries: &mut Canaries) {
 /// A connection to Redis that has sent some commands.
 fn redis(server: &Server, commands: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
     stream.write_all(format!("AUTH {REDIS_PASSWORD}\r\n{commands}\r\n").as_bytes()).unwrap();
     let mut answer = [0; 10];
     stream.read_exact(&mut answer).unwrap();

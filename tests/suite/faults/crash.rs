@@ -23,12 +23,6 @@ const CYCLES: usize = 15;
 /// A call is answered within a second even if the store is not; on a busy machine of tests give it a little more.
 pub const ANSWERED: Duration = Duration::from_millis(1300);
 
-/// A server that loses nothing when it is killed. With `everysec` it may hold writes back while another sync is running,
-/// and acknowledges them all the same.
-fn durable() -> Server {
-    Server::start_with(Aof::On, &["--appendfsync", "always"])
-}
-
 /// Lets the load go on for a while, so that the fault hits somewhere else each time.
 async fn a_while(chance: &mut Chance) {
     tokio::time::sleep(Duration::from_millis(40) + chance.micros(200_000)).await;
@@ -75,7 +69,7 @@ async fn a_killed_replica_loses_nothing_acknowledged_and_disturbs_no_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_redis_with_an_append_only_file_loses_nothing_acknowledged() {
-    let mut server = durable();
+    let mut server = Server::start(Aof::On);
     let jetons = [Setup::redis(&server).start(), Setup::redis(&server).start()];
     let mut holders = holders(&jetons[0], HOLDERS).await;
     let mut chance = Chance::new(12);
@@ -95,7 +89,7 @@ async fn a_killed_redis_with_an_append_only_file_loses_nothing_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_store_every_call_says_so_in_time_and_health_tells() {
-    let mut server = durable();
+    let mut server = Server::start(Aof::On);
     let jeton = Setup::redis(&server).start();
     let link = jeton.link();
     let admin = link.admin().await;

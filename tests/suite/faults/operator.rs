@@ -4,8 +4,6 @@ use std::{
     env, fs,
     io::Write as _,
     process::{Command, Output, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -199,15 +197,7 @@ fn a_failure_has_an_exit_code_and_a_reason() {
 #[test]
 fn what_a_start_prints_works_as_it_stands() {
     let terminal = Terminal::open();
-    // The start is known by the first line; the others are on their way.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let printed = loop {
-        let printed = terminal.jeton.out();
-        if printed.contains("Or: ") || Instant::now() > deadline {
-            break printed;
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
+    let printed = terminal.jeton.out_with("Or: ");
     let lines: Vec<&str> = printed.lines().map(str::trim).collect();
     let find = |begin: &str| *lines.iter().find(|line| line.starts_with(begin)).unwrap_or_else(|| panic!("{printed}"));
 

@@ -176,6 +176,12 @@ impl Jeton {
         self.out.text()
     }
 
+    /// What it has printed, once a line of it begins with `begin`.
+    pub fn out_with(&self, begin: &str) -> String {
+        let has = |text: &str| text.lines().any(|line| line.starts_with(begin)).then(|| text.to_owned());
+        self.out.find(has).unwrap_or_else(|| panic!("it never prints {begin}: {}", self.out()))
+    }
+
     pub fn err(&self) -> String {
         self.err.text()
     }

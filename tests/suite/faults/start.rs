@@ -109,10 +109,19 @@ fn an_empty_redis_wants_credentials_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn a_redis_without_an_append_only_file_is_told() {
-    let server = Server::start(Aof::Off);
-    let jeton = Setup::redis(&server).start();
-    assert!(jeton.err().contains("append-only file"), "{}", jeton.err());
+fn a_redis_that_may_lose_something_in_a_crash_is_told() {
+    // The log is complete when the process has ended.
+    let log = |server: &Server| {
+        let jeton = Setup::redis(server).start();
+        jeton.terminate();
+        jeton.ended().err
+    };
+    let told = log(&Server::start(Aof::Off));
+    assert!(told.contains("append-only file"), "{told}");
+    let told = log(&Server::start_with(Aof::On, &["--appendfsync", "everysec"]));
+    assert!(told.contains("appendfsync always"), "{told}");
+    let told = log(&Server::start(Aof::On));
+    assert!(!told.contains("WARN"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
