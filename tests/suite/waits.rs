@@ -134,7 +134,16 @@ impl Service {
                 Proof::Client { id: client.id.to_string(), secret: shown.text }
             }
         };
-        Self { app, store, proof }
+        let service = Self { app, store, proof };
+        service.rest().await;
+        service
+    }
+
+    /// Waits for what goes on behind replies: until then records owe entries to the log, and are not cached.
+    async fn rest(&self) {
+        while !self.app.tasks.is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
     }
 
     async fn issue(&self, format: Format) -> Issued {
@@ -168,9 +177,7 @@ impl Service {
     /// How often `call` waits.
     async fn waits(&self, call: impl Future) -> usize {
         // The last use of a secret is written beside the call.
-        while !self.app.tasks.is_empty() {
-            tokio::task::yield_now().await;
-        }
+        self.rest().await;
         let before = self.store.waits.load(Ordering::SeqCst);
         call.await;
         self.store.waits.load(Ordering::SeqCst) - before
