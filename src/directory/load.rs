@@ -53,6 +53,14 @@ impl Directory {
             }
             sessions.extend(wanted.sessions.iter().filter(|key| self.sessions.get(key).is_none()).cloned());
         }
+        if keys.is_empty() && sessions.is_empty() {
+            return Ok(());
+        }
+        // Boxed, as every way to the store is here: what is in memory should not pay for the state of what is not.
+        Box::pin(self.load_missing(keys, sessions)).await
+    }
+
+    async fn load_missing(&self, mut keys: Vec<RecordKey>, mut sessions: Vec<SessionKey>) -> Result<()> {
         keys.sort_unstable();
         keys.dedup();
         sessions.sort_unstable();
@@ -75,7 +83,7 @@ impl Directory {
         if let Some(tenant) = self.tenants.get(id) {
             return Ok(tenant.filter(|tenant| tenant.state != State::Deleted));
         }
-        let tenant: Option<Tenant> = self.read(&tenant_key(id)?).await?;
+        let tenant: Option<Tenant> = Box::pin(self.read(&tenant_key(id)?)).await?;
         Ok(tenant.filter(|tenant| tenant.state != State::Deleted).map(Arc::new))
     }
 
@@ -85,7 +93,7 @@ impl Directory {
         if let Some(client) = self.clients.get(id) {
             return Ok(Some(client).filter(own));
         }
-        let client: Option<Client> = self.read(&key::<Client>(tenant, id)).await?;
+        let client: Option<Client> = Box::pin(self.read(&key::<Client>(tenant, id))).await?;
         Ok(client.map(Arc::new).filter(own))
     }
 
@@ -94,7 +102,7 @@ impl Directory {
         if let Some(account) = self.accounts.get(id) {
             return Ok(Some(account).filter(|account| account.tenant == *tenant));
         }
-        Ok(self.read(&key::<Account>(tenant, id)).await?.map(Arc::new))
+        Ok(Box::pin(self.read(&key::<Account>(tenant, id))).await?.map(Arc::new))
     }
 
     /// The admission of a client, unless it was expelled.
@@ -103,7 +111,7 @@ impl Directory {
         if let Some(admission) = self.admissions.get(&(tenant.clone(), client.clone())) {
             return Ok(admission.filter(admitted));
         }
-        let admission: Option<Admission> = self.read(&key::<Admission>(tenant, client)).await?;
+        let admission: Option<Admission> = Box::pin(self.read(&key::<Admission>(tenant, client))).await?;
         Ok(admission.map(Arc::new).filter(admitted))
     }
 
@@ -115,13 +123,15 @@ impl Directory {
         client: &ClientId,
     ) -> Result<Option<Arc<Standing>>> {
         let abroad = home != tenant;
-        let wanted = Wanted {
-            tenant: Some(tenant.clone()),
-            clients: vec![(home.clone(), client.clone())],
-            admissions: if abroad { vec![(tenant.clone(), client.clone())] } else { Vec::new() },
-            ..Wanted::default()
-        };
-        self.preload(std::slice::from_ref(&wanted)).await?;
+        if abroad || self.tenants.get(tenant).is_none() || self.clients.get(client).is_none() {
+            let wanted = Wanted {
+                tenant: Some(tenant.clone()),
+                clients: vec![(home.clone(), client.clone())],
+                admissions: if abroad { vec![(tenant.clone(), client.clone())] } else { Vec::new() },
+                ..Wanted::default()
+            };
+            self.preload(std::slice::from_ref(&wanted)).await?;
+        }
         let (Some(tenant_record), Some(client_record)) = (self.tenant(tenant).await?, self.client(home, client).await?)
         else {
             return Ok(None);
@@ -138,6 +148,10 @@ impl Directory {
         if let Some(keys) = self.key_sets.get(tenant) {
             return Ok(Some(keys));
         }
+        Box::pin(self.load_key_set(tenant)).await
+    }
+
+    async fn load_key_set(&self, tenant: &TenantId) -> Result<Option<Arc<KeySet>>> {
         let (ticket, began) = self.follower.ticket();
         let Some(stored) = self.read::<KeySetRecord>(&key::<KeySetRecord>(tenant, tenant)).await? else {
             return Ok(None);

@@ -134,7 +134,7 @@ impl Issuer {
             return Ok(Some(Arc::clone(&known.caller)));
         }
         let token = &verified.token;
-        let Some(standing) = self.standing_of(verified).await? else {
+        let Some(standing) = Box::pin(self.standing_of(verified)).await? else {
             return Ok(None);
         };
         let caller = Arc::new(Caller {

@@ -53,7 +53,7 @@ impl Issuer {
                     answer(&caller, &introspects, &verified, active)
                 }
                 None if SecretKind::of(text) == Some(SecretKind::Refresh) => {
-                    self.introspect_refresh(&caller, text).await?
+                    Box::pin(self.introspect_refresh(&caller, text)).await?
                 }
                 None => Introspection::Inactive,
             });

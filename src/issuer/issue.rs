@@ -110,7 +110,7 @@ impl Issuer {
     pub async fn issue(&self, call: &Call, request: &Request) -> Result<Issued> {
         let granted = match &request.grant {
             Grant::ClientCredentials => self.grant_client(&call.caller, request).await?,
-            Grant::Account(slot) => self.grant_account(&call.caller, request, slot).await?,
+            Grant::Account(slot) => Box::pin(self.grant_account(&call.caller, request, slot)).await?,
         };
         let decided = self.decide(call, request, granted).await?;
         // Signed before it is stored: a token that cannot be written must not be listed.
@@ -140,7 +140,7 @@ impl Issuer {
             None => Arc::clone(&caller.standing),
             Some(tenant) => {
                 let tenant = tenant.parse().map_err(|_| not_granted())?;
-                let standing = self.directory.standing(&tenant, &client.tenant, &client.id).await?;
+                let standing = Box::pin(self.directory.standing(&tenant, &client.tenant, &client.id)).await?;
                 standing.filter(|standing| standing.is_enabled()).ok_or_else(not_granted)?
             }
         };
@@ -329,27 +329,34 @@ impl Issuer {
         let existing = if request.repeat.is_some() { Existing::Keep } else { Existing::Replace };
         let minted = self.directory.store.mint(&mint(&decided, existing, false, now)).await?;
         if let (Some(record), Some(repeat)) = (&minted.token, request.repeat) {
-            return self.repeated(call, record, repeat, decided, minted.family).await;
+            return Box::pin(self.repeated(call, record, repeat, decided, minted.family)).await;
         }
         if minted.session_lapsed
             && let Some(session) = decided.token.session.clone()
         {
-            let ident = Ident::Session(decided.tenant.id.clone(), session.shared());
-            let until = session_slot_until(&decided.tenant, now);
-            decided.token.rev = self.directory.follower.append(&[Entry::revoke_until(ident, until)]).await?;
-            if let Some(family) = &mut decided.family {
-                family.rev = decided.token.rev;
-                family.minted.rev = decided.token.rev;
-            }
-            text = self.text(&decided).await?;
-            // The first write left a record, and a family, with the old `rev`.
-            let mut again = mint(&decided, Existing::Replace, true, now);
-            if let Some(family) = &mut again.family {
-                family.expected = Some(0);
-            }
-            self.directory.store.mint(&again).await?;
+            text = Box::pin(self.revive(&session, &mut decided, now)).await?;
         }
         self.answer(decided, text)
+    }
+
+    /// Revokes what was minted in a session before it lapsed, and stores the token once more, with a `rev` behind that.
+    /// Returns its new text.
+    async fn revive(&self, session: &SessionId, decided: &mut Decided, now: Time) -> Result<String> {
+        let ident = Ident::Session(decided.tenant.id.clone(), session.shared());
+        let until = session_slot_until(&decided.tenant, now);
+        decided.token.rev = self.directory.follower.append(&[Entry::revoke_until(ident, until)]).await?;
+        if let Some(family) = &mut decided.family {
+            family.rev = decided.token.rev;
+            family.minted.rev = decided.token.rev;
+        }
+        let text = self.text(decided).await?;
+        // The first write left a record, and a family, with the old `rev`.
+        let mut again = mint(decided, Existing::Replace, true, now);
+        if let Some(family) = &mut again.family {
+            family.expected = Some(0);
+        }
+        self.directory.store.mint(&again).await?;
+        Ok(text)
     }
 
     /// The reply to a request id that was used before: the same token, if it still lives.
@@ -454,7 +461,7 @@ impl Issuer {
             return Ok(Arc::clone(key));
         }
         // Nothing signs: announced keys that were never used may have been revoked.
-        self.directory.rotate_key(tenant, Rotation::Due).await?;
+        Box::pin(self.directory.rotate_key(tenant, Rotation::Due)).await?;
         let keys = self.directory.key_set(&tenant.id).await?;
         let key = keys.and_then(|keys| keys.active(now).cloned());
         key.ok_or_else(|| Error::internal("find a tenant's active signing key"))

@@ -102,7 +102,13 @@ impl Verified {
 impl Issuer {
     /// The token of a text, if it is genuine. Garbage costs no store call.
     pub async fn resolve(&self, text: &str) -> Result<Option<Arc<Verified>>> {
-        Ok(self.resolve_all(&[text]).await?.pop().flatten())
+        if text.len() <= MAX_TOKEN_BYTES
+            && let Some(verified) = self.verified.get(&sha256(text))
+        {
+            return Ok(Some(verified));
+        }
+        // Boxed: what is in memory should not pay for the state of what is not.
+        Ok(Box::pin(self.resolve_all(&[text])).await?.pop().flatten())
     }
 
     /// The tokens of texts, in their order; at most one read of token records.
@@ -128,7 +134,7 @@ impl Issuer {
                     resolved.push(None);
                 }
                 Some(SecretKind::Refresh | SecretKind::Client) => resolved.push(None),
-                None => resolved.push(self.verify_jwt(text, digest).await?),
+                None => resolved.push(Box::pin(self.verify_jwt(text, digest)).await?),
             }
         }
         if stored.is_empty() {
@@ -156,7 +162,7 @@ impl Issuer {
         if verified.is_known_active(self.directory.follower.version(), self.now()) {
             return Ok(true);
         }
-        Ok(self.are_active(std::slice::from_ref(verified)).await?.pop().unwrap_or(false))
+        Ok(Box::pin(self.are_active(std::slice::from_ref(verified))).await?.pop().unwrap_or(false))
     }
 
     /// Which tokens are active, in their order; at most one read of records and one of sessions, sent together.
@@ -177,15 +183,28 @@ impl Issuer {
         if cold.is_empty() {
             return Ok(active);
         }
+        Box::pin(self.judge_cold(tokens, &cold, &mut active, version, now)).await?;
+        Ok(active)
+    }
+
+    /// Judges the tokens at the indexes `cold` by records, as of `version` of the log.
+    async fn judge_cold(
+        &self,
+        tokens: &[Arc<Verified>],
+        cold: &[usize],
+        active: &mut [bool],
+        version: u64,
+        now: Time,
+    ) -> Result<()> {
         let wanted: Vec<_> = cold.iter().map(|i| tokens[*i].wanted()).collect();
         self.directory.preload(&wanted).await?;
         for i in cold {
-            if let Some(until) = self.enabled_until(&tokens[i], now).await? {
-                tokens[i].judged.store(Some(Arc::new(Judged { version, until })));
-                active[i] = true;
+            if let Some(until) = self.enabled_until(&tokens[*i], now).await? {
+                tokens[*i].judged.store(Some(Arc::new(Judged { version, until })));
+                active[*i] = true;
             }
         }
-        Ok(active)
+        Ok(())
     }
 
     /// Whether all that a token depends on is enabled, and until when that may be believed.

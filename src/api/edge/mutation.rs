@@ -1,6 +1,6 @@
 //! Mutations that outlive their calls.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -28,11 +28,16 @@ pub(super) struct Mutating {
 ///
 /// # Errors
 /// Those of the mutation; INTERNAL if it panics.
-pub async fn run_to_end<T, F>(mutation: F) -> Result<T>
+pub fn run_to_end<T, F>(mutation: F) -> impl Future<Output = Result<T>> + Send
 where
     F: Future<Output = Result<T>> + Send + 'static,
     T: Send + 'static,
 {
+    // Its state is some KiB, which every step on the way into a task would copy.
+    run_boxed(Box::pin(mutation))
+}
+
+async fn run_boxed<T: Send + 'static>(mutation: Pin<Box<dyn Future<Output = Result<T>> + Send>>) -> Result<T> {
     let call = CALL.try_with(Clone::clone).ok().flatten();
     let (reply, outcome) = oneshot::channel();
     let run = async move {
