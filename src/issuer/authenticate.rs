@@ -46,6 +46,20 @@ pub enum Freshness {
     Bounded { min: Option<Position> },
 }
 
+// === impl Freshness ===
+
+impl Freshness {
+    /// Whether a token that was issued at `rev` belongs to the history that ends at `head`. Above a head that was read
+    /// after the token was issued stands only what a restored store has lost, and revocations would not reach it.
+    pub(super) fn has_seen(self, rev: Position, head: Position) -> bool {
+        match self {
+            Self::Full { .. } => rev <= head,
+            // Memory may be a moment behind the replica that issued it.
+            Self::Bounded { .. } => true,
+        }
+    }
+}
+
 /// The default of every call.
 pub const FULL: Freshness = Freshness::Full { min: None };
 
@@ -63,6 +77,9 @@ impl Issuer {
     pub async fn prove(&self, proof: &Proof, freshness: Freshness) -> Result<Call> {
         let head = self.reach(freshness).await?;
         let caller = match proof {
+            Proof::Bearer(recognized) if !freshness.has_seen(recognized.verified.token.rev, head) => {
+                return Err(invalid_token());
+            }
             Proof::Bearer(recognized) => self.judge(&recognized.verified).await?,
             Proof::Client { id, secret } => self.recognize_client(id, secret.expose()).await?,
         };

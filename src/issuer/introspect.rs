@@ -39,7 +39,8 @@ impl Issuer {
         freshness: Freshness,
         texts: &[String],
     ) -> Result<Vec<Introspection>> {
-        let Call { caller, .. } = self.prove(proof, freshness).await?;
+        let call = self.prove(proof, freshness).await?;
+        let caller = &call.caller;
         caller.require(SCOPE)?;
         let introspects = caller.standing.introspects();
         let resolved = self.resolve_all(texts).await?;
@@ -49,11 +50,11 @@ impl Issuer {
         for (text, verified) in texts.iter().zip(resolved) {
             answers.push(match verified {
                 Some(verified) => {
-                    let active = active.next().unwrap_or(false);
-                    answer(&caller, &introspects, &verified, active)
+                    let active = active.next().unwrap_or(false) && freshness.has_seen(verified.token.rev, call.head);
+                    answer(caller, &introspects, &verified, active)
                 }
                 None if SecretKind::of(text) == Some(SecretKind::Refresh) => {
-                    Box::pin(self.introspect_refresh(&caller, text)).await?
+                    Box::pin(self.introspect_refresh(caller, text)).await?
                 }
                 None => Introspection::Inactive,
             });

@@ -100,6 +100,9 @@ impl Issuer {
         if family.tenant != content.tenant || family.client != client.id || family.closed {
             return Err(invalid());
         }
+        if family.rev > call.head {
+            return Err(lost_data(&family));
+        }
         let now = self.now();
         if self.directory.follower.revokes(&family.idents(), family.rev) {
             return Err(invalid());

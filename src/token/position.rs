@@ -24,6 +24,9 @@ pub struct Malformed;
 
 const MAX_LINE: u32 = (1 << 24) - 1;
 const MAX_MICROS: u64 = (1 << 56) - 1;
+const MICROS_PER_MINUTE: u64 = 60_000_000;
+/// Minutes from 1970 to 2026. 24 bits of minutes last until 2057; after that lines only count.
+const MINUTES_UNTIL_2026: u64 = 29_453_760;
 
 // === impl Position ===
 
@@ -52,9 +55,12 @@ impl Position {
         Self::new(self.line, clock_micros.max(self.micros + 1))
     }
 
-    /// Where the next line begins.
+    /// Where the next line begins: above this one, and not below the minutes since 2026 by the store's clock. Counting
+    /// alone would use a line again when a copy is restored that is older than the last raise.
     pub fn next_line(self, clock_micros: u64) -> Option<Self> {
-        Self::new(self.line + 1, clock_micros)
+        let minutes = (clock_micros / MICROS_PER_MINUTE).saturating_sub(MINUTES_UNTIL_2026);
+        let minutes = u32::try_from(minutes).unwrap_or(MAX_LINE).min(MAX_LINE);
+        Self::new(minutes.max(self.line + 1), clock_micros)
     }
 }
 
@@ -97,6 +103,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_line_that_was_lost_is_not_used_again() {
+        let at = |minutes: u64| (MINUTES_UNTIL_2026 + minutes) * MICROS_PER_MINUTE;
+        let copied = Position::START.next_line(at(10)).unwrap();
+        let lost = copied.next_line(at(20)).unwrap().next_line(at(30)).unwrap();
+        let restored = copied.next_line(at(31)).unwrap();
+        assert!(restored.line() > lost.line());
+        // A clock that stands still or is wrong leaves the counting.
+        assert_eq!(copied.next_line(0).unwrap().line(), copied.line() + 1);
+        assert_eq!(lost.next_line(at(30)).unwrap().line(), lost.line() + 1);
+    }
 
     proptest! {
         #[test]

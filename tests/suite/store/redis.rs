@@ -194,7 +194,7 @@ async fn what_was_acknowledged_survives_a_crash_and_the_line_grows() {
     notice_the_restart(&store).await;
 
     let tail = store.tail(first).await.unwrap();
-    assert_eq!(tail.head.line(), appended.line() + 1);
+    assert!(tail.head.line() > appended.line());
     assert_eq!((tail.entries.len(), tail.gap), (2, false));
     assert_eq!(tail.entries.last().map(|at| at.position), Some(appended));
     assert_eq!(slots(&store).await.len(), 2);
@@ -218,7 +218,7 @@ async fn an_append_after_a_restart_raises_the_line_by_itself() {
     server.restart();
     notice_the_restart(&store).await;
     let after = store.append(&[Entry::revoke(client())]).await.unwrap();
-    assert_eq!(after.line(), before.line() + 1);
+    assert!(after.line() > before.line());
     assert_eq!(store.tail(before).await.unwrap().entries.len(), 1);
 }
 
@@ -233,7 +233,7 @@ async fn a_reader_that_is_ahead_of_a_server_that_lost_its_data_finds_a_gap_and_a
     assert!(tail.head.line() > known.line());
 
     // Somebody who knew nothing has started a new log before a reader comes who has seen more lines than that.
-    let known = Position::new(7, known.micros()).unwrap();
+    let known = Position::new(tail.head.line() + 7, known.micros()).unwrap();
     let tail = store.tail(known).await.unwrap();
     assert!(tail.gap);
     assert!(tail.head.line() > known.line());
@@ -451,7 +451,7 @@ async fn a_promoted_replica_has_what_was_acknowledged_on_a_higher_line_and_the_o
     replica.command(&["REPLICAOF", "NO", "ONE"]);
     let after = connect(&replica).await;
     let tail = after.tail(Position::START).await.unwrap();
-    assert_eq!(tail.head.line(), acknowledged.line() + 1);
+    assert!(tail.head.line() > acknowledged.line());
     assert_eq!(tail.entries.iter().map(|at| at.position).collect::<Vec<_>>(), [acknowledged]);
     assert!(before.tail(Position::START).await.is_err());
 }

@@ -54,7 +54,7 @@ local now = clock()
 local head = meta[2] or START
 local line, micros = line_of(head), micros_of(head)
 if meta[1] ~= replid then
-  line, micros = line + 1, now
+  line, micros = next_line(line, now), now
 end
 
 local ids, slots, named = {}, {}, {}

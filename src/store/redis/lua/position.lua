@@ -31,6 +31,11 @@ local function clock()
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
+-- Above `line`, and not below the minutes since 2026: see Position::next_line.
+local function next_line(line, now)
+  return math.max(line + 1, math.floor(now / 60000000) - 29453760)
+end
+
 local START = '00000000000000000000'
 
 -- The store's history, as the server names it: another name after a restart, a failover or a restore.

@@ -12,7 +12,8 @@ local head, floor = meta[2] or START, meta[3] or START
 local lost = less(head, after)
 local gap = lost or less(after, floor)
 if lost or meta[1] ~= replid then
-  head = text(math.max(line_of(head), line_of(after)) + 1, clock())
+  local now = clock()
+  head = text(next_line(math.max(line_of(head), line_of(after)), now), now)
   redis.call('HSET', KEYS[1], 'replid', replid, 'head', head)
 end
 if gap then return {head, 0, 1, {}} end
