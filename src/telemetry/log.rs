@@ -1,43 +1,36 @@
 //! The log, on standard error.
 
-use std::{
-    fmt,
-    io::{self, BufWriter},
-};
+use std::{fmt, io};
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
+use super::lines::{End, Lines};
 use crate::config;
 
 /// Keeps the log going. Dropping it writes what is still in the buffer, so it goes last.
 #[derive(Debug)]
 #[must_use = "the log ends when this is dropped"]
 pub struct Guard {
-    dropped: ErrorCounter,
-    _worker: WorkerGuard,
+    lines: Lines,
+    _end: End,
 }
 
-/// The process logs already.
+/// The process logs already, or the log's thread cannot be started.
 #[derive(Debug)]
 pub struct AlreadyLogging;
 
-/// Lines that wait to be written. A slow terminal or a stuck log collector must not stop calls, so what comes on top is
-/// dropped and counted. 8,192 lines are a few MiB and some seconds of a busy service.
-const BUFFERED_LINES: usize = 8192;
-/// The most bytes of lines that one write takes.
-const WRITTEN_AT_ONCE: usize = 64 << 10;
+/// Bytes of lines that wait to be written. A slow terminal or a stuck log collector must not stop calls, so what comes on
+/// top is dropped and counted. Some seconds of a busy service.
+const BUFFERED_BYTES: usize = 4 << 20;
 
 /// At `info` these would log every connection and at `debug` every frame; whoever wants that names them.
 const NOISY: [&str; 8] = ["h2", "hyper", "hyper_util", "redis", "rustls", "tokio_util", "tonic", "tower"];
 
 /// Starts logging for the whole process.
 pub fn init(log: &config::Log) -> Result<Guard, AlreadyLogging> {
-    let builder = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).lossy(true).thread_name("log");
-    // Standard error writes at once; the worker flushes whenever nothing waits, so a burst of lines is one write.
-    let (writer, worker) = builder.finish(BufWriter::with_capacity(WRITTEN_AT_ONCE, io::stderr()));
-    let guard = Guard { dropped: writer.error_counter(), _worker: worker };
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let (lines, end) = Lines::start(BUFFERED_BYTES, io::stderr()).map_err(|_| AlreadyLogging)?;
+    let guard = Guard { lines: lines.clone(), _end: end };
+    let lines = tracing_subscriber::fmt::layer().with_writer(lines);
     let lines = match log.format {
         config::LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
         config::LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
@@ -66,13 +59,13 @@ fn filter(directives: &str) -> EnvFilter {
 impl Guard {
     /// Lines that were dropped because the buffer was full.
     pub fn dropped_lines(&self) -> usize {
-        self.dropped.dropped_lines()
+        self.lines.dropped()
     }
 }
 
 impl fmt::Display for AlreadyLogging {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("start the log a second time")
+        f.write_str("start the log")
     }
 }
 

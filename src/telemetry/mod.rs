@@ -3,6 +3,7 @@
 //! Promises: writing to the log never makes a call wait; what was logged before the end is written. Invariant: knows
 //! nothing of the domain, and is the only place that decides where log lines go.
 
+mod lines;
 mod log;
 
 pub use log::{AlreadyLogging, Guard, init};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
 use super::{
     id::{AccountId, ClientId, FamilyId, TenantId, TokenId},
     ident::{Ident, Idents},
@@ -122,7 +124,7 @@ pub enum Source {
 pub struct Audience(#[n(0)] Vec<String>);
 
 macro_rules! text {
-    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident $stored:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
@@ -147,6 +149,9 @@ macro_rules! text {
             }
         }
 
+        text!(@$stored $name);
+    )*};
+    (@as_text $name:ident) => {
         impl<C> minicbor::Encode<C> for $name {
             fn encode<W: minicbor::encode::Write>(&self, e: &mut minicbor::Encoder<W>, _: &mut C) -> Result<(), minicbor::encode::Error<W::Error>> {
                 e.str(&self.0)?.ok()
@@ -158,16 +163,17 @@ macro_rules! text {
                 Ok(Self(d.str()?.into()))
             }
         }
-    )*};
+    };
+    (@shortened $name:ident) => {};
 }
 
 text! {
     /// The id of a session, as the platform chose it.
-    SessionId;
+    SessionId as_text;
     /// The id of a signing key (`kid`).
-    KeyId;
+    KeyId shortened;
     /// JSON text.
-    Json;
+    Json as_text;
 }
 
 /// SHA-256 of a request body, cut to 128 bits.
@@ -265,6 +271,31 @@ pub(super) fn lineage(
     }));
 }
 
+// === impl KeyId ===
+
+/// As the bytes that it is the base64 text of, where it is: every stored JWT has one.
+impl<C> minicbor::Encode<C> for KeyId {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        match URL_SAFE_NO_PAD.decode(self.as_str()) {
+            Ok(bytes) => e.bytes(&bytes)?.ok(),
+            Err(_) => e.str(self.as_str())?.ok(),
+        }
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for KeyId {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        if d.datatype()? == minicbor::data::Type::Bytes {
+            return Ok(Self::new(URL_SAFE_NO_PAD.encode(d.bytes()?)));
+        }
+        Ok(Self::new(d.str()?))
+    }
+}
+
 // === impl Audience ===
 
 impl Audience {
@@ -331,5 +362,44 @@ mod tests {
         assert!(!Audience::new(["~"], issuer).is_issuer());
         assert!(audience.meets(&["https://other".into()], issuer));
         assert!(!audience.meets(&["https://third".into()], issuer));
+    }
+
+    #[test]
+    fn ids_of_keys_read_back_whatever_they_are() {
+        for id in ["NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", "k1", "not base64!", "AB"] {
+            let id = KeyId::new(id);
+            let stored = minicbor::to_vec(&id).unwrap();
+            assert_eq!(minicbor::decode::<KeyId>(&stored).unwrap(), id);
+        }
+    }
+
+    #[test]
+    fn the_record_of_a_jwt_is_small() {
+        let issuer = "http://localhost:7443/t/default";
+        let token = AccessToken {
+            id: TokenId::from_bytes([1; 16]),
+            tenant: "default".parse().unwrap(),
+            client: ClientId::from_bytes([2; 16]),
+            subject: Subject::Account(AccountId::from_bytes([3; 16])),
+            scopes: Scopes::new(["invoices.read", "invoices.write", "orders.read"]),
+            audience: Audience::new([format!("{issuer}/api")], issuer),
+            format: Format::Jwt,
+            issued_secs: 1_800_000_000,
+            ttl_secs: Some(14 * 86_400),
+            rev: Position::new(1, 1_800_000_000_000_000).unwrap(),
+            signing_key: Some(KeyId::new("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")),
+            actor: Some(Actor::Client),
+            ancestors: Vec::new(),
+            session: None,
+            family: None,
+            sources: Vec::new(),
+            options: None,
+            claims: None,
+            request: None,
+            home: None,
+        };
+        // With expiry and header this is 192 bytes for Redis, the size of one of its classes of memory.
+        let len = minicbor::to_vec(&token).unwrap().len();
+        assert!(len <= 182, "{len} bytes");
     }
 }
