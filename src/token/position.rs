@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// A place in the revocation log: *(line, µs)*, compared line first.
 ///
-/// The line grows by one whenever the store's history may have forked (failover, restore), so that what is appended
+/// The line grows whenever the store's history may have forked (failover, restore), so that what is appended
 /// afterwards stands above every position from before, whatever the clocks say. Written as 20 lowercase hex digits, 6 of
 /// line and 14 of µs, which compare as text; the same string stands in replies, requests and the claim `rev`.
 #[derive(
