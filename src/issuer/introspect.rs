@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Call, Issuer,
+    Issuer,
     authenticate::{Freshness, Proof},
     issue::decode_family,
     verify::Verified,
