@@ -2,6 +2,7 @@
 
 use std::{sync::LazyLock, time::Duration};
 
+use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use tonic::{Response, Status};
@@ -214,7 +215,7 @@ pub enum Frozen {
 pub fn introspection(introspection: &Introspection, frozen: Frozen) -> Result<wire::Introspection> {
     match introspection {
         Introspection::Inactive => Ok(wire::Introspection { active: Some(false), ..Default::default() }),
-        Introspection::Access { token, issuer } => active(token, issuer, frozen),
+        Introspection::Access(verified) => active(&verified.token, &verified.issuer, frozen),
         Introspection::Refresh { family, issuer } => {
             let id = crate::token::TokenId::from_bytes([0; 16]);
             let token = family.access_token(id, &family.minted);
@@ -227,6 +228,24 @@ pub fn introspection(introspection: &Introspection, frozen: Frozen) -> Result<wi
                 format: wire::TokenFormat::Opaque.into(),
                 ..active(&token, issuer, frozen)?
             })
+        }
+    }
+}
+
+/// The same, encoded.
+pub fn encoded_introspection(answer: &Introspection, frozen: Frozen) -> Result<Bytes> {
+    let encode = || introspection(answer, frozen).map(|answer| Bytes::from(answer.encode_to_vec()));
+    match (answer, frozen) {
+        // What is said of an active token without its options is frozen in the token, so it is encoded once.
+        (Introspection::Access(verified), Frozen::LeaveOut) => {
+            if let Some(encoded) = verified.encoded.get() {
+                return Ok(encoded.clone());
+            }
+            let encoded = encode()?;
+            Ok(verified.encoded.get_or_init(|| encoded).clone())
+        }
+        (Introspection::Access(_), Frozen::Include) | (Introspection::Inactive | Introspection::Refresh { .. }, _) => {
+            encode()
         }
     }
 }

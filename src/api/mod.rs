@@ -10,6 +10,7 @@
 //! Start reading at [`edge`]: it is the path of a call. [`server`] is where connections come from.
 
 pub mod account;
+mod batch;
 pub mod client;
 pub mod convert;
 pub mod edge;
@@ -26,9 +27,12 @@ use std::sync::Arc;
 
 use tonic::service::RoutesBuilder;
 
-use self::wire::{
-    account_service_server::AccountServiceServer, client_service_server::ClientServiceServer,
-    tenant_service_server::TenantServiceServer, token_service_server::TokenServiceServer,
+use self::{
+    batch::TokenServer,
+    wire::{
+        account_service_server::AccountServiceServer, client_service_server::ClientServiceServer,
+        tenant_service_server::TenantServiceServer, token_service_server::TokenServiceServer,
+    },
 };
 use crate::{ambient::Time, issuer::Issuer};
 
@@ -64,6 +68,7 @@ impl Services {
     pub fn add_to(&self, routes: &mut RoutesBuilder) {
         // The edge holds all but the batch to the smaller limit.
         let token = TokenServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_BATCH_BYTES);
+        let token = TokenServer::new(self.clone(), token);
         let client = ClientServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
         let tenant = TenantServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
         let account = AccountServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);

@@ -1,9 +1,11 @@
 //! TokenService.
 
+use prost::Message as _;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     Services,
+    batch::EncodedResponse,
     convert::{self, Frozen, answer, given},
     edge::{open, run_to_end},
     wire::{self, token_service_server::TokenService},
@@ -147,14 +149,12 @@ impl TokenService for Services {
         &self,
         request: Request<wire::BatchIntrospectTokensRequest>,
     ) -> Reply<wire::BatchIntrospectTokensResponse> {
+        // Calls that come over the wire go past the generated code, to `batch` itself.
+        let encoded = self.batch(request).await?.into_inner().introspections;
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
-            let freshness = freshness(message.consistency(), &message.min_position)?;
-            let frozen = if message.include_options { Frozen::Include } else { Frozen::LeaveOut };
-            let answers = self.issuer.introspect(&proof, freshness, &message.tokens).await?;
-            let introspections = answers.iter().map(|answer| convert::introspection(answer, frozen));
-            Ok(wire::BatchIntrospectTokensResponse { introspections: introspections.collect::<Result<_>>()? })
+            let introspections = encoded.into_iter().map(wire::Introspection::decode).collect::<Result<_, _>>();
+            let failed = |source| Error::internal("read an encoded introspection").with_source(source);
+            Ok(wire::BatchIntrospectTokensResponse { introspections: introspections.map_err(failed)? })
         })
         .await
     }
@@ -221,6 +221,22 @@ impl TokenService for Services {
                 keys: keys.iter().map(convert::jwk).collect::<Result<_>>()?,
                 max_age: Some(convert::duration(max_age)),
             })
+        })
+        .await
+    }
+}
+
+impl Services {
+    /// BatchIntrospectTokens.
+    pub(super) async fn batch(&self, request: Request<wire::BatchIntrospectTokensRequest>) -> Reply<EncodedResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
+            let freshness = freshness(message.consistency(), &message.min_position)?;
+            let frozen = if message.include_options { Frozen::Include } else { Frozen::LeaveOut };
+            let answers = self.issuer.introspect(&proof, freshness, &message.tokens).await?;
+            let introspections = answers.iter().map(|answer| convert::encoded_introspection(answer, frozen));
+            Ok(EncodedResponse { introspections: introspections.collect::<Result<_>>()? })
         })
         .await
     }

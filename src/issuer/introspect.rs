@@ -13,7 +13,7 @@ use crate::{
     directory::{caller::Caller, record::Confinement},
     store::SessionKey,
     token::{
-        AccessToken, Family, Result, TokenId,
+        Family, Result, TokenId,
         secret::{RefreshContent, SecretKind},
     },
 };
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Introspection {
     Inactive,
-    Access { token: Arc<AccessToken>, issuer: Arc<str> },
+    Access(Arc<Verified>),
     Refresh { family: Box<Family>, issuer: String },
 }
 
@@ -107,11 +107,11 @@ impl Issuer {
     }
 }
 
-fn answer(caller: &Caller, introspects: &[String], verified: &Verified, active: bool) -> Introspection {
+fn answer(caller: &Caller, introspects: &[String], verified: &Arc<Verified>, active: bool) -> Introspection {
     let token = &verified.token;
     let tenant = token.tenant == caller.tenant || caller.is_admin();
     if active && tenant && token.audience.meets(introspects, &verified.issuer) {
-        Introspection::Access { token: Arc::clone(token), issuer: Arc::clone(&verified.issuer) }
+        Introspection::Access(Arc::clone(verified))
     } else {
         Introspection::Inactive
     }

@@ -1,10 +1,11 @@
 //! What makes a token active: its text is genuine, it has not expired, the log does not revoke it, and all that it
 //! depends on is enabled.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest;
+use bytes::Bytes;
 
 use super::Issuer;
 use crate::{
@@ -33,6 +34,8 @@ pub struct Verified {
     pub token: Arc<AccessToken>,
     /// The tenant's `iss`.
     pub issuer: Arc<str>,
+    /// The edge's own: what it says of the token when it is active, encoded.
+    pub encoded: OnceLock<Bytes>,
     pub(super) idents: Idents,
     /// The last judgement that found it active.
     judged: ArcSwapOption<Judged>,
@@ -63,6 +66,7 @@ impl Verified {
             idents: token.idents(),
             token: Arc::new(token),
             issuer: issuer.into(),
+            encoded: OnceLock::new(),
             judged: ArcSwapOption::empty(),
             caller: ArcSwapOption::empty(),
         })

@@ -1,9 +1,14 @@
 //! Mutations that outlive their calls.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use tokio::sync::oneshot;
-use tokio_util::task::TaskTracker;
+use tokio::runtime::Handle;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use super::{
     limits::Place,
@@ -26,27 +31,76 @@ pub(super) struct Mutating {
 /// than one that nobody waits for. Until then it keeps the call's place in its lane, and the server waits for it
 /// before it stops.
 ///
+/// It runs within the call, and in a task of its own only when the call goes away before its end: a task for every
+/// mutation would be woken twice where one time is enough.
+///
 /// # Errors
-/// Those of the mutation; INTERNAL if it panics.
+/// Those of the mutation.
 pub fn run_to_end<T, F>(mutation: F) -> impl Future<Output = Result<T>> + Send
 where
     F: Future<Output = Result<T>> + Send + 'static,
     T: Send + 'static,
 {
-    // Its state is some KiB, which every step on the way into a task would copy.
-    run_boxed(Box::pin(mutation))
+    // Boxed at once: its state is some KiB, which every step on the way would copy.
+    ToEnd { mutation: Some(Box::pin(mutation)), running: None }
 }
 
-async fn run_boxed<T: Send + 'static>(mutation: Pin<Box<dyn Future<Output = Result<T>> + Send>>) -> Result<T> {
-    let call = CALL.try_with(Clone::clone).ok().flatten();
-    let (reply, outcome) = oneshot::channel();
-    let run = async move {
-        // Nobody waits any more. A success is found by whoever repeats the call; a failure is told here or nowhere.
-        if let Err(Err(error)) = reply.send(mutation.await)
-            && matches!(error.reason().class(), Class::Internal | Class::Unavailable)
-        {
-            let method = call.as_ref().map_or("", |call| call.method.name());
-            let request_id = call.as_ref().map_or("", |call| call.request_id.as_str());
+/// A mutation that goes on when it is dropped.
+struct ToEnd<T: Send + 'static> {
+    /// `None` while it is polled and after its end: one that panics must not go on.
+    mutation: Option<Mutation<T>>,
+    /// `None` until it was polled: what has not begun need not end.
+    running: Option<Running>,
+}
+
+type Mutation<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// Holds what the mutation holds until its end.
+struct Running {
+    call: Option<Arc<Mutating>>,
+    _awaited: TaskTrackerToken,
+}
+
+// === impl ToEnd ===
+
+impl<T: Send + 'static> Future for ToEnd<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let Some(mut mutation) = self.mutation.take() else {
+            return Poll::Ready(Err(Error::internal("wait for a mutation that has ended")));
+        };
+        if self.running.is_none() {
+            let call = CALL.try_with(Clone::clone).ok().flatten();
+            self.running = Some(Running { call, _awaited: MUTATIONS.with(TaskTracker::token) });
+        }
+        let outcome = mutation.as_mut().poll(cx);
+        if outcome.is_pending() {
+            self.mutation = Some(mutation);
+        }
+        outcome
+    }
+}
+
+impl<T: Send + 'static> Drop for ToEnd<T> {
+    fn drop(&mut self) {
+        let (Some(mutation), Some(running)) = (self.mutation.take(), self.running.take()) else { return };
+        // Without a runtime the process ends under it.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(running.see_to(mutation));
+        }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Nobody waits any more. A success is found by whoever repeats the call; a failure is told here or nowhere.
+    async fn see_to<T>(self, mutation: Mutation<T>) {
+        let Err(error) = mutation.await else { return };
+        if matches!(error.reason().class(), Class::Internal | Class::Unavailable) {
+            let method = self.call.as_ref().map_or("", |call| call.method.name());
+            let request_id = self.call.as_ref().map_or("", |call| call.request_id.as_str());
             tracing::warn!(
                 target: TARGET,
                 request_id,
@@ -56,10 +110,7 @@ async fn run_boxed<T: Send + 'static>(mutation: Pin<Box<dyn Future<Output = Resu
                 "{method} failed after its caller had left"
             );
         }
-        drop(call);
-    };
-    MUTATIONS.with(|mutations| mutations.spawn(run));
-    outcome.await.unwrap_or_else(|_| Err(Error::internal("a mutation panicked")))
+    }
 }
 
 /// Ends when the mutations that were started on this thread have ended.

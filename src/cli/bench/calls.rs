@@ -93,8 +93,9 @@ async fn measure(plan: &Plan, world: &World, case: &Case, shape: Shape) -> Resul
     let mut redis_cpu = Duration::ZERO;
     let mut ratios = Vec::new();
     for _ in 0..plan.rounds {
-        let echoed = one(&echo, &echoes, echo_shape, &measure, Side::Echo, plan.block).await?;
+        // Before the echo, which sends what the service is sent but does not use it up.
         refill(world, case.name, plan, shape, &work).await?;
+        let echoed = one(&echo, &echoes, echo_shape, &measure, Side::Echo, plan.block).await?;
         let before = redis(world)?;
         let served = one(&world.service.process, &service, shape, &work, Side::Service, plan.block).await?;
         if let (Some(before), Some(after)) = (before, redis(world)?) {
