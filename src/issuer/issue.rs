@@ -234,12 +234,12 @@ impl Issuer {
         let derived = |label: &[u8]| request_key.map(|key| digest128(&[label, &key]));
         let id = match derived(b"issued token") {
             Some(bytes) => TokenId::from_bytes(bytes),
-            None => TokenId::random()?,
+            None => TokenId::made_at(now)?,
         };
         let family_id = match (request.refresh, derived(b"issued family")) {
             (false, _) => None,
             (true, Some(bytes)) => Some(FamilyId::from_bytes(bytes)),
-            (true, None) => Some(FamilyId::random()?),
+            (true, None) => Some(FamilyId::made_at(now)?),
         };
         let key = match format {
             Format::Jwt => Some(self.signing_key(&tenant).await?),

@@ -230,7 +230,7 @@ impl Issuer {
     /// A new access token for the same refresh token.
     async fn keep(&self, next: Family, revision: u32, standing: &Standing) -> Result<Issued> {
         let next = self.with_key(next, &standing.tenant).await?;
-        let id = TokenId::random()?;
+        let id = TokenId::made_at(self.now())?;
         let mint = self.mint(&next, id.clone(), Some(revision), Existing::Replace, &standing.tenant);
         match self.directory.store.mint(&mint).await?.family {
             None => {}

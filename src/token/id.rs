@@ -1,4 +1,4 @@
-//! Ids of things: a prefix that tells the kind, and 128 random bits. Not secrets.
+//! Ids of things: a prefix that tells the kind, and 128 bits that nobody else has. Not secrets.
 //!
 //! The tenants `system` and `default` and the bootstrap client keep the literal ids that were given; all other ids are
 //! made here and never used twice. Ids are compared byte by byte and never normalized.
@@ -6,7 +6,7 @@
 use std::{fmt, hash, marker::PhantomData, str::FromStr, sync::Arc};
 
 use super::base62;
-use crate::ambient::{self, NoEntropy};
+use crate::ambient::{self, NoEntropy, Time};
 
 /// The id of one kind of thing.
 pub struct Id<K> {
@@ -78,6 +78,15 @@ impl<K: Kind> Id<K> {
     /// A new id.
     pub fn random() -> Result<Self, NoEntropy> {
         Ok(Self::from_bytes(ambient::random()?))
+    }
+
+    /// A new id of which there will be many. It begins with its time, so that what is made together stands together in
+    /// an ordered store: a commit writes few pages, however many there are.
+    pub fn made_at(now: Time) -> Result<Self, NoEntropy> {
+        let [_, _, millis @ ..] = now.as_millis().to_be_bytes();
+        let mut bytes = ambient::random::<16>()?;
+        bytes[..6].copy_from_slice(&millis);
+        Ok(Self::from_bytes(bytes))
     }
 
     /// The id of 128 given bits.

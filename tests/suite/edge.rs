@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    error::Error as _,
     io::Write,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -638,19 +639,36 @@ async fn a_connection_that_does_not_speak_in_time_is_closed() {
 }
 
 #[tokio::test]
-async fn an_old_connection_is_asked_to_go_and_loses_no_call() {
+async fn an_old_connection_is_asked_to_go() {
     let server = start_with(|options, _| options.connection_age = Duration::from_millis(100)).await;
     let mut old = server.raw().await;
     old.write_all(PREFACE).await.unwrap();
     let mut received = Vec::new();
     timeout(SOON, old.read_to_end(&mut received)).await.expect("it is closed").unwrap();
     assert!(frames(&received).contains(&7), "GOAWAY among {:?}", frames(&received));
+    server.stop().await;
+}
 
-    let mut accounts = server.accounts().await;
-    let begin = Instant::now();
-    while begin.elapsed() < Duration::from_millis(800) {
-        accounts.get_account(get("any")).await.unwrap();
-    }
+#[tokio::test]
+async fn a_connection_that_is_asked_to_go_loses_no_call() {
+    let server = start_with(|options, _| options.connection_age = Duration::from_millis(100)).await;
+    let mut accounts = server.patient().await;
+    let mut slow = accounts.clone();
+    let held = tokio::spawn(async move { slow.get_account(get("gate")).await });
+    server.gate.entered.notified().await;
+    let unsent = timeout(SOON, async {
+        loop {
+            if let Err(status) = accounts.get_account(get("any")).await {
+                break status;
+            }
+        }
+    });
+    let unsent = unsent.await.expect("it is asked to go");
+    let error = unsent.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    assert!(error.is_some_and(hyper::Error::is_canceled), "it left the client and was lost: {unsent:?}");
+    assert!(!held.is_finished());
+    server.gate.open.add_permits(1);
+    held.await.unwrap().unwrap();
     server.stop().await;
 }
 

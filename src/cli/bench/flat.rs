@@ -171,7 +171,7 @@ pub(super) fn mint(client: &ClientId, account: &AccountId) -> Result<Mint> {
     let tenant: TenantId = "default".parse()?;
     let issuer = format!("{PUBLIC_URL}/t/{tenant}");
     let token = AccessToken {
-        id: TokenId::random()?,
+        id: TokenId::made_at(now)?,
         tenant,
         client: client.clone(),
         subject: Subject::Account(account.clone()),

@@ -1,22 +1,24 @@
 //! Group commit: one thread that performs the operations of all callers.
 //!
 //! The thread takes everything that is queued, performs each operation inside one transaction, syncs, and only then
-//! answers. Operations check first and write last, so that one that is refused leaves nothing behind while the others in
+//! answers. Then it waits a moment for those whom it has just answered: callers that are busy come again at once, and
+//! would share the next commit, not wait for the one after. Operations check first and write last, so that one that is refused leaves nothing behind while the others in
 //! its batch go on. Whatever fails in the file itself fails the whole batch, and the store with it: after a failed sync
 //! nobody knows what the disk holds, and only a restart reads it anew.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use parking_lot::{Condvar, Mutex};
 use redb::{Database, Durability};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{
     super::{Error, Result},
@@ -26,10 +28,27 @@ use crate::{ambient::Clock, token::Position};
 
 /// The calling side of the thread.
 pub struct Writer {
-    /// `None` only while it is dropped: the thread ends when the queue has closed and is empty.
-    queue: Option<mpsc::Sender<Box<dyn Operation>>>,
+    queue: Arc<Queue>,
+    /// `None` only while it is dropped.
     thread: Option<JoinHandle<()>>,
     broken: Arc<AtomicBool>,
+}
+
+/// What waits for the thread.
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// There are as many as are wanted, or the queue is closed.
+    wake: Condvar,
+    /// Free places.
+    places: Semaphore,
+}
+
+struct Waiting {
+    operations: Vec<Box<dyn Operation>>,
+    /// How many are worth a wake-up of the thread.
+    wanted: usize,
+    /// None is taken in any more; the thread ends when none is left.
+    closed: bool,
 }
 
 /// What has reached the disk.
@@ -61,6 +80,7 @@ struct Call<F, T> {
 
 /// The thread's side.
 struct Thread {
+    queue: Arc<Queue>,
     database: Arc<Database>,
     committed: Arc<Committed>,
     clock: Clock,
@@ -70,6 +90,10 @@ struct Thread {
 /// How many operations wait for the thread at most; further callers wait to enter. A few batches: more would only wait
 /// longer than [`ANSWER_WITHIN`].
 const QUEUE: usize = 4096;
+/// How long the thread waits at most for those whom it has just answered: this part of what the last commit took …
+const PATIENCE: u32 = 8;
+/// … and never longer than this.
+const MAX_PATIENCE: Duration = Duration::from_millis(1);
 /// How long a caller waits for the disk. A sync takes milliseconds; a disk that takes seconds is as good as gone, and
 /// callers have deadlines of their own.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -78,14 +102,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 impl Writer {
     pub fn start(database: Arc<Database>, committed: Arc<Committed>, clock: Clock, max_batch: usize) -> Result<Self> {
-        let (queue, receiver) = mpsc::channel(QUEUE);
+        let queue = Arc::new(Queue::new());
         let broken = Arc::new(AtomicBool::new(false));
-        let thread = Thread { database, committed, clock, broken: Arc::clone(&broken) };
+        let thread = Thread { queue: Arc::clone(&queue), database, committed, clock, broken: Arc::clone(&broken) };
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || thread.run(receiver, max_batch.max(1)))
+            .spawn(move || thread.run(max_batch.max(1)))
             .map_err(|error| Error::unavailable("start the store's writer", error))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), broken })
+        Ok(Self { queue, thread: Some(thread), broken })
     }
 
     /// Has an operation performed, and waits until it is durable.
@@ -97,14 +121,13 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Tables<'_>) -> std::result::Result<T, Failure> + Send + 'static,
     {
-        let Some(queue) = &self.queue else { return Err(stopped(attempted)) };
         if self.broken.load(Ordering::Acquire) {
             return Err(broken(attempted));
         }
         let (reply, answer) = oneshot::channel();
         let call = Box::new(Call { attempted, perform: Some(perform), outcome: None, reply });
         let performed = async {
-            queue.send(call).await.map_err(|_| stopped(attempted))?;
+            self.queue.put(call).await.map_err(|_| stopped(attempted))?;
             answer.await.map_err(|_| stopped(attempted))?
         };
         match tokio::time::timeout(ANSWER_WITHIN, performed).await {
@@ -116,13 +139,77 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        drop(self.queue.take());
+        self.queue.close();
         if let Some(thread) = self.thread.take() {
             // At most one queue of batches long. Without it the file would still be locked when the store seems closed.
             if thread.join().is_err() {
                 tracing::error!("the store's writer had panicked");
             }
         }
+    }
+}
+
+// === impl Queue ===
+
+/// The queue takes nothing in any more.
+struct Closed;
+
+impl Queue {
+    fn new() -> Self {
+        let waiting = Waiting { operations: Vec::new(), wanted: 1, closed: false };
+        Self { waiting: Mutex::new(waiting), wake: Condvar::new(), places: Semaphore::new(QUEUE) }
+    }
+
+    async fn put(&self, operation: Box<dyn Operation>) -> std::result::Result<(), Closed> {
+        // Given back by `take`.
+        self.places.acquire().await.map_err(|_| Closed)?.forget();
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return Err(Closed);
+        }
+        waiting.operations.push(operation);
+        if waiting.operations.len() == waiting.wanted {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// How many wait.
+    fn len(&self) -> usize {
+        self.waiting.lock().operations.len()
+    }
+
+    /// Moves up to `most` operations into `batch`: at once if `expected` are there, else after `patience` or when there
+    /// is one. False if the queue is closed and empty.
+    fn take(&self, batch: &mut Vec<Box<dyn Operation>>, most: usize, expected: usize, patience: Duration) -> bool {
+        let mut waiting = self.waiting.lock();
+        let until = Instant::now() + patience;
+        waiting.wanted = expected.clamp(1, most);
+        while waiting.operations.len() < waiting.wanted && !waiting.closed {
+            if self.wake.wait_until(&mut waiting, until).timed_out() {
+                break;
+            }
+        }
+        waiting.wanted = 1;
+        while waiting.operations.is_empty() && !waiting.closed {
+            self.wake.wait(&mut waiting);
+        }
+        if waiting.operations.len() <= most {
+            mem::swap(&mut waiting.operations, batch);
+        } else {
+            batch.extend(waiting.operations.drain(..most));
+        }
+        // Whoever comes now finds the thread at work, and is counted when it is done.
+        waiting.wanted = usize::MAX;
+        drop(waiting);
+        self.places.add_permits(batch.len());
+        !batch.is_empty()
+    }
+
+    fn close(&self) {
+        self.waiting.lock().closed = true;
+        self.wake.notify_one();
+        self.places.close();
     }
 }
 
@@ -146,10 +233,15 @@ impl Committed {
 // === impl Thread ===
 
 impl Thread {
-    fn run(self, mut queue: mpsc::Receiver<Box<dyn Operation>>, max_batch: usize) {
+    fn run(self, max_batch: usize) {
         let mut batch = Vec::new();
-        while queue.blocking_recv_many(&mut batch, max_batch) > 0 {
+        let (mut expected, mut patience) = (1, Duration::ZERO);
+        while self.queue.take(&mut batch, max_batch, expected, patience) {
+            let begun = Instant::now();
             let fate = self.commit(&mut batch);
+            patience = (begun.elapsed() / PATIENCE).min(MAX_PATIENCE);
+            // Everybody who is at it: a lone caller does not wait for company.
+            expected = batch.len() + self.queue.len();
             for operation in batch.drain(..) {
                 operation.answer(fate);
             }
@@ -195,6 +287,14 @@ impl Thread {
         drop(tables);
         transaction.commit().map_err(|error| boxed(error.into()))?;
         Ok(head)
+    }
+}
+
+impl Drop for Thread {
+    /// If it panics, nobody is to wait for it.
+    fn drop(&mut self) {
+        self.queue.close();
+        self.queue.waiting.lock().operations.clear();
     }
 }
 
