@@ -2,7 +2,7 @@
 //! one script can change them together.
 
 use bytes::{Bytes, BytesMut};
-use redis::{Cmd, ToRedisArgs};
+use redis::Cmd;
 
 use super::{
     Redis,
@@ -105,7 +105,7 @@ impl Redis {
     pub(super) async fn values(
         &self,
         attempted: &'static str,
-        keys: impl Iterator<Item = impl ToRedisArgs>,
+        keys: impl Iterator<Item = String>,
     ) -> Result<Vec<Option<Bytes>>> {
         let commands = pipeline(keys.map(|key| {
             let mut get = Cmd::new();
