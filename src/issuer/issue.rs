@@ -631,14 +631,16 @@ fn mint(decided: &Decided, exists: Existing, revive: bool, now: Time) -> Mint {
 
 /// A token's record as it is stored and listed.
 pub(super) fn token_mint(token: &AccessToken, keep_until: Time, exists: Existing) -> TokenMint {
-    // JWTs carry these themselves.
     let record = match token.format {
-        Format::Jwt => encode(&AccessToken { options: None, claims: None, ..token.clone() }),
-        Format::Opaque => encode(token),
+        // JWTs carry these themselves.
+        Format::Jwt if token.options.is_some() || token.claims.is_some() => {
+            AccessToken { options: None, claims: None, ..token.clone() }.to_record()
+        }
+        Format::Jwt | Format::Opaque => token.to_record(),
     };
     TokenMint {
         id: token.id.clone(),
-        record,
+        record: record.into(),
         expires: token.expires(),
         keep_until,
         subject: subject_key(token),
@@ -649,7 +651,7 @@ pub(super) fn token_mint(token: &AccessToken, keep_until: Time, exists: Existing
 pub(super) fn family_mint(family: &Family, revision: u32, expected: Option<u32>) -> FamilyMint {
     FamilyMint {
         id: family.id.clone(),
-        record: FamilyRecord { revision, body: encode(family) },
+        record: FamilyRecord { revision, body: family.to_record().into() },
         expires: family.expires().plus(FAMILY_RETENTION),
         expected,
     }
@@ -691,12 +693,4 @@ pub(super) fn subject_key(token: &AccessToken) -> SubjectKey {
 
 pub(super) fn decode_family(record: &FamilyRecord) -> Result<Family> {
     minicbor::decode(&record.body).map_err(|source| Error::internal("decode a family").with_source(source))
-}
-
-fn encode(value: &impl minicbor::Encode<()>) -> bytes::Bytes {
-    let mut bytes = Vec::with_capacity(256);
-    // Writing to memory cannot fail.
-    let written = minicbor::encode(value, &mut bytes);
-    debug_assert!(written.is_ok());
-    bytes.into()
 }

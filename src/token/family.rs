@@ -130,6 +130,11 @@ pub enum Renewal {
 // === impl Family ===
 
 impl Family {
+    /// What the store keeps of it.
+    pub fn to_record(&self) -> Vec<u8> {
+        super::to_record(self)
+    }
+
     /// The rule of renewal for a genuine refresh token with number `presented`.
     pub fn renewal(&self, presented: u32, policy: RenewalPolicy, replay_window: Duration, now: Time) -> Renewal {
         if presented > self.generation {

@@ -26,3 +26,12 @@ pub use id::{AccountId, ClientId, FamilyId, GroupId, MemberId, TenantId, TokenId
 pub use ident::Ident;
 pub use position::Position;
 pub use scope::Scopes;
+
+/// Encodes what the store keeps.
+fn to_record(value: &impl minicbor::Encode<()>) -> Vec<u8> {
+    let mut record = Vec::with_capacity(256);
+    // Writing to memory cannot fail.
+    let written = minicbor::encode(value, &mut record);
+    debug_assert!(written.is_ok());
+    record
+}

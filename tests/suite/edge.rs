@@ -6,7 +6,7 @@ use std::{
     io::Write,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jeton::{

@@ -194,7 +194,7 @@ pub(super) fn mint(client: &ClientId, account: &AccountId) -> Result<Mint> {
     };
     let part = TokenMint {
         id: token.id.clone(),
-        record: minicbor::to_vec(&token)?.into(),
+        record: token.to_record().into(),
         expires: token.expires(),
         keep_until: token.expires(),
         subject: SubjectKey::Account(account.clone()),

@@ -356,7 +356,7 @@ impl Replica {
     async fn mint(&self, token: &AccessToken, family: Option<&Family>, revision: Option<u32>) -> Result<()> {
         let stored = (token.format == Format::Opaque).then(|| TokenMint {
             id: token.id.clone(),
-            record: minicbor::to_vec(token).unwrap().into(),
+            record: token.to_record().into(),
             expires: Time::NEVER,
             keep_until: Time::NEVER,
             subject: SubjectKey::Client(token.tenant.clone(), token.client.clone()),
@@ -366,7 +366,7 @@ impl Replica {
             id: family.id.clone(),
             record: FamilyRecord {
                 revision: revision.map_or(1, |revision| revision + 1),
-                body: minicbor::to_vec(family).unwrap().into(),
+                body: family.to_record().into(),
             },
             expires: Time::NEVER,
             expected: revision,
