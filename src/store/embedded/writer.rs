@@ -13,12 +13,15 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::{Condvar, Mutex};
 use redb::{Database, Durability};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::Instant,
+};
 
 use super::{
     super::{Error, Result},
@@ -186,7 +189,7 @@ impl Queue {
         let until = Instant::now() + patience;
         waiting.wanted = expected.clamp(1, most);
         while waiting.operations.len() < waiting.wanted && !waiting.closed {
-            if self.wake.wait_until(&mut waiting, until).timed_out() {
+            if self.wake.wait_until(&mut waiting, until.into_std()).timed_out() {
                 break;
             }
         }
