@@ -192,7 +192,7 @@ fn single(kind: &Kind, rules: &DynamicMessage, name: &str) -> Result<String> {
     }
     let mut checks = String::new();
     if let Some(string) = sub(rules, "string") {
-        known(&string, &["min_len", "max_len", "pattern", "uuid"])?;
+        known(&string, &["min_len", "max_len", "pattern", "uuid", "email"])?;
         if let Some(min) = number(&string, "min_len") {
             checks += &format!("v.min_len({name:?}, value, {min});\n");
         }
@@ -201,6 +201,9 @@ fn single(kind: &Kind, rules: &DynamicMessage, name: &str) -> Result<String> {
         }
         if flag(&string, "uuid") {
             checks += &format!("v.uuid({name:?}, value);\n");
+        }
+        if flag(&string, "email") {
+            checks += &format!("v.email({name:?}, value);\n");
         }
         if let Some(pattern) = string.get_field_by_name("pattern")
             && let Some(pattern) = pattern.as_str()
@@ -242,6 +245,9 @@ fn compile_pattern(pattern: &str) -> Result<([u64; 2], u32, u32)> {
     let unsupported = || format!("pattern {pattern:?} is not of the form ^[class]{{min,max}}$");
     let inner = pattern.strip_prefix("^[").and_then(|rest| rest.strip_suffix("}$")).ok_or_else(unsupported)?;
     let (class, counts) = inner.rsplit_once("]{").ok_or_else(unsupported)?;
+    if class.replace(r"\]", "").contains(']') {
+        return Err(unsupported().into());
+    }
     let (min, max) = counts.split_once(',').unwrap_or((counts, counts));
     let mut table = [0_u64; 2];
     let mut bytes = class.bytes().peekable();

@@ -141,6 +141,24 @@ impl Violations {
         }
     }
 
+    /// As HTML checks addresses (WHATWG HTML, "valid e-mail address"), and not longer than SMTP carries (RFC 5321 §4.5.3.1).
+    pub fn email(&mut self, field: &str, value: &str) {
+        let is_atom = |byte: u8| byte.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&byte);
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        let is_valid = value.len() <= 254
+            && value.split_once('@').is_some_and(|(local, domain)| {
+                (1..=64).contains(&local.len()) && local.bytes().all(is_atom) && domain.split('.').all(is_label)
+            });
+        if !is_valid {
+            self.add(field, || "must be an e-mail address".to_owned());
+        }
+    }
+
     /// `allowed` is the character class of `pattern` as a set of ASCII bytes; `min` and `max` are its counts.
     #[expect(clippy::too_many_arguments, reason = "only generated code calls it, with constants")]
     pub fn pattern(&mut self, field: &str, value: &str, allowed: &[u64; 2], min: usize, max: usize, pattern: &str) {
@@ -274,6 +292,23 @@ mod tests {
         let pattern = r"must match ^[!#-\[\]-~]{1,128}$";
         let expected: Vec<String> = (1..6).map(|i| format!("client.default_scopes[{i}]: {pattern}")).collect();
         assert_eq!(violations(&request), expected);
+    }
+
+    #[test]
+    fn an_email_address_is_one_of_html() {
+        let violations = |email: &str| {
+            let member = wire::Member { email: email.to_owned(), ..Default::default() };
+            let mut violations = Violations::default();
+            wire::CreateMemberRequest { member: Some(member), ..Default::default() }.validate(&mut violations);
+            violations.0.len()
+        };
+        for good in ["", "a@b", "o'neil+x@mail.example.com", "A.b@1-2.org"] {
+            assert_eq!(violations(good), 0, "{good}");
+        }
+        let long = format!("{}@b", "a".repeat(65));
+        for bad in ["a", "@b", "a@", "a@b@c", "a b@c", "a@-b", "a@b-", "a@b..c", "é@b", "a@é", &long] {
+            assert_eq!(violations(bad), 1, "{bad}");
+        }
     }
 
     #[test]

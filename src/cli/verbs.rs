@@ -28,6 +28,7 @@ pub(super) struct Verb {
 pub(super) const NOUNS: &[Noun] = &[
     Noun { name: "client", about: "Manage machine clients and their secrets", verbs: CLIENT },
     Noun { name: "account", about: "Manage accounts: companies, organizations and their sub-accounts", verbs: ACCOUNT },
+    Noun { name: "member", about: "Manage members: the people who act in accounts", verbs: MEMBER },
     Noun { name: "tenant", about: "Manage tenants and the clients that they admit", verbs: TENANT },
     Noun { name: "key", about: "Manage the keys that sign a tenant's tokens", verbs: KEY },
     Noun { name: "token", about: "Issue, renew, introspect, list and revoke tokens", verbs: TOKEN },
@@ -78,6 +79,23 @@ const ACCOUNT: &[Verb] = &[
     ]),
     verb("enable", "AccountService/EnableAccount").at(&["account_id"]),
     verb("disable", "AccountService/DisableAccount").at(&["account_id"]),
+];
+
+const MEMBER: &[Verb] = &[
+    verb("create", "MemberService/CreateMember").without(&["member.etag"]),
+    verb("get", "MemberService/GetMember").at(&["member_id"]),
+    verb("update", "MemberService/UpdateMember").at(&["member.member_id"]),
+    verb("delete", "MemberService/DeleteMember").at(&["member_id"]),
+    verb("list", "MemberService/ListMembers").columns(&[
+        "member_id",
+        "display_name",
+        "email",
+        "state",
+        "foreign_id",
+        "create_time",
+    ]),
+    verb("enable", "MemberService/EnableMember").at(&["member_id"]),
+    verb("disable", "MemberService/DisableMember").at(&["member_id"]),
 ];
 
 const TENANT: &[Verb] = &[

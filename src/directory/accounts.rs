@@ -5,18 +5,18 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Directory,
     caller::{Caller, Right},
-    commit::{Edit, Repeat, refused},
+    commit::{Edit, Repeat},
     load::{Wanted, key},
+    names::{FOREIGN_ID, change_data, read_foreign_id, rename},
     page::{MAX_SIZE, Page, PageRequest},
     record::{Account, Confinement, MAX_DEPTH, State, Stored as _},
 };
 use crate::{
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Put, Unique, Written},
+    store::{Change, Index, Kind, Unique},
     token::{
         AccountId, Error, Ident, Position, Reason, Result, TenantId,
         filter::{Field, Filter, TEXT_OPS, Value},
-        id::RESERVED_PREFIXES,
     },
 };
 
@@ -56,7 +56,6 @@ pub const FIELDS: &[Field] = &[
 ];
 
 pub(super) const READ: &str = "jeton.accounts.read";
-const FOREIGN_ID: &str = "foreign_id";
 const REGISTRATION_ID: &str = "registration_id";
 
 // === impl Directory ===
@@ -64,18 +63,10 @@ const REGISTRATION_ID: &str = "registration_id";
 impl Directory {
     /// The account that a slot names by id or foreign id, deleted ones included.
     pub async fn find_account(&self, tenant: &TenantId, slot: &str) -> Result<Option<Arc<Account>>> {
-        if let Ok(id) = slot.parse() {
-            return self.account(tenant, &id).await;
+        match self.id_of(tenant, Kind::Account, slot).await? {
+            Some(id) => self.account(tenant, &id).await,
+            None => Ok(None),
         }
-        if has_reserved_prefix(slot) {
-            return Ok(None);
-        }
-        let name = Unique { kind: Kind::Account, field: FOREIGN_ID, value: slot.to_owned() };
-        let Some(id) = self.store.holder(tenant, &name).await? else {
-            return Ok(None);
-        };
-        let id = id.parse().map_err(|_| Error::internal("read the holder of a foreign id"))?;
-        self.account(tenant, &id).await
     }
 
     /// The account that a slot names, if the caller reaches it by `right`.
@@ -147,27 +138,7 @@ impl Directory {
         if let Some(parent) = account.parent() {
             change.index.push((children(tenant, parent), id.to_string()));
         }
-        change.puts.push(Put {
-            kind: Kind::Account,
-            id: id.to_string(),
-            expected: Some(0),
-            pending: Vec::new(),
-            body: account.to_bytes(),
-        });
-        change.request = repeat.map(|repeat| repeat.request(tenant, caller, id.to_string(), now));
-        let (written, position) = self.commit(change, &[Entry::changed(account.ident())]).await?;
-        match (written, repeat) {
-            (Written::Done, _) => Ok((Arc::new(account), position)),
-            (Written::Repeated { body, result }, Some(repeat)) => {
-                repeat.check(body)?;
-                let id: AccountId = result.parse().map_err(|_| Error::internal("read a remembered request"))?;
-                let account = self.fresh::<Account>(&key::<Account>(tenant, &id)).await?;
-                let account = account.ok_or_else(|| Error::internal("find what a remembered request made"))?;
-                let position = self.follower.append(&[Entry::changed(account.ident())]).await?;
-                Ok((Arc::new(account), position))
-            }
-            (other, _) => Err(refused(other)),
-        }
+        self.create(caller, account, id.to_string(), change, repeat).await
     }
 
     pub async fn update_account(
@@ -380,29 +351,16 @@ fn apply(account: &mut Account, patch: AccountPatch, change: &mut Change) -> Res
         account.registration_id = Some(registration).filter(|id| !id.is_empty());
     }
     if let Some(foreign) = patch.foreign_id {
-        if has_reserved_prefix(&foreign) {
-            return Err(Error::field("account.foreign_id", "must not begin with a reserved prefix such as acc_"));
-        }
-        account.foreign_id = Some(foreign).filter(|id| !id.is_empty());
+        account.foreign_id = read_foreign_id("account.foreign_id", foreign)?;
     }
-    let after = names(account);
-    change.free = before.iter().filter(|name| !after.contains(name)).map(|name| (name.clone(), id.clone())).collect();
-    change.take = after.into_iter().map(|name| (name, id.clone())).collect();
+    rename(change, &id, before, names(account));
     if let Some(disabled) = patch.children_disabled {
         account.children_disabled = disabled;
     }
     if let Some(labels) = patch.labels {
         account.labels = labels;
     }
-    if let Some(metadata) = patch.metadata {
-        account.metadata = metadata;
-    }
-    for (key, value) in patch.metadata_keys {
-        match value {
-            Some(value) => account.metadata.insert(key, value),
-            None => account.metadata.remove(&key),
-        };
-    }
+    change_data(&mut account.metadata, patch.metadata, patch.metadata_keys);
     Ok(())
 }
 
@@ -446,10 +404,6 @@ pub(super) fn state_name(value: &str) -> Option<String> {
 #[expect(clippy::unnecessary_wraps, reason = "a filter field's value function may refuse; this one takes any text")]
 pub(super) fn any(value: &str) -> Option<String> {
     Some(value.to_owned())
-}
-
-fn has_reserved_prefix(text: &str) -> bool {
-    RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
 fn require_not_deleted(account: &Account) -> Result<()> {

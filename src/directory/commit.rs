@@ -9,13 +9,14 @@ use super::{
     Directory,
     caller::Caller,
     load::decode,
+    names::FOREIGN_ID,
     record::{Stored, check_etag},
 };
 use crate::{
     ambient::Time,
     keys::ring::digest128,
     revocation::entry::Entry,
-    store::{Change, Put, Record, RecordKey, Request, Unique, Written},
+    store::{Change, Kind, Put, Record, RecordKey, Request, Unique, Written},
     token::{Error, Position, Reason, Result, TenantId},
 };
 
@@ -89,6 +90,32 @@ impl Directory {
         let position = self.follower.append(entries).await?;
         self.settle_later(change);
         Ok((Written::Done, position))
+    }
+
+    /// Writes a new record with the names and indexes of `change`. A repeat is told what the first request made.
+    pub(super) async fn create<R: Stored>(
+        &self,
+        caller: &Caller,
+        record: R,
+        id: String,
+        mut change: Change,
+        repeat: Option<Repeat>,
+    ) -> Result<(Arc<R>, Position)> {
+        let tenant = change.tenant.clone();
+        change.request = repeat.map(|repeat| repeat.request(&tenant, caller, id.clone(), change.now));
+        change.puts.push(Put { kind: R::KIND, id, expected: Some(0), pending: Vec::new(), body: record.to_bytes() });
+        let (written, position) = self.commit(change, &[Entry::changed(record.ident())]).await?;
+        match (written, repeat) {
+            (Written::Done, _) => Ok((Arc::new(record), position)),
+            (Written::Repeated { body, result }, Some(repeat)) => {
+                repeat.check(body)?;
+                let made: Option<R> = self.fresh(&RecordKey { tenant, kind: R::KIND, id: result }).await?;
+                let made = made.ok_or_else(|| Error::internal("find what a remembered request made"))?;
+                let position = self.follower.append(&[Entry::changed(made.ident())]).await?;
+                Ok((Arc::new(made), position))
+            }
+            (other, _) => Err(refused(other)),
+        }
     }
 
     /// Reads a record afresh, edits it, and writes it back; again if another change came between.
@@ -170,8 +197,9 @@ impl Directory {
 /// Why a change was not written.
 pub(super) fn refused(written: Written) -> Error {
     match written {
-        Written::Taken(Unique { field: "foreign_id", value, .. }) => {
-            Error::new(Reason::ForeignIdTaken, "the foreign id is taken").with_resource("Account", value)
+        Written::Taken(Unique { field: FOREIGN_ID, kind, value }) => {
+            let resource = if kind == Kind::Member { "Member" } else { "Account" };
+            Error::new(Reason::ForeignIdTaken, "the foreign id is taken").with_resource(resource, value)
         }
         Written::Taken(Unique { value, .. }) => {
             Error::new(Reason::RegistrationIdTaken, "the registration id is taken").with_resource("Account", value)

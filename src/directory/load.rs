@@ -196,6 +196,22 @@ impl Directory {
         decode(key, &record).map(Some)
     }
 
+    /// Reads records of a kind that is not cached, in the order of `keys`.
+    pub(super) async fn read_records<R: Stored>(&self, keys: &[RecordKey]) -> Result<Vec<Option<R>>> {
+        let records = self.store.read(keys).await?;
+        let mut decoded = Vec::with_capacity(keys.len());
+        for (key, record) in keys.iter().zip(records) {
+            decoded.push(match record {
+                Some(record) => {
+                    self.repair(key, &record).await?;
+                    Some(decode(key, &record)?)
+                }
+                None => None,
+            });
+        }
+        Ok(decoded)
+    }
+
     async fn read_all(&self, keys: &[RecordKey]) -> Result<()> {
         let (ticket, began) = self.follower.ticket();
         let records = self.store.read(keys).await?;
@@ -247,7 +263,7 @@ impl Directory {
                 let client = key.id.parse().map_err(|_| id(&key.id))?;
                 self.admissions.fill(&state, ticket, began, (key.tenant.clone(), client), admission);
             }
-            Kind::KeySet | Kind::SecretUse | Kind::MasterKeys => {}
+            Kind::Member | Kind::KeySet | Kind::SecretUse | Kind::MasterKeys => {}
         }
         Ok(())
     }

@@ -13,6 +13,8 @@ pub mod clients;
 pub mod commit;
 pub mod derivation;
 pub mod load;
+pub mod members;
+pub mod names;
 pub mod page;
 pub mod record;
 pub mod standing;

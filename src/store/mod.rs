@@ -153,6 +153,8 @@ pub enum Kind {
     Account,
     /// A client's admission.
     Admission,
+    /// A member.
+    Member,
     /// A tenant's signing keys, all in one record.
     KeySet,
     /// Until when the master keys are needed, in the directory of `system`.
@@ -403,6 +405,7 @@ impl Kind {
             Self::SecretUse => "secretuse",
             Self::Account => "account",
             Self::Admission => "admission",
+            Self::Member => "member",
             Self::KeySet => "keyset",
             Self::MasterKeys => "masterkeys",
         }

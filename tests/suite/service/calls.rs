@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use jeton::{
     api::wire::{
         self, account_service_client::AccountServiceClient, client_service_client::ClientServiceClient,
-        tenant_service_client::TenantServiceClient, token_service_client::TokenServiceClient,
+        member_service_client::MemberServiceClient, tenant_service_client::TenantServiceClient,
+        token_service_client::TokenServiceClient,
     },
     token::error::{Class, Reason},
 };
@@ -87,6 +88,15 @@ methods! {
         list_accounts ListAccountsRequest ListAccountsResponse
         enable_account EnableAccountRequest EnableAccountResponse
         disable_account DisableAccountRequest DisableAccountResponse
+    }
+    MemberServiceClient {
+        create_member CreateMemberRequest CreateMemberResponse
+        get_member GetMemberRequest GetMemberResponse
+        update_member UpdateMemberRequest UpdateMemberResponse
+        delete_member DeleteMemberRequest DeleteMemberResponse
+        list_members ListMembersRequest ListMembersResponse
+        enable_member EnableMemberRequest EnableMemberResponse
+        disable_member DisableMemberRequest DisableMemberResponse
     }
 }
 

@@ -19,6 +19,7 @@ on_both_stores! {
 struct Ids {
     client: String,
     account: String,
+    member: String,
     token: String,
     key: String,
     secret: String,
@@ -40,9 +41,11 @@ fn told<T: Debug>(result: Result<T, Status>, ids: &[&str]) -> (Code, String, Vec
 
 /// Every call that takes an id, made with the ids of `ids` in `tenant` (empty: the caller's own).
 async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told> {
-    let Ids { client, account, token, key, secret } = ids;
-    let blot =
-        [tenant, client, account, token, key, secret].into_iter().filter(|id| !id.is_empty()).collect::<Vec<_>>();
+    let Ids { client, account, member, token, key, secret } = ids;
+    let blot = [tenant, client, account, member, token, key, secret]
+        .into_iter()
+        .filter(|id| !id.is_empty())
+        .collect::<Vec<_>>();
     let blot = blot.as_slice();
     let (tenant_id, client_id, account_id) = (|| tenant.to_owned(), || client.clone(), || account.clone());
     let named = || wire::Account { display_name: "x".into(), ..Default::default() };
@@ -97,6 +100,18 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
     call!(disable_account wire::DisableAccountRequest { tenant_id: tenant_id(), account_id: account_id() });
     call!(undelete_account wire::UndeleteAccountRequest { tenant_id: tenant_id(), account_id: account_id() });
     call!(delete_account wire::DeleteAccountRequest { tenant_id: tenant_id(), account_id: account_id(), ..Default::default() });
+    // MemberService.
+    let person = || wire::Member { member_id: member.clone(), display_name: "x".into(), ..Default::default() };
+    let member_id = || member.clone();
+    call!(get_member wire::GetMemberRequest { tenant_id: tenant_id(), member_id: member_id() });
+    call!(update_member wire::UpdateMemberRequest {
+        tenant_id: tenant_id(), member: Some(person()), ..Default::default()
+    });
+    call!(enable_member wire::EnableMemberRequest { tenant_id: tenant_id(), member_id: member_id() });
+    call!(disable_member wire::DisableMemberRequest { tenant_id: tenant_id(), member_id: member_id() });
+    call!(delete_member wire::DeleteMemberRequest {
+        tenant_id: tenant_id(), member_id: member_id(), ..Default::default()
+    });
     // TenantService.
     let admission = wire::Admission { client_id: own.to_owned(), account_id: account_id(), ..Default::default() };
     call!(admit_client wire::AdmitClientRequest { tenant_id: tenant_id(), admission: Some(admission) });
@@ -110,6 +125,10 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
         call!(get_tenant wire::GetTenantRequest { tenant_id: tenant_id() });
         let renamed = wire::Tenant { tenant_id: tenant_id(), display_name: "x".into(), ..Default::default() };
         call!(update_tenant wire::UpdateTenantRequest { tenant: Some(renamed), update_mask: None });
+        call!(create_member wire::CreateMemberRequest {
+            tenant_id: tenant_id(), member: Some(person()), ..Default::default()
+        });
+        call!(list_members wire::ListMembersRequest { tenant_id: tenant_id(), ..Default::default() });
         call!(list_clients wire::ListClientsRequest { tenant_id: tenant_id(), ..Default::default() });
         call!(revoke_all_tokens wire::RevokeAllTokensRequest {
             tenant_id: tenant_id(), target: Some(Target::Tenant(Default::default())), ..Default::default()
@@ -134,6 +153,9 @@ async fn a(service: &Service) -> (Ids, Ids, String) {
     service.tenant("aaaa", Default::default()).await;
     let client = service.client_in("aaaa", manager()).await;
     let account = service.account_in("aaaa", "").await;
+    let person = wire::Member { display_name: "a person".into(), ..Default::default() };
+    let person = wire::CreateMemberRequest { tenant_id: "aaaa".into(), member: Some(person), ..Default::default() };
+    let member = service.admin().await.create_member(person).await.unwrap().member.unwrap().member_id;
     let token = service.anonymous().issue(client.account(&account).scopes(&["pay"])).await;
     let keys = wire::ListSigningKeysRequest { tenant_id: "aaaa".into() };
     let key = service.anonymous().list_signing_keys(keys).await.unwrap().keys[0].kid.clone();
@@ -142,11 +164,12 @@ async fn a(service: &Service) -> (Ids, Ids, String) {
     let never = Ids {
         client: "cli_1111111111111111111111".into(),
         account: "acc_1111111111111111111111".into(),
+        member: "mem_1111111111111111111111".into(),
         token: "tok_1111111111111111111111".into(),
         key: "1".repeat(key.len()),
         secret: "2".repeat(secret.len()),
     };
-    (Ids { client: client.client_id, account, token: token.token_id, key, secret }, never, token.access_token)
+    (Ids { client: client.client_id, account, member, token: token.token_id, key, secret }, never, token.access_token)
 }
 
 async fn an_id_of_another_tenant_is_as_one_that_never_existed(service: Service) {

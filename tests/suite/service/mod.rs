@@ -39,6 +39,7 @@ mod isolation;
 mod keys;
 mod lifetimes;
 mod lists;
+mod members;
 mod reasons;
 mod renewal;
 mod repeats;

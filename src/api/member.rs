@@ -1,0 +1,206 @@
+//! MemberService.
+
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{
+    Services,
+    convert::{self, Mask, answer, given},
+    edge::{open, run_to_end},
+    wire::{self, member_service_server::MemberService},
+};
+use crate::{
+    directory::{
+        members::{self, MemberPatch, MemberQuery},
+        page::PageRequest,
+        record::{Member, Profile, State, etag},
+    },
+    issuer::authenticate::FULL,
+    token::{Error, Result, filter::Filter},
+};
+
+type Reply<T> = Result<Response<T>, Status>;
+
+#[async_trait]
+impl MemberService for Services {
+    async fn create_member(&self, request: Request<wire::CreateMemberRequest>) -> Reply<wire::CreateMemberResponse> {
+        answer(async {
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let request_id = std::mem::take(&mut message.request_id);
+            let repeat = convert::repeat(&request_id, "CreateMember", &message)?;
+            let member = message.member.unwrap_or_default();
+            let patch = patch(&member, &Mask::new(None, "Member", &[])?);
+            let issuer = self.issuer();
+            let created = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.create_member(&call.caller, &tenant, patch, repeat).await
+            });
+            let (member, position) = created.await?;
+            Ok(wire::CreateMemberResponse { member: Some(to_wire(&member)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn get_member(&self, request: Request<wire::GetMemberRequest>) -> Reply<wire::GetMemberResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let member = self.issuer.directory.reachable_member(&call.caller, &tenant, &message.member_id).await?;
+            Ok(wire::GetMemberResponse { member: Some(to_wire(&member)) })
+        })
+        .await
+    }
+
+    async fn update_member(&self, request: Request<wire::UpdateMemberRequest>) -> Reply<wire::UpdateMemberResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let member = message.member.unwrap_or_default();
+            let mask = Mask::new(message.update_mask.as_ref(), "Member", CHANGEABLE)?;
+            if member.member_id.is_empty() {
+                return Err(Error::field("member.member_id", "must be set"));
+            }
+            let patch = patch(&member, &mask);
+            let issuer = self.issuer();
+            let updated = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.update_member(&call.caller, &tenant, &member.member_id, &member.etag, patch).await
+            });
+            let (member, position) = updated.await?;
+            Ok(wire::UpdateMemberResponse { member: Some(to_wire(&member)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn delete_member(&self, request: Request<wire::DeleteMemberRequest>) -> Reply<wire::DeleteMemberResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let deleted = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.delete_member(&call.caller, &tenant, &message.member_id, &message.etag).await
+            });
+            let (member, position) = deleted.await?;
+            Ok(wire::DeleteMemberResponse { member: Some(to_wire(&member)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn list_members(&self, request: Request<wire::ListMembersRequest>) -> Reply<wire::ListMembersResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let name = tenant.to_string();
+            let deleted = if message.show_deleted { "deleted" } else { "" };
+            let query = ["ListMembers", &name, &message.filter, deleted].map(str::as_bytes);
+            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let query = MemberQuery {
+                filter: Filter::parse(&message.filter, members::FIELDS)?,
+                show_deleted: message.show_deleted,
+            };
+            let page = directory.list_members(&call.caller, &tenant, &query, &page).await?;
+            Ok(wire::ListMembersResponse {
+                members: page.items.iter().map(|member| to_wire(member)).collect(),
+                next_page_token: page.next,
+            })
+        })
+        .await
+    }
+
+    async fn enable_member(&self, request: Request<wire::EnableMemberRequest>) -> Reply<wire::EnableMemberResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let enabled = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.set_member_state(&call.caller, &tenant, &message.member_id, State::Enabled).await
+            });
+            let (member, position) = enabled.await?;
+            Ok(wire::EnableMemberResponse { member: Some(to_wire(&member)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn disable_member(&self, request: Request<wire::DisableMemberRequest>) -> Reply<wire::DisableMemberResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let disabled = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.set_member_state(&call.caller, &tenant, &message.member_id, State::Disabled).await
+            });
+            let (member, position) = disabled.await?;
+            Ok(wire::DisableMemberResponse { member: Some(to_wire(&member)), position: convert::position(position) })
+        })
+        .await
+    }
+}
+
+/// The fields that an update mask can name.
+const CHANGEABLE: &[&str] = &[
+    "foreign_id",
+    "display_name",
+    "first_name",
+    "last_name",
+    "email",
+    "phone",
+    "title",
+    "labels",
+    "metadata",
+    "metadata.",
+];
+
+fn patch(member: &wire::Member, mask: &Mask<'_>) -> MemberPatch {
+    let text = |name: &str, text: &String| mask.changes(name, !text.is_empty()).then(|| text.clone());
+    MemberPatch {
+        foreign_id: text("foreign_id", &member.foreign_id),
+        display_name: text("display_name", &member.display_name),
+        first_name: text("first_name", &member.first_name),
+        last_name: text("last_name", &member.last_name),
+        email: text("email", &member.email),
+        phone: text("phone", &member.phone),
+        title: text("title", &member.title),
+        labels: mask.changes("labels", !member.labels.is_empty()).then(|| member.labels.clone()),
+        metadata: mask.changes("metadata", !member.metadata.is_empty()).then(|| member.metadata.clone()),
+        metadata_keys: mask.keys("metadata").map(|key| (key.to_owned(), member.metadata.get(key).cloned())).collect(),
+    }
+}
+
+fn to_wire(member: &Member) -> wire::Member {
+    let state = match member.state {
+        State::Enabled => wire::MemberState::Enabled,
+        State::Disabled => wire::MemberState::Disabled,
+        State::Deleted => wire::MemberState::Deleted,
+    };
+    let Profile { foreign_id, display_name, first_name, last_name, email, phone, title, labels, metadata } =
+        member.profile.clone();
+    wire::Member {
+        member_id: member.id.to_string(),
+        tenant_id: member.tenant.to_string(),
+        foreign_id: foreign_id.unwrap_or_default(),
+        display_name,
+        first_name,
+        last_name,
+        email,
+        phone,
+        title,
+        state: state.into(),
+        labels,
+        metadata,
+        create_time: Some(convert::timestamp(member.created)),
+        update_time: Some(convert::timestamp(member.updated)),
+        delete_time: member.deleted.map(convert::timestamp),
+        etag: etag(member.version),
+    }
+}

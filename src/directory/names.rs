@@ -1,0 +1,72 @@
+//! Names that platforms choose: foreign ids, which stand wherever an id does, and free data.
+
+use std::collections::BTreeMap;
+
+use super::Directory;
+use crate::{
+    store::{Change, Kind, Unique},
+    token::{
+        Error, Result, TenantId,
+        id::{self, Id, RESERVED_PREFIXES},
+    },
+};
+
+pub(super) const FOREIGN_ID: &str = "foreign_id";
+
+// === impl Directory ===
+
+impl Directory {
+    /// The id that a slot names: the id itself, or the holder of a foreign id.
+    pub(super) async fn id_of<K: id::Kind>(&self, tenant: &TenantId, kind: Kind, slot: &str) -> Result<Option<Id<K>>> {
+        if let Ok(id) = slot.parse() {
+            return Ok(Some(id));
+        }
+        if has_reserved_prefix(slot) {
+            return Ok(None);
+        }
+        let holder = self.store.holder(tenant, &foreign_id(kind, slot)).await?;
+        holder.map(|id| id.parse().map_err(|_| Error::internal("read the holder of a foreign id"))).transpose()
+    }
+}
+
+/// The unique name of a foreign id.
+pub(super) fn foreign_id(kind: Kind, value: &str) -> Unique {
+    Unique { kind, field: FOREIGN_ID, value: value.to_owned() }
+}
+
+/// Reads a new foreign id of `field`; empty: none.
+pub(super) fn read_foreign_id(field: &str, value: String) -> Result<Option<String>> {
+    if has_reserved_prefix(&value) {
+        return Err(Error::field(field, "must not begin with a reserved prefix such as acc_"));
+    }
+    Ok(Some(value).filter(|value| !value.is_empty()))
+}
+
+/// Makes `after` the names of `id` in place of `before`. All of them are taken, also those that stay: a name that was lost
+/// meanwhile would be noticed.
+pub(super) fn rename(change: &mut Change, id: &str, before: Vec<Unique>, after: Vec<Unique>) {
+    let gone = before.into_iter().filter(|name| !after.contains(name));
+    change.free = gone.map(|name| (name, id.to_owned())).collect();
+    change.take = after.into_iter().map(|name| (name, id.to_owned())).collect();
+}
+
+/// Replaces free data as a whole, if asked for, then sets or removes single keys.
+pub(super) fn change_data(
+    data: &mut BTreeMap<String, String>,
+    whole: Option<BTreeMap<String, String>>,
+    keys: Vec<(String, Option<String>)>,
+) {
+    if let Some(whole) = whole {
+        *data = whole;
+    }
+    for (key, value) in keys {
+        match value {
+            Some(value) => data.insert(key, value),
+            None => data.remove(&key),
+        };
+    }
+}
+
+fn has_reserved_prefix(text: &str) -> bool {
+    RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+}
