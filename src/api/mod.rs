@@ -14,6 +14,7 @@ mod batch;
 pub mod client;
 pub mod convert;
 pub mod edge;
+pub mod group;
 pub mod health;
 pub mod listen;
 pub mod policy;
@@ -31,7 +32,8 @@ use self::{
     batch::TokenServer,
     wire::{
         account_service_server::AccountServiceServer, client_service_server::ClientServiceServer,
-        tenant_service_server::TenantServiceServer, token_service_server::TokenServiceServer,
+        entity_group_service_server::EntityGroupServiceServer, tenant_service_server::TenantServiceServer,
+        token_service_server::TokenServiceServer,
     },
 };
 use crate::{ambient::Time, issuer::Issuer};
@@ -72,7 +74,8 @@ impl Services {
         let client = ClientServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
         let tenant = TenantServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
         let account = AccountServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
-        routes.add_service(token).add_service(client).add_service(tenant).add_service(account);
+        let group = EntityGroupServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
+        routes.add_service(token).add_service(client).add_service(tenant).add_service(account).add_service(group);
     }
 
     /// For work that may outlive the call.

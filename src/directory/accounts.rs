@@ -56,7 +56,7 @@ pub const FIELDS: &[Field] = &[
 ];
 
 pub(super) const READ: &str = "jeton.accounts.read";
-const FOREIGN_ID: &str = "foreign_id";
+pub(super) const FOREIGN_ID: &str = "foreign_id";
 const REGISTRATION_ID: &str = "registration_id";
 
 // === impl Directory ===
@@ -76,6 +76,30 @@ impl Directory {
         };
         let id = id.parse().map_err(|_| Error::internal("read the holder of a foreign id"))?;
         self.account(tenant, &id).await
+    }
+
+    /// The accounts that slots name, deleted ones included, each once; all of them, or NOT_FOUND.
+    pub(super) async fn find_accounts(&self, tenant: &TenantId, slots: &[String]) -> Result<Vec<Arc<Account>>> {
+        let foreign = |slot: &&String| slot.parse::<AccountId>().is_err() && !has_reserved_prefix(slot);
+        let foreign: Vec<&String> = slots.iter().filter(foreign).collect();
+        let name = |slot: &&String| Unique { kind: Kind::Account, field: FOREIGN_ID, value: (*slot).clone() };
+        let names: Vec<Unique> = foreign.iter().map(name).collect();
+        let holders = if names.is_empty() { Vec::new() } else { self.store.holders(tenant, &names).await? };
+        let held: BTreeMap<&String, Option<String>> = foreign.into_iter().zip(holders).collect();
+        let mut ids = BTreeMap::new();
+        for slot in slots {
+            let id = held.get(slot).cloned().flatten().unwrap_or_else(|| slot.clone());
+            let id: AccountId = id.parse().map_err(|_| Error::not_found("Account", slot))?;
+            ids.insert(id, slot);
+        }
+        let accounts = ids.keys().map(|id| (tenant.clone(), id.clone())).collect();
+        self.preload(&[Wanted { accounts, ..Wanted::default() }]).await?;
+        let mut accounts = Vec::with_capacity(ids.len());
+        for (id, slot) in ids {
+            let account = self.account(tenant, &id).await?;
+            accounts.push(account.ok_or_else(|| Error::not_found("Account", slot))?);
+        }
+        Ok(accounts)
     }
 
     /// The account that a slot names, if the caller reaches it by `right`.
@@ -448,7 +472,7 @@ pub(super) fn any(value: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
-fn has_reserved_prefix(text: &str) -> bool {
+pub(super) fn has_reserved_prefix(text: &str) -> bool {
     RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 

@@ -18,7 +18,7 @@ pub mod management {
 }
 
 /// Every management scope: what the bootstrap client may do.
-pub const ALL_MANAGEMENT: [&str; 15] = [
+pub const ALL_MANAGEMENT: [&str; 17] = [
     "jeton.admin",
     "jeton.tokens.issue",
     "jeton.tokens.introspect",
@@ -29,6 +29,8 @@ pub const ALL_MANAGEMENT: [&str; 15] = [
     "jeton.clients.write",
     "jeton.accounts.read",
     "jeton.accounts.write",
+    "jeton.groups.read",
+    "jeton.groups.write",
     "jeton.tenants.read",
     "jeton.tenants.write",
     "jeton.keys.read",
