@@ -205,12 +205,15 @@ fn patch(account: &wire::Account, mask: &Mask<'_>) -> AccountPatch {
     }
 }
 
-fn to_wire(account: &Account) -> wire::Account {
-    let state = match account.state {
+pub(super) const fn state(state: State) -> wire::AccountState {
+    match state {
         State::Enabled => wire::AccountState::Enabled,
         State::Disabled => wire::AccountState::Disabled,
         State::Deleted => wire::AccountState::Deleted,
-    };
+    }
+}
+
+fn to_wire(account: &Account) -> wire::Account {
     wire::Account {
         account_id: account.id.to_string(),
         tenant_id: account.tenant.to_string(),
@@ -220,7 +223,7 @@ fn to_wire(account: &Account) -> wire::Account {
         foreign_id: account.foreign_id.clone().unwrap_or_default(),
         parent_id: account.parent().map(ToString::to_string).unwrap_or_default(),
         ancestor_ids: account.ancestors.iter().map(ToString::to_string).collect(),
-        state: state.into(),
+        state: state(account.state).into(),
         children_disabled: account.children_disabled,
         labels: account.labels.clone(),
         metadata: account.metadata.clone(),

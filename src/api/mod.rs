@@ -14,6 +14,7 @@ mod batch;
 pub mod client;
 pub mod convert;
 pub mod edge;
+pub mod group;
 pub mod health;
 pub mod listen;
 pub mod member;
@@ -32,8 +33,8 @@ use self::{
     batch::TokenServer,
     wire::{
         account_service_server::AccountServiceServer, client_service_server::ClientServiceServer,
-        member_service_server::MemberServiceServer, tenant_service_server::TenantServiceServer,
-        token_service_server::TokenServiceServer,
+        entity_group_service_server::EntityGroupServiceServer, member_service_server::MemberServiceServer,
+        tenant_service_server::TenantServiceServer, token_service_server::TokenServiceServer,
     },
 };
 use crate::{ambient::Time, issuer::Issuer};
@@ -75,7 +76,9 @@ impl Services {
         let tenant = TenantServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
         let account = AccountServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
         let member = MemberServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
-        routes.add_service(token).add_service(client).add_service(tenant).add_service(account).add_service(member);
+        let group = EntityGroupServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
+        routes.add_service(token).add_service(client).add_service(tenant);
+        routes.add_service(account).add_service(member).add_service(group);
     }
 
     /// For work that may outlive the call.

@@ -29,6 +29,7 @@ pub(super) const NOUNS: &[Noun] = &[
     Noun { name: "client", about: "Manage machine clients and their secrets", verbs: CLIENT },
     Noun { name: "account", about: "Manage accounts: companies, organizations and their sub-accounts", verbs: ACCOUNT },
     Noun { name: "member", about: "Manage members: the people who act in accounts", verbs: MEMBER },
+    Noun { name: "group", about: "Manage entity groups and the accounts in them", verbs: GROUP },
     Noun { name: "tenant", about: "Manage tenants and the clients that they admit", verbs: TENANT },
     Noun { name: "key", about: "Manage the keys that sign a tenant's tokens", verbs: KEY },
     Noun { name: "token", about: "Issue, renew, introspect, list and revoke tokens", verbs: TOKEN },
@@ -96,6 +97,28 @@ const MEMBER: &[Verb] = &[
     ]),
     verb("enable", "MemberService/EnableMember").at(&["member_id"]),
     verb("disable", "MemberService/DisableMember").at(&["member_id"]),
+];
+
+const GROUP: &[Verb] = &[
+    verb("create", "EntityGroupService/CreateEntityGroup").without(&["entity_group.etag"]),
+    verb("get", "EntityGroupService/GetEntityGroup").at(&["entity_group_id"]),
+    verb("update", "EntityGroupService/UpdateEntityGroup").at(&["entity_group.entity_group_id"]),
+    verb("delete", "EntityGroupService/DeleteEntityGroup").at(&["entity_group_id"]),
+    verb("list", "EntityGroupService/ListEntityGroups").columns(&[
+        "entity_group_id",
+        "display_name",
+        "foreign_id",
+        "entity_count",
+        "create_time",
+    ]),
+    verb("add-entities", "EntityGroupService/AddEntities").at(&["entity_group_id"]),
+    verb("remove-entities", "EntityGroupService/RemoveEntities").at(&["entity_group_id"]),
+    verb("list-entities", "EntityGroupService/ListGroupEntities").at(&["entity_group_id"]).columns(&[
+        "account_id",
+        "display_name",
+        "state",
+        "foreign_id",
+    ]),
 ];
 
 const TENANT: &[Verb] = &[

@@ -7,7 +7,7 @@ use super::{
     caller::{Caller, Right},
     commit::{Edit, Repeat},
     load::{Wanted, key},
-    names::{FOREIGN_ID, change_data, read_foreign_id, rename},
+    names::{FOREIGN_ID, change_data, foreign_id, has_reserved_prefix, read_foreign_id, rename},
     page::{MAX_SIZE, Page, PageRequest},
     record::{Account, Confinement, MAX_DEPTH, State, Stored as _},
 };
@@ -67,6 +67,29 @@ impl Directory {
             Some(id) => self.account(tenant, &id).await,
             None => Ok(None),
         }
+    }
+
+    /// The accounts that slots name, deleted ones included, each once; all of them, or NOT_FOUND.
+    pub(super) async fn find_accounts(&self, tenant: &TenantId, slots: &[String]) -> Result<Vec<Arc<Account>>> {
+        let foreign = |slot: &&String| slot.parse::<AccountId>().is_err() && !has_reserved_prefix(slot);
+        let foreign: Vec<&String> = slots.iter().filter(foreign).collect();
+        let names: Vec<Unique> = foreign.iter().map(|slot| foreign_id(Kind::Account, slot)).collect();
+        let holders = if names.is_empty() { Vec::new() } else { self.store.holders(tenant, &names).await? };
+        let held: BTreeMap<&String, Option<String>> = foreign.into_iter().zip(holders).collect();
+        let mut ids = BTreeMap::new();
+        for slot in slots {
+            let id = held.get(slot).cloned().flatten().unwrap_or_else(|| slot.clone());
+            let id: AccountId = id.parse().map_err(|_| Error::not_found("Account", slot))?;
+            ids.insert(id, slot);
+        }
+        let accounts = ids.keys().map(|id| (tenant.clone(), id.clone())).collect();
+        self.preload(&[Wanted { accounts, ..Wanted::default() }]).await?;
+        let mut accounts = Vec::with_capacity(ids.len());
+        for (id, slot) in ids {
+            let account = self.account(tenant, &id).await?;
+            accounts.push(account.ok_or_else(|| Error::not_found("Account", slot))?);
+        }
+        Ok(accounts)
     }
 
     /// The account that a slot names, if the caller reaches it by `right`.

@@ -10,7 +10,7 @@ use super::{
     caller::Caller,
     load::decode,
     names::FOREIGN_ID,
-    record::{Stored, check_etag},
+    record::{Account, EntityGroup, Member, Stored, check_etag},
 };
 use crate::{
     ambient::Time,
@@ -33,7 +33,7 @@ pub struct Repeat {
 /// How long a request id is remembered, at least.
 pub const REQUEST_MEMORY: std::time::Duration = std::time::Duration::from_secs(600);
 /// How often a change that lost a race is made again.
-const MAX_RACES: usize = 16;
+pub(super) const MAX_RACES: usize = 16;
 
 /// The body digest and result of a remembered request.
 pub(super) type Remembered = ([u8; 16], String);
@@ -80,7 +80,9 @@ impl Repeat {
 impl Directory {
     /// Writes a change whose records owe `entries` to the log, and appends them. `None`: see [`Written`].
     pub(super) async fn commit(&self, mut change: Change, entries: &[Entry]) -> Result<(Written, Position)> {
-        for put in &mut change.puts {
+        // A place in a group is written together with the group's record only, and that owes the entries of all places:
+        // else a change of many would owe their square.
+        for put in change.puts.iter_mut().filter(|put| put.kind != Kind::Entity) {
             put.pending = entries.to_vec();
         }
         let written = self.store.write(&change).await?;
@@ -185,7 +187,7 @@ impl Directory {
     fn settle_later(&self, change: Change) {
         let store = Arc::clone(&self.store);
         self.tasks.spawn(async move {
-            for put in change.puts {
+            for put in change.puts.into_iter().filter(|put| !put.pending.is_empty()) {
                 let key = RecordKey { tenant: change.tenant.clone(), kind: put.kind, id: put.id };
                 // A failure leaves the entries pending; see `repair`.
                 let _ = store.settle(&key, put.expected.unwrap_or_default() + 1).await;
@@ -197,12 +199,13 @@ impl Directory {
 /// Why a change was not written.
 pub(super) fn refused(written: Written) -> Error {
     match written {
-        Written::Taken(Unique { field: FOREIGN_ID, kind, value }) => {
-            let resource = if kind == Kind::Member { "Member" } else { "Account" };
+        Written::Taken(Unique { kind, field: FOREIGN_ID, value }) => {
+            let named = [(Member::KIND, Member::NAME), (EntityGroup::KIND, EntityGroup::NAME)];
+            let resource = named.into_iter().find(|(of, _)| *of == kind).map_or(Account::NAME, |(_, name)| name);
             Error::new(Reason::ForeignIdTaken, "the foreign id is taken").with_resource(resource, value)
         }
         Written::Taken(Unique { value, .. }) => {
-            Error::new(Reason::RegistrationIdTaken, "the registration id is taken").with_resource("Account", value)
+            Error::new(Reason::RegistrationIdTaken, "the registration id is taken").with_resource(Account::NAME, value)
         }
         Written::NotEmpty(_) => Error::new(Reason::AccountHasChildren, "the account still has children"),
         Written::Conflict(..) => Error::new(Reason::ConcurrentUpdate, "a concurrent change won"),

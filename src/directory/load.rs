@@ -5,14 +5,14 @@ use std::sync::Arc;
 use super::{
     Directory, SYSTEM,
     caller::Caller,
-    record::{Account, Admission, Client, KeySetRecord, State, Stored, Tenant},
+    record::{Account, Admission, Client, Entity, EntityGroup, KeySetRecord, State, Stored, Tenant},
     standing::Standing,
 };
 use crate::{
     ambient::Time,
     keys::signing::KeySet,
     store::{Kind, Record, RecordKey, SessionKey},
-    token::{AccountId, ClientId, Error, Result, TenantId},
+    token::{AccountId, ClientId, Error, GroupId, Result, TenantId},
 };
 
 /// What a token depends on.
@@ -22,6 +22,7 @@ pub struct Wanted {
     pub clients: Vec<(TenantId, ClientId)>,
     pub admissions: Vec<(TenantId, ClientId)>,
     pub accounts: Vec<(TenantId, AccountId)>,
+    pub groups: Vec<(TenantId, GroupId)>,
     pub sessions: Vec<SessionKey>,
 }
 
@@ -49,6 +50,11 @@ impl Directory {
             for (tenant, account) in &wanted.accounts {
                 if self.accounts.get(account).is_none() {
                     keys.push(key::<Account>(tenant, account));
+                }
+            }
+            for (tenant, group) in &wanted.groups {
+                if self.groups.get(group).is_none() {
+                    keys.push(key::<EntityGroup>(tenant, group));
                 }
             }
             sessions.extend(wanted.sessions.iter().filter(|key| self.sessions.get(key).is_none()).cloned());
@@ -103,6 +109,23 @@ impl Directory {
             return Ok(Some(account).filter(|account| account.tenant == *tenant));
         }
         Ok(Box::pin(self.read(&key::<Account>(tenant, id))).await?.map(Arc::new))
+    }
+
+    /// The entity group, deleted ones included.
+    pub async fn group(&self, tenant: &TenantId, id: &GroupId) -> Result<Option<Arc<EntityGroup>>> {
+        if let Some(group) = self.groups.get(id) {
+            return Ok(Some(group).filter(|group| group.tenant == *tenant));
+        }
+        Ok(Box::pin(self.read(&key::<EntityGroup>(tenant, id))).await?.map(Arc::new))
+    }
+
+    /// Whether an account has a place in a group now. Whether the account itself lives is told by its own record.
+    pub async fn is_entity(&self, group: &EntityGroup, account: &AccountId) -> Result<bool> {
+        let entity = match self.entities.get(&(group.id.clone(), account.clone())) {
+            Some(entity) => entity,
+            None => Box::pin(self.read(&entity_key(group, account))).await?.map(Arc::new),
+        };
+        Ok(entity.is_some_and(|entity| entity.state == State::Enabled))
     }
 
     /// The admission of a client, unless it was expelled.
@@ -258,6 +281,20 @@ impl Directory {
                     self.accounts.fill(&state, ticket, began, account.id.clone(), Arc::new(account));
                 }
             }
+            Kind::Group => {
+                if let Some(record) = record {
+                    let group: EntityGroup = decode(key, record)?;
+                    self.groups.fill(&state, ticket, began, group.id.clone(), Arc::new(group));
+                }
+            }
+            // Absence can be cached: places are asked for by their group's record, so the tenant is the group's own.
+            Kind::Entity => {
+                let entity = record.map(|record| decode::<Entity>(key, record).map(Arc::new)).transpose()?;
+                let (group, account) = key.id.split_once(':').ok_or_else(|| id(&key.id))?;
+                let group = group.parse().map_err(|_| id(&key.id))?;
+                let account = account.parse().map_err(|_| id(&key.id))?;
+                self.entities.fill(&state, ticket, began, (group, account), entity);
+            }
             Kind::Admission => {
                 let admission = record.map(|record| decode::<Admission>(key, record).map(Arc::new)).transpose()?;
                 let client = key.id.parse().map_err(|_| id(&key.id))?;
@@ -278,6 +315,11 @@ pub(super) fn tenant_key(id: &TenantId) -> Result<RecordKey> {
 /// Where a record of a tenant stands.
 pub(super) fn key<R: Stored>(tenant: &TenantId, id: &impl ToString) -> RecordKey {
     RecordKey { tenant: tenant.clone(), kind: R::KIND, id: id.to_string() }
+}
+
+/// Where an account's place in a group stands.
+pub(super) fn entity_key(group: &EntityGroup, account: &AccountId) -> RecordKey {
+    key::<Entity>(&group.tenant, &format!("{}:{account}", group.id))
 }
 
 /// Reads a record's body.

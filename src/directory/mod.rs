@@ -1,4 +1,4 @@
-//! The directory: tenants, clients, accounts, admissions, and who may touch them.
+//! The directory: tenants, clients, accounts, entity groups, admissions, and who may touch them.
 //!
 //! Promises: a record that is read here is the one that counts at the head that the call read before; a change is atomic,
 //! durable and in the revocation log when it returns; what is out of a caller's reach looks as if it had never existed.
@@ -12,6 +12,8 @@ pub mod caller;
 pub mod clients;
 pub mod commit;
 pub mod derivation;
+pub mod entities;
+pub mod groups;
 pub mod load;
 pub mod members;
 pub mod names;
@@ -32,9 +34,9 @@ use crate::{
         follower::Follower,
     },
     store::{SessionKey, Store},
-    token::{AccountId, ClientId, Ident, TenantId, access::SessionId},
+    token::{AccountId, ClientId, GroupId, Ident, TenantId, access::SessionId},
 };
-use record::{Account, Admission, Client, Tenant};
+use record::{Account, Admission, Client, Entity, EntityGroup, Tenant};
 
 /// Reads and changes the directory.
 pub struct Directory {
@@ -49,6 +51,8 @@ pub struct Directory {
     tenants: Copies<TenantId, Option<Arc<Tenant>>>,
     clients: Copies<ClientId, Arc<Client>>,
     accounts: Copies<AccountId, Arc<Account>>,
+    groups: Copies<GroupId, Arc<EntityGroup>>,
+    entities: Copies<(GroupId, AccountId), Option<Arc<Entity>>>,
     admissions: Copies<(TenantId, ClientId), Option<Arc<Admission>>>,
     key_sets: Copies<TenantId, Arc<KeySet>>,
     /// When tokens were last minted for sessions. It may prove a session alive, never lapsed.
@@ -101,6 +105,14 @@ impl Directory {
                 Ident::Account(id) | Ident::Subtree(id) => Some(id.clone()),
                 _ => None,
             })),
+            groups: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::Group(id) => Some(id.clone()),
+                _ => None,
+            })),
+            entities: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::Entity(group, account) => Some((group.clone(), account.clone())),
+                _ => None,
+            })),
             admissions: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
                 Ident::Admission(tenant, client) => Some((tenant.clone(), client.clone())),
                 _ => None,
@@ -124,6 +136,8 @@ impl Directory {
             self.tenants.clone(),
             self.clients.clone(),
             self.accounts.clone(),
+            self.groups.clone(),
+            self.entities.clone(),
             self.admissions.clone(),
             self.key_sets.clone(),
             self.sessions.clone(),

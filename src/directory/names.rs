@@ -67,6 +67,6 @@ pub(super) fn change_data(
     }
 }
 
-fn has_reserved_prefix(text: &str) -> bool {
+pub(super) fn has_reserved_prefix(text: &str) -> bool {
     RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }

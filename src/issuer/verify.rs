@@ -96,6 +96,7 @@ impl Verified {
                 .chain(&token.ancestors)
                 .map(|id| (token.tenant.clone(), id.clone()))
                 .collect(),
+            groups: Vec::new(),
             sessions: self.session().into_iter().collect(),
         }
     }

@@ -47,8 +47,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Reads records, in the order of `keys`. Confirmed, "not found" included.
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>>;
 
+    /// The ids that hold unique names, in the order of `names`. Confirmed.
+    async fn holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>>;
+
     /// The id that holds a unique name. Confirmed.
-    async fn holder(&self, tenant: &TenantId, name: &Unique) -> Result<Option<String>>;
+    async fn holder(&self, tenant: &TenantId, name: &Unique) -> Result<Option<String>> {
+        Ok(self.holders(tenant, std::slice::from_ref(name)).await?.pop().flatten())
+    }
 
     /// Writes records of one tenant in one atomic step, or nothing at all.
     async fn write(&self, change: &Change) -> Result<Written>;
@@ -151,6 +156,10 @@ pub enum Kind {
     SecretUse,
     /// An account.
     Account,
+    /// An entity group.
+    Group,
+    /// An account's place in an entity group; its id is the ids of both.
+    Entity,
     /// A client's admission.
     Admission,
     /// A member.
@@ -404,6 +413,8 @@ impl Kind {
             Self::Client => "client",
             Self::SecretUse => "secretuse",
             Self::Account => "account",
+            Self::Group => "group",
+            Self::Entity => "entity",
             Self::Admission => "admission",
             Self::Member => "member",
             Self::KeySet => "keyset",

@@ -28,6 +28,8 @@ pub enum Ident {
     Membership(AccountId, MemberId),
     /// An entity group.
     Group(GroupId),
+    /// An account's place in an entity group.
+    Entity(GroupId, AccountId),
     /// A whole tenant.
     Tenant(TenantId),
     /// Everything that one signing key signed.
@@ -87,6 +89,7 @@ impl fmt::Display for Ident {
             Self::Member(id) => write!(f, "m:{id}"),
             Self::Membership(account, member) => write!(f, "h:{account}:{member}"),
             Self::Group(id) => write!(f, "g:{id}"),
+            Self::Entity(group, account) => write!(f, "e:{group}:{account}"),
             Self::Tenant(id) => write!(f, "n:{id}"),
             Self::SigningKey(tenant, key) => write!(f, "k:{tenant}:{key}"),
         }
@@ -113,6 +116,7 @@ impl FromStr for Ident {
             "m" => Self::Member(id(rest)?),
             "h" => pair().and_then(|(account, member)| Ok(Self::Membership(id(account)?, id(member)?)))?,
             "g" => Self::Group(id(rest)?),
+            "e" => pair().and_then(|(group, account)| Ok(Self::Entity(id(group)?, id(account)?)))?,
             "n" => Self::Tenant(id(rest)?),
             "k" => pair().and_then(|(tenant, key)| Ok(Self::SigningKey(id(tenant)?, key.into())))?,
             _ => return Err(Malformed),
@@ -146,8 +150,9 @@ mod tests {
             Ident::Account(account.clone()),
             Ident::Subtree(account.clone()),
             Ident::Member(member.clone()),
-            Ident::Membership(account, member),
+            Ident::Membership(account.clone(), member),
             Ident::Group(GroupId::from_bytes([6; 16])),
+            Ident::Entity(GroupId::from_bytes([6; 16]), account),
             Ident::Tenant(tenant.clone()),
             Ident::SigningKey(tenant, "k1".into()),
         ] {

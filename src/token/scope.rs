@@ -18,7 +18,7 @@ pub mod management {
 }
 
 /// Every management scope: what the bootstrap client may do.
-pub const ALL_MANAGEMENT: [&str; 17] = [
+pub const ALL_MANAGEMENT: [&str; 19] = [
     "jeton.admin",
     "jeton.tokens.issue",
     "jeton.tokens.introspect",
@@ -31,6 +31,8 @@ pub const ALL_MANAGEMENT: [&str; 17] = [
     "jeton.accounts.write",
     "jeton.members.read",
     "jeton.members.write",
+    "jeton.groups.read",
+    "jeton.groups.write",
     "jeton.tenants.read",
     "jeton.tenants.write",
     "jeton.keys.read",

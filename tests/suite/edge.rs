@@ -831,6 +831,7 @@ async fn reflection_lists_everything_in_both_versions() {
         "grpc.reflection.v1alpha.ServerReflection",
         "jeton.v1.AccountService",
         "jeton.v1.ClientService",
+        "jeton.v1.EntityGroupService",
         "jeton.v1.MemberService",
         "jeton.v1.TenantService",
         "jeton.v1.TokenService",

@@ -126,7 +126,7 @@ impl Store for Scripted {
         unreachable!()
     }
 
-    async fn holder(&self, _: &TenantId, _: &Unique) -> Result<Option<String>> {
+    async fn holders(&self, _: &TenantId, _: &[Unique]) -> Result<Vec<Option<String>>> {
         unreachable!()
     }
 

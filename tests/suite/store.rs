@@ -78,6 +78,7 @@ macro_rules! conformance {
                 a_freed_name_can_be_taken_by_another
                 only_the_holder_frees_a_name
                 names_are_apart_by_tenant_kind_and_field
+                holders_are_told_in_the_order_of_their_names
                 an_index_lists_ids_in_order_page_by_page
                 an_index_holds_an_id_once
                 indexes_are_apart_by_tenant_kind_and_parent

@@ -71,8 +71,8 @@ impl Store for Counting {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
         self.counted(self.inner.read(keys)).await
     }
-    async fn holder(&self, tenant: &TenantId, name: &Unique) -> Result<Option<String>> {
-        self.counted(self.inner.holder(tenant, name)).await
+    async fn holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>> {
+        self.counted(self.inner.holders(tenant, names)).await
     }
     async fn write(&self, change: &Change) -> Result<Written> {
         self.counted(self.inner.write(change)).await

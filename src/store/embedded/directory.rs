@@ -24,11 +24,20 @@ pub fn read(snapshot: &ReadTransaction, keys: &[RecordKey]) -> Result<Vec<Option
     Ok(found)
 }
 
-/// The id that holds a unique name.
-pub fn holder(snapshot: &ReadTransaction, tenant: &TenantId, name: &Unique) -> Result<Option<String>, Failure> {
+/// The ids that hold unique names, in the order of `names`.
+pub fn holders(
+    snapshot: &ReadTransaction,
+    tenant: &TenantId,
+    names: &[Unique],
+) -> Result<Vec<Option<String>>, Failure> {
+    let uniques = snapshot.open_table(UNIQUES)?;
     let tenant = tenant.to_string();
-    let holder = snapshot.open_table(UNIQUES)?.get(unique_key(&tenant, name))?;
-    Ok(holder.map(|holder| holder.value().to_owned()))
+    let mut found = Vec::with_capacity(names.len());
+    for name in names {
+        let holder = uniques.get(unique_key(&tenant, name))?;
+        found.push(holder.map(|holder| holder.value().to_owned()));
+    }
+    Ok(found)
 }
 
 /// Up to `limit` ids of an index after `after`.

@@ -158,9 +158,9 @@ impl Store for Embedded {
         directory::read(&self.snapshot(attempted)?, keys).map_err(|failure| failure.into_error(attempted))
     }
 
-    async fn holder(&self, tenant: &TenantId, name: &Unique) -> Result<Option<String>> {
-        let attempted = "look up a unique name";
-        directory::holder(&self.snapshot(attempted)?, tenant, name).map_err(|failure| failure.into_error(attempted))
+    async fn holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>> {
+        let attempted = "look up unique names";
+        directory::holders(&self.snapshot(attempted)?, tenant, names).map_err(|failure| failure.into_error(attempted))
     }
 
     async fn write(&self, change: &Change) -> Result<Written> {

@@ -35,11 +35,11 @@ impl Redis {
         records.collect()
     }
 
-    pub(super) async fn directory_holder(&self, tenant: &TenantId, name: &Unique) -> Result<Option<String>> {
-        let mut get = Cmd::new();
-        get.arg("GET").arg(keys::unique(tenant, name));
-        let holder = answer::bytes(self.connections.ask("look up a unique name", get, Confirm::Yes).await?)?;
-        holder.map(|id| String::from_utf8(id.into()).map_err(|_| unreadable())).transpose()
+    pub(super) async fn directory_holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>> {
+        let keys = names.iter().map(|name| keys::unique(tenant, name));
+        let holders = self.values("look up unique names", keys).await?.into_iter();
+        let text = |id: Bytes| String::from_utf8(id.into()).map_err(|_| unreadable());
+        holders.map(|holder| holder.map(text).transpose()).collect()
     }
 
     pub(super) async fn directory_write(&self, change: &Change) -> Result<Written> {

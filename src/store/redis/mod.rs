@@ -103,8 +103,8 @@ impl Store for Redis {
         self.directory_read(keys).await
     }
 
-    async fn holder(&self, tenant: &TenantId, name: &Unique) -> Result<Option<String>> {
-        self.directory_holder(tenant, name).await
+    async fn holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>> {
+        self.directory_holders(tenant, names).await
     }
 
     async fn write(&self, change: &Change) -> Result<Written> {

@@ -231,8 +231,8 @@ impl Store for Connection {
 
     // What no operation of the simulation needs.
 
-    async fn holder(&self, _: &TenantId, _: &Unique) -> Result<Option<String>> {
-        unavailable("find a holder")
+    async fn holders(&self, _: &TenantId, _: &[Unique]) -> Result<Vec<Option<String>>> {
+        unavailable("find holders")
     }
 
     async fn list(&self, _: &Index, _: Option<&str>, _: usize) -> Result<Vec<String>> {

@@ -91,7 +91,16 @@ pub async fn a_write_that_expects_no_version_replaces_any(store: &Arc<dyn Store>
 
 pub async fn tenants_and_kinds_have_records_of_their_own(store: &Arc<dyn Store>) {
     let (ours, theirs) = (tenant(), tenant());
-    let kinds = [Kind::Tenant, Kind::Client, Kind::SecretUse, Kind::Account, Kind::Admission, Kind::KeySet];
+    let kinds = [
+        Kind::Tenant,
+        Kind::Client,
+        Kind::SecretUse,
+        Kind::Account,
+        Kind::Group,
+        Kind::Entity,
+        Kind::Admission,
+        Kind::KeySet,
+    ];
     for kind in kinds {
         let put = Put { kind, ..put("a", Some(0), kind.name()) };
         done(store, &Change { puts: vec![put], ..change(&ours) }).await;
@@ -291,6 +300,17 @@ pub async fn names_are_apart_by_tenant_kind_and_field(store: &Arc<dyn Store>) {
         assert_eq!(store.holder(&ours, name).await.unwrap(), Some(at.to_string()));
         assert_eq!(store.holder(&theirs, name).await.unwrap(), None);
     }
+}
+
+pub async fn holders_are_told_in_the_order_of_their_names(store: &Arc<dyn Store>) {
+    let tenant = tenant();
+    for (value, id) in [("n", "a"), ("m", "b")] {
+        done(store, &take(&tenant, value, id)).await;
+    }
+    let names = ["m", "x", "n", "m"].map(name);
+    let holders = [Some("b"), None, Some("a"), Some("b")].map(|id| id.map(str::to_owned));
+    assert_eq!(store.holders(&tenant, &names).await.unwrap(), holders);
+    assert!(store.holders(&tenant, &[]).await.unwrap().is_empty());
 }
 
 // --- indexes ---

@@ -143,8 +143,9 @@ pub async fn every_entry_reads_back_in_all_its_parts(store: &Arc<dyn Store>) {
         Ident::Account(account.clone()),
         Ident::Subtree(account.clone()),
         Ident::Member(member.clone()),
-        Ident::Membership(account, member),
+        Ident::Membership(account.clone(), member),
         Ident::Group(GroupId::random().unwrap()),
+        Ident::Entity(GroupId::random().unwrap(), account),
         Ident::Tenant("default".parse().unwrap()),
         Ident::SigningKey(tenant, "k1".into()),
     ];

@@ -1,0 +1,234 @@
+//! Entity groups: named sets of accounts.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Directory,
+    accounts::any,
+    caller::Caller,
+    commit::{Edit, Repeat},
+    load::{Wanted, key},
+    names::{change_data, foreign_id, read_foreign_id, rename},
+    page::{MAX_SIZE, Page, PageRequest},
+    record::{EntityGroup, State, Stored as _},
+    tenants::require_unconfined,
+};
+use crate::{
+    revocation::entry::Entry,
+    store::{Change, Index, Kind, Unique},
+    token::{
+        Error, GroupId, Position, Result, TenantId,
+        filter::{Field, Filter, TEXT_OPS, Value},
+    },
+};
+
+/// What a caller says of a group; `None` leaves as it is.
+#[derive(Clone, Debug, Default)]
+pub struct GroupPatch {
+    pub display_name: Option<String>,
+    /// Empty: none.
+    pub foreign_id: Option<String>,
+    /// Empty: none.
+    pub email_to_name: Option<String>,
+    pub labels: Option<BTreeMap<String, String>>,
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Single keys of the metadata to set, or to remove.
+    pub metadata_keys: Vec<(String, Option<String>)>,
+}
+
+/// The fields that groups can be filtered by.
+pub const FIELDS: &[Field] = &[
+    Field { name: "display_name", ops: TEXT_OPS, value: any },
+    Field { name: "foreign_id", ops: TEXT_OPS, value: any },
+    Field { name: "labels.", ops: TEXT_OPS, value: any },
+];
+
+// === impl Directory ===
+
+impl Directory {
+    /// The group that a slot names, if the caller reaches it. Confined callers reach none: a group spans accounts, and
+    /// whoever changes it changes what reaches all of them.
+    pub async fn reachable_group(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<EntityGroup>> {
+        self.group_or_tombstone(caller, tenant, slot)
+            .await?
+            .filter(|group| group.state != State::Deleted)
+            .ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))
+    }
+
+    pub async fn create_group(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        patch: GroupPatch,
+        accounts: &[String],
+        repeat: Option<Repeat>,
+    ) -> Result<(Arc<EntityGroup>, Position)> {
+        self.follower.head().await?;
+        require_unconfined(caller)?;
+        if self.tenant(tenant).await?.is_none() {
+            return Err(Error::not_found("Tenant", tenant.to_string()));
+        }
+        let now = self.now();
+        let id = GroupId::random()?;
+        let mut change = Change::new(tenant.clone(), now);
+        let mut group = EntityGroup {
+            id: id.clone(),
+            tenant: tenant.clone(),
+            display_name: String::new(),
+            foreign_id: None,
+            email_to_name: String::new(),
+            labels: BTreeMap::new(),
+            metadata: BTreeMap::new(),
+            entity_count: 0,
+            state: State::Enabled,
+            created: now,
+            updated: now,
+            version: 1,
+        };
+        apply(&mut group, patch, &mut change)?;
+        if group.display_name.is_empty() {
+            return Err(Error::field("entity_group.display_name", "must be set"));
+        }
+        let accounts = self.living_accounts(tenant, accounts).await?;
+        self.put_first_entities(&mut group, &accounts, &mut change);
+        change.index.push((all(tenant), id.to_string()));
+        let (group, position) = self.create(caller, group, id.to_string(), change, repeat).await?;
+        // A repeat may come after the group's end.
+        require_not_deleted(&group)?;
+        Ok((group, position))
+    }
+
+    pub async fn update_group(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+        etag: &str,
+        patch: GroupPatch,
+    ) -> Result<(Arc<EntityGroup>, Position)> {
+        self.follower.head().await?;
+        let found = self.reachable_group(caller, tenant, slot).await?;
+        self.edit(&key::<EntityGroup>(tenant, &found.id), Some(etag), |mut group: EntityGroup| {
+            require_not_deleted(&group)?;
+            let mut change = Change::new(tenant.clone(), self.now());
+            apply(&mut group, patch.clone(), &mut change)?;
+            group.updated = self.now();
+            let entries = vec![Entry::changed(group.ident())];
+            Ok(Edit { record: group, change, entries })
+        })
+        .await
+    }
+
+    /// Deletes a group. The places of its accounts are left: nobody gets to them but by the group's record, and its id is
+    /// never used again.
+    pub async fn delete_group(&self, caller: &Caller, tenant: &TenantId, slot: &str, etag: &str) -> Result<Position> {
+        self.follower.head().await?;
+        let found = self.group_or_tombstone(caller, tenant, slot).await?;
+        let found = found.ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))?;
+        let key = key::<EntityGroup>(tenant, &found.id);
+        let edited = self.edit(&key, Some(etag), |mut group: EntityGroup| {
+            let now = self.now();
+            let id = group.id.to_string();
+            let mut change = Change::new(tenant.clone(), now);
+            rename(&mut change, &id, names(&group), Vec::new());
+            // Deleted groups are never listed again.
+            change.unindex.push((all(tenant), id));
+            group.state = State::Deleted;
+            group.updated = now;
+            let entries = vec![Entry::revoke(group.ident())];
+            Ok(Edit { record: group, change, entries })
+        });
+        Ok(edited.await?.1)
+    }
+
+    /// Lists groups by id. A page examines at most [`MAX_SIZE`] rows.
+    pub async fn list_groups(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        filter: &Filter,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<EntityGroup>>> {
+        self.follower.head().await?;
+        require_unconfined(caller)?;
+        let ids = self.store.list(&all(tenant), page.cursor.as_deref(), MAX_SIZE).await?;
+        let wanted = ids.iter().filter_map(|id| Some((tenant.clone(), id.parse().ok()?))).collect();
+        self.preload(&[Wanted { groups: wanted, ..Wanted::default() }]).await?;
+        let mut items = Vec::new();
+        for (row, id) in ids.iter().enumerate() {
+            let group_id = id.parse().map_err(|_| Error::internal("read an index of entity groups"))?;
+            let Some(group) = self.group(tenant, &group_id).await? else { continue };
+            if group.state != State::Deleted && matches(filter, &group) {
+                items.push(group);
+            }
+            if items.len() == page.size && row + 1 < ids.len() {
+                return Ok(Page { items, next: page.next(id, &self.ring)? });
+            }
+        }
+        let next = match ids.last() {
+            Some(last) if ids.len() == MAX_SIZE => page.next(last, &self.ring)?,
+            _ => String::new(),
+        };
+        Ok(Page { items, next })
+    }
+
+    /// The group that a slot names by id or foreign id, deleted ones included.
+    async fn group_or_tombstone(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+    ) -> Result<Option<Arc<EntityGroup>>> {
+        require_unconfined(caller)?;
+        match self.id_of(tenant, Kind::Group, slot).await? {
+            Some(id) => self.group(tenant, &id).await,
+            None => Ok(None),
+        }
+    }
+}
+
+fn apply(group: &mut EntityGroup, patch: GroupPatch, change: &mut Change) -> Result<()> {
+    let id = group.id.to_string();
+    if let Some(name) = patch.display_name {
+        if name.is_empty() {
+            return Err(Error::field("entity_group.display_name", "must be set"));
+        }
+        group.display_name = name;
+    }
+    let before = names(group);
+    if let Some(foreign) = patch.foreign_id {
+        group.foreign_id = read_foreign_id("entity_group.foreign_id", foreign)?;
+    }
+    rename(change, &id, before, names(group));
+    if let Some(email_to_name) = patch.email_to_name {
+        group.email_to_name = email_to_name;
+    }
+    if let Some(labels) = patch.labels {
+        group.labels = labels;
+    }
+    change_data(&mut group.metadata, patch.metadata, patch.metadata_keys);
+    Ok(())
+}
+
+fn names(group: &EntityGroup) -> Vec<Unique> {
+    group.foreign_id.iter().map(|id| foreign_id(Kind::Group, id)).collect()
+}
+
+fn matches(filter: &Filter, group: &EntityGroup) -> bool {
+    filter.matches(|field, key| match field {
+        "display_name" => Value::Text(Some(&group.display_name)),
+        "foreign_id" => Value::Text(group.foreign_id.as_deref()),
+        _ => Value::Text(group.labels.get(key).map(String::as_str)),
+    })
+}
+
+pub(super) fn require_not_deleted(group: &EntityGroup) -> Result<()> {
+    if group.state == State::Deleted {
+        return Err(Error::not_found(EntityGroup::NAME, group.id.to_string()));
+    }
+    Ok(())
+}
+
+fn all(tenant: &TenantId) -> Index {
+    Index { tenant: tenant.clone(), kind: Kind::Group, parent: None }
+}
