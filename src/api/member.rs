@@ -5,16 +5,18 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     Services,
     convert::{self, Mask, answer, given},
-    edge::{open, run_to_end},
+    edge::{Admitted, open, run_to_end},
     wire::{self, member_service_server::MemberService},
 };
 use crate::{
     directory::{
         members::{self, MemberPatch, MemberQuery},
+        memberships::{self, Event, ListMemberships, NewMembership},
         page::PageRequest,
-        record::{Member, Profile, State, etag},
+        record::{State, etag},
+        roster::{Member, Membership, MembershipState, Profile},
     },
-    issuer::authenticate::FULL,
+    issuer::authenticate::{FULL, Recognized},
     token::{Error, Result, filter::Filter},
 };
 
@@ -107,7 +109,7 @@ impl MemberService for Services {
             };
             let page = directory.list_members(&call.caller, &tenant, &query, &page).await?;
             Ok(wire::ListMembersResponse {
-                members: page.items.iter().map(|member| to_wire(member)).collect(),
+                members: page.items.iter().map(to_wire).collect(),
                 next_page_token: page.next,
             })
         })
@@ -142,6 +144,168 @@ impl MemberService for Services {
             });
             let (member, position) = disabled.await?;
             Ok(wire::DisableMemberResponse { member: Some(to_wire(&member)), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn create_membership(
+        &self,
+        request: Request<wire::CreateMembershipRequest>,
+    ) -> Reply<wire::CreateMembershipResponse> {
+        answer(async {
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let request_id = std::mem::take(&mut message.request_id);
+            let repeat = convert::repeat(&request_id, "CreateMembership", &message)?;
+            let confirmed = !message.require_confirmation.unwrap_or(true);
+            let (new, _) = new_membership(message.membership, confirmed);
+            let issuer = self.issuer();
+            let created = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.create_membership(&call.caller, &tenant, &new, repeat).await
+            });
+            let (membership, position) = created.await?;
+            let position = convert::position(position);
+            Ok(wire::CreateMembershipResponse { membership: Some(membership_to_wire(&membership)), position })
+        })
+        .await
+    }
+
+    async fn get_membership(&self, request: Request<wire::GetMembershipRequest>) -> Reply<wire::GetMembershipResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let wire::GetMembershipRequest { account_id, member_id, .. } = &message;
+            let membership = directory.reachable_membership(&call.caller, &tenant, account_id, member_id).await?;
+            Ok(wire::GetMembershipResponse { membership: Some(membership_to_wire(&membership)) })
+        })
+        .await
+    }
+
+    async fn update_membership(
+        &self,
+        request: Request<wire::UpdateMembershipRequest>,
+    ) -> Reply<wire::UpdateMembershipResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let (new, etag) = new_membership(message.membership, false);
+            let issuer = self.issuer();
+            let updated = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.set_membership_roles(&call.caller, &tenant, &new, &etag).await
+            });
+            let (membership, position) = updated.await?;
+            let position = convert::position(position);
+            Ok(wire::UpdateMembershipResponse { membership: Some(membership_to_wire(&membership)), position })
+        })
+        .await
+    }
+
+    async fn delete_membership(
+        &self,
+        request: Request<wire::DeleteMembershipRequest>,
+    ) -> Reply<wire::DeleteMembershipResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let deleted = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                let wire::DeleteMembershipRequest { account_id, member_id, etag, .. } = &message;
+                issuer.directory.delete_membership(&call.caller, &tenant, account_id, member_id, etag).await
+            });
+            Ok(wire::DeleteMembershipResponse { position: convert::position(deleted.await?) })
+        })
+        .await
+    }
+
+    async fn list_memberships(
+        &self,
+        request: Request<wire::ListMembershipsRequest>,
+    ) -> Reply<wire::ListMembershipsResponse> {
+        answer(async {
+            use wire::list_memberships_request::Of;
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let (kind, of) = match message.of {
+                Some(Of::AccountId(slot)) => ("account", ListMemberships::Account(slot)),
+                Some(Of::MemberId(slot)) => ("member", ListMemberships::Member(slot)),
+                None => return Err(Error::field("of", "must be set")),
+            };
+            let (ListMemberships::Account(slot) | ListMemberships::Member(slot)) = &of;
+            let name = tenant.to_string();
+            let query = ["ListMemberships", &name, kind, slot, &message.filter].map(str::as_bytes);
+            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let filter = Filter::parse(&message.filter, memberships::FIELDS)?;
+            let page = directory.list_memberships(&call.caller, &tenant, &of, &filter, &page).await?;
+            Ok(wire::ListMembershipsResponse {
+                memberships: page.items.iter().map(membership_to_wire).collect(),
+                next_page_token: page.next,
+            })
+        })
+        .await
+    }
+
+    async fn accept_membership(
+        &self,
+        request: Request<wire::AcceptMembershipRequest>,
+    ) -> Reply<wire::AcceptMembershipResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let wire::AcceptMembershipRequest { tenant_id, account_id, member_id } = message;
+            let (membership, position) =
+                self.move_membership(&admitted, tenant_id, account_id, member_id, Event::Accept).await?;
+            Ok(wire::AcceptMembershipResponse { membership: Some(membership), position })
+        })
+        .await
+    }
+
+    async fn reject_membership(
+        &self,
+        request: Request<wire::RejectMembershipRequest>,
+    ) -> Reply<wire::RejectMembershipResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let wire::RejectMembershipRequest { tenant_id, account_id, member_id } = message;
+            let (membership, position) =
+                self.move_membership(&admitted, tenant_id, account_id, member_id, Event::Reject).await?;
+            Ok(wire::RejectMembershipResponse { membership: Some(membership), position })
+        })
+        .await
+    }
+
+    async fn enable_membership(
+        &self,
+        request: Request<wire::EnableMembershipRequest>,
+    ) -> Reply<wire::EnableMembershipResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let wire::EnableMembershipRequest { tenant_id, account_id, member_id } = message;
+            let (membership, position) =
+                self.move_membership(&admitted, tenant_id, account_id, member_id, Event::Enable).await?;
+            Ok(wire::EnableMembershipResponse { membership: Some(membership), position })
+        })
+        .await
+    }
+
+    async fn disable_membership(
+        &self,
+        request: Request<wire::DisableMembershipRequest>,
+    ) -> Reply<wire::DisableMembershipResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let wire::DisableMembershipRequest { tenant_id, account_id, member_id } = message;
+            let (membership, position) =
+                self.move_membership(&admitted, tenant_id, account_id, member_id, Event::Disable).await?;
+            Ok(wire::DisableMembershipResponse { membership: Some(membership), position })
         })
         .await
     }
@@ -202,5 +366,52 @@ fn to_wire(member: &Member) -> wire::Member {
         update_time: Some(convert::timestamp(member.updated)),
         delete_time: member.deleted.map(convert::timestamp),
         etag: etag(member.version),
+    }
+}
+
+impl Services {
+    async fn move_membership(
+        &self,
+        admitted: &Admitted<Recognized>,
+        tenant_id: String,
+        account_id: String,
+        member_id: String,
+        event: Event,
+    ) -> Result<(wire::Membership, String)> {
+        let proof = convert::proof(admitted, "", "")?;
+        let issuer = self.issuer();
+        let moved = run_to_end(async move {
+            let call = issuer.prove(&proof, FULL).await?;
+            let tenant = issuer.directory.tenant_of(&call.caller, given(&tenant_id)).await?;
+            issuer.directory.move_membership(&call.caller, &tenant, &account_id, &member_id, event).await
+        });
+        let (membership, position) = moved.await?;
+        Ok((membership_to_wire(&membership), convert::position(position)))
+    }
+}
+
+/// The membership that a request describes, and its etag.
+fn new_membership(membership: Option<wire::Membership>, confirmed: bool) -> (NewMembership, String) {
+    let wire::Membership { account_id, member_id, role_ids, etag, .. } = membership.unwrap_or_default();
+    (NewMembership { account: account_id, member: member_id, roles: role_ids, confirmed }, etag)
+}
+
+fn membership_to_wire(membership: &Membership) -> wire::Membership {
+    let state = match membership.state {
+        MembershipState::Invited => wire::MembershipState::Invited,
+        MembershipState::Active => wire::MembershipState::Active,
+        MembershipState::Disabled => wire::MembershipState::Disabled,
+        MembershipState::Rejected => wire::MembershipState::Rejected,
+        MembershipState::Deleted => wire::MembershipState::Unspecified,
+    };
+    wire::Membership {
+        account_id: membership.account.to_string(),
+        member_id: membership.member.to_string(),
+        tenant_id: membership.tenant.to_string(),
+        role_ids: membership.roles.iter().map(ToString::to_string).collect(),
+        state: state.into(),
+        create_time: Some(convert::timestamp(membership.created)),
+        update_time: Some(convert::timestamp(membership.updated)),
+        etag: etag(membership.version),
     }
 }

@@ -19,6 +19,7 @@ pub mod health;
 pub mod listen;
 pub mod member;
 pub mod policy;
+mod role;
 pub mod server;
 pub mod status;
 pub mod tenant;

@@ -6,6 +6,7 @@ use super::{
     Services,
     convert::{self, Mask, answer, given},
     edge::{open, run_to_end},
+    role,
     wire::{self, tenant_service_server::TenantService},
 };
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     directory::{
         page::PageRequest,
         record::{Admission, State, Tenant, etag},
+        roles,
         tenants::{self, Rotation, SettingsPatch, TenantPatch, require_unconfined},
     },
     issuer::authenticate::FULL,
@@ -246,6 +248,94 @@ impl TenantService for Services {
             let (key, position) = revoked.await?;
             let key = key_to_wire(&key, self.now())?;
             Ok(wire::RevokeSigningKeyResponse { key: Some(key), position: convert::position(position) })
+        })
+        .await
+    }
+
+    async fn create_role(&self, request: Request<wire::CreateRoleRequest>) -> Reply<wire::CreateRoleResponse> {
+        answer(async {
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let request_id = std::mem::take(&mut message.request_id);
+            let repeat = convert::repeat(&request_id, "CreateRole", &message)?;
+            let role = message.role.unwrap_or_default();
+            let patch = role::patch(&role, None)?;
+            let issuer = self.issuer();
+            let created = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.create_role(&call.caller, &tenant, given(&role.account_id), patch, repeat).await
+            });
+            let (role, position) = created.await?;
+            let position = convert::position(position);
+            Ok(wire::CreateRoleResponse { role: Some(role::to_wire(&role)), position })
+        })
+        .await
+    }
+
+    async fn get_role(&self, request: Request<wire::GetRoleRequest>) -> Reply<wire::GetRoleResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let role = self.issuer.directory.reachable_role(&call.caller, &tenant, &message.role_id).await?;
+            Ok(wire::GetRoleResponse { role: Some(role::to_wire(&role)) })
+        })
+        .await
+    }
+
+    async fn update_role(&self, request: Request<wire::UpdateRoleRequest>) -> Reply<wire::UpdateRoleResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let role = message.role.unwrap_or_default();
+            if role.role_id.is_empty() {
+                return Err(Error::field("role.role_id", "must be set"));
+            }
+            let patch = role::patch(&role, message.update_mask.as_ref())?;
+            let issuer = self.issuer();
+            let updated = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.update_role(&call.caller, &tenant, &role.role_id, &role.etag, patch).await
+            });
+            let (role, position) = updated.await?;
+            let position = convert::position(position);
+            Ok(wire::UpdateRoleResponse { role: Some(role::to_wire(&role)), position })
+        })
+        .await
+    }
+
+    async fn delete_role(&self, request: Request<wire::DeleteRoleRequest>) -> Reply<wire::DeleteRoleResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let deleted = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.delete_role(&call.caller, &tenant, &message.role_id, &message.etag).await
+            });
+            Ok(wire::DeleteRoleResponse { position: convert::position(deleted.await?) })
+        })
+        .await
+    }
+
+    async fn list_roles(&self, request: Request<wire::ListRolesRequest>) -> Reply<wire::ListRolesResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let name = tenant.to_string();
+            let query = ["ListRoles", &name, &message.account_id, &message.filter].map(str::as_bytes);
+            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let filter = Filter::parse(&message.filter, roles::FIELDS)?;
+            let page = directory.list_roles(&call.caller, &tenant, given(&message.account_id), &filter, &page).await?;
+            Ok(wire::ListRolesResponse {
+                roles: page.items.iter().map(role::to_wire).collect(),
+                next_page_token: page.next,
+            })
         })
         .await
     }

@@ -29,6 +29,8 @@ pub(super) const NOUNS: &[Noun] = &[
     Noun { name: "client", about: "Manage machine clients and their secrets", verbs: CLIENT },
     Noun { name: "account", about: "Manage accounts: companies, organizations and their sub-accounts", verbs: ACCOUNT },
     Noun { name: "member", about: "Manage members: the people who act in accounts", verbs: MEMBER },
+    Noun { name: "membership", about: "Manage members' places in accounts", verbs: MEMBERSHIP },
+    Noun { name: "role", about: "Manage the roles of members", verbs: ROLE },
     Noun { name: "group", about: "Manage entity groups and the accounts in them", verbs: GROUP },
     Noun { name: "tenant", about: "Manage tenants and the clients that they admit", verbs: TENANT },
     Noun { name: "key", about: "Manage the keys that sign a tenant's tokens", verbs: KEY },
@@ -97,6 +99,35 @@ const MEMBER: &[Verb] = &[
     ]),
     verb("enable", "MemberService/EnableMember").at(&["member_id"]),
     verb("disable", "MemberService/DisableMember").at(&["member_id"]),
+];
+
+const MEMBERSHIP: &[Verb] = &[
+    verb("create", "MemberService/CreateMembership")
+        .at(&["membership.account_id", "membership.member_id"])
+        .without(&["membership.etag"]),
+    verb("get", "MemberService/GetMembership").at(&["account_id", "member_id"]),
+    verb("update", "MemberService/UpdateMembership").at(&["membership.account_id", "membership.member_id"]),
+    verb("delete", "MemberService/DeleteMembership").at(&["account_id", "member_id"]),
+    verb("list", "MemberService/ListMemberships").columns(&[
+        "account_id",
+        "member_id",
+        "state",
+        "role_ids",
+        "create_time",
+    ]),
+    verb("accept", "MemberService/AcceptMembership").at(&["account_id", "member_id"]),
+    verb("reject", "MemberService/RejectMembership").at(&["account_id", "member_id"]),
+    verb("enable", "MemberService/EnableMembership").at(&["account_id", "member_id"]),
+    verb("disable", "MemberService/DisableMembership").at(&["account_id", "member_id"]),
+];
+
+const ROLE: &[Verb] = &[
+    verb("create", "TenantService/CreateRole").without(&["role.etag"]),
+    verb("get", "TenantService/GetRole").at(&["role_id"]),
+    // The account never changes.
+    verb("update", "TenantService/UpdateRole").at(&["role.role_id"]).without(&["role.account_id"]),
+    verb("delete", "TenantService/DeleteRole").at(&["role_id"]),
+    verb("list", "TenantService/ListRoles").columns(&["role_id", "name", "account_id", "permissions", "create_time"]),
 ];
 
 const GROUP: &[Verb] = &[

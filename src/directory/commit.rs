@@ -10,13 +10,14 @@ use super::{
     caller::Caller,
     load::decode,
     names::FOREIGN_ID,
-    record::{Account, EntityGroup, Member, Stored, check_etag},
+    record::{Account, EntityGroup, Stored, check_etag},
+    roster::Member,
 };
 use crate::{
     ambient::Time,
     keys::ring::digest128,
     revocation::entry::Entry,
-    store::{Change, Kind, Put, Record, RecordKey, Request, Unique, Written},
+    store::{Change, Index, Kind, Put, Record, RecordKey, Request, Unique, Written},
     token::{Error, Position, Reason, Result, TenantId},
 };
 
@@ -81,8 +82,8 @@ impl Directory {
     /// Writes a change whose records owe `entries` to the log, and appends them. `None`: see [`Written`].
     pub(super) async fn commit(&self, mut change: Change, entries: &[Entry]) -> Result<(Written, Position)> {
         // A place in a group is written together with the group's record only, and that owes the entries of all places:
-        // else a change of many would owe their square.
-        for put in change.puts.iter_mut().filter(|put| put.kind != Kind::Entity) {
+        // else a change of many would owe their square. A tally is written together with what it counts.
+        for put in change.puts.iter_mut().filter(|put| !matches!(put.kind, Kind::Entity | Kind::Tally)) {
             put.pending = entries.to_vec();
         }
         let written = self.store.write(&change).await?;
@@ -204,8 +205,14 @@ pub(super) fn refused(written: Written) -> Error {
             let resource = named.into_iter().find(|(of, _)| *of == kind).map_or(Account::NAME, |(_, name)| name);
             Error::new(Reason::ForeignIdTaken, "the foreign id is taken").with_resource(resource, value)
         }
+        Written::Taken(Unique { kind: Kind::Role, .. }) => {
+            Error::new(Reason::RoleNameTaken, "there is a role of this name")
+        }
         Written::Taken(Unique { value, .. }) => {
             Error::new(Reason::RegistrationIdTaken, "the registration id is taken").with_resource(Account::NAME, value)
+        }
+        Written::NotEmpty(Index { kind: Kind::Membership, .. }) => {
+            Error::new(Reason::RoleInUse, "memberships still have the role")
         }
         Written::NotEmpty(_) => Error::new(Reason::AccountHasChildren, "the account still has children"),
         Written::Conflict(..) => Error::new(Reason::ConcurrentUpdate, "a concurrent change won"),

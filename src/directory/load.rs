@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::{
     Directory, SYSTEM,
     caller::Caller,
+    page::{MAX_SIZE, Page, PageRequest},
     record::{Account, Admission, Client, Entity, EntityGroup, KeySetRecord, State, Stored, Tenant},
     standing::Standing,
 };
 use crate::{
     ambient::Time,
     keys::signing::KeySet,
-    store::{Kind, Record, RecordKey, SessionKey},
+    store::{Index, Kind, Record, RecordKey, SessionKey},
     token::{AccountId, ClientId, Error, GroupId, Result, TenantId},
 };
 
@@ -235,6 +236,34 @@ impl Directory {
         Ok(decoded)
     }
 
+    /// One page of the records of an index that are to be shown, by id. Examines at most [`MAX_SIZE`] of them.
+    pub(super) async fn list_records<R: Stored>(
+        &self,
+        tenant: &TenantId,
+        index: &Index,
+        page: &PageRequest,
+        unfiltered: bool,
+        shown: impl Fn(&R) -> bool,
+    ) -> Result<Page<R>> {
+        // Without a filter almost every row is shown, so no more need be examined.
+        let rows = if unfiltered { (page.size + 1).min(MAX_SIZE) } else { MAX_SIZE };
+        let ids = self.store.list(index, page.cursor.as_deref(), rows).await?;
+        let keys: Vec<_> = ids.iter().map(|id| key::<R>(tenant, id)).collect();
+        let records = self.read_records::<R>(&keys).await?;
+        let mut items = Vec::new();
+        for (row, (id, record)) in ids.iter().zip(records).enumerate() {
+            items.extend(record.filter(&shown));
+            if items.len() == page.size && row + 1 < ids.len() {
+                return Ok(Page { items, next: page.next(id, &self.ring)? });
+            }
+        }
+        let next = match ids.last() {
+            Some(last) if ids.len() == rows => page.next(last, &self.ring)?,
+            _ => String::new(),
+        };
+        Ok(Page { items, next })
+    }
+
     async fn read_all(&self, keys: &[RecordKey]) -> Result<()> {
         let (ticket, began) = self.follower.ticket();
         let records = self.store.read(keys).await?;
@@ -300,7 +329,13 @@ impl Directory {
                 let client = key.id.parse().map_err(|_| id(&key.id))?;
                 self.admissions.fill(&state, ticket, began, (key.tenant.clone(), client), admission);
             }
-            Kind::Member | Kind::KeySet | Kind::SecretUse | Kind::MasterKeys => {}
+            Kind::Member
+            | Kind::Role
+            | Kind::Membership
+            | Kind::Tally
+            | Kind::KeySet
+            | Kind::SecretUse
+            | Kind::MasterKeys => {}
         }
         Ok(())
     }

@@ -9,12 +9,13 @@ use super::{
     commit::{Edit, Repeat},
     load::key,
     names::{change_data, foreign_id, read_foreign_id, rename},
-    page::{MAX_SIZE, Page, PageRequest},
-    record::{Member, Profile, State, Stored as _},
+    page::{Page, PageRequest},
+    record::{State, Stored as _},
+    roster::{Member, Profile},
 };
 use crate::{
     revocation::entry::Entry,
-    store::{Change, Index, Kind, RecordKey, Unique},
+    store::{Change, Index, Kind, Unique},
     token::{
         Error, MemberId, Position, Reason, Result, TenantId,
         filter::{Field, Filter, MOMENT_OPS, TEXT_OPS, Value},
@@ -150,7 +151,7 @@ impl Directory {
         .await
     }
 
-    /// Deletes a member and forgets the person. The tombstone says that the id was used.
+    /// Deletes a member, forgets the person, and ends all memberships. The tombstone says that the id was used.
     pub async fn delete_member(
         &self,
         caller: &Caller,
@@ -158,7 +159,7 @@ impl Directory {
         slot: &str,
         etag: &str,
     ) -> Result<(Arc<Member>, Position)> {
-        self.edit_member(caller, tenant, slot, etag, |mut member| {
+        let deleted = self.edit_member(caller, tenant, slot, etag, |mut member| {
             let now = self.now();
             let mut change = Change::new(tenant.clone(), now);
             rename(&mut change, &member.id.to_string(), names(&member), Vec::new());
@@ -167,43 +168,29 @@ impl Directory {
             member.deleted.get_or_insert(now);
             let entries = vec![Entry::revoke(member.ident())];
             Ok(Edit { record: member, change, entries })
-        })
-        .await
+        });
+        let (member, position) = deleted.await?;
+        // The member is dead already, and a deleted one gets no new memberships.
+        self.end_memberships(tenant, &member.id).await?;
+        Ok((member, position))
     }
 
-    /// Lists a tenant's members, by id. A page examines at most [`MAX_SIZE`] rows.
+    /// Lists a tenant's members, by id.
     pub async fn list_members(
         &self,
         caller: &Caller,
         tenant: &TenantId,
         query: &MemberQuery,
         page: &PageRequest,
-    ) -> Result<Page<Arc<Member>>> {
+    ) -> Result<Page<Member>> {
         self.follower.head().await?;
         if caller.confinement(tenant).is_some() {
             return Ok(Page { items: Vec::new(), next: String::new() });
         }
-        // Without a filter almost every row is shown, so no more need be examined.
-        let rows = if query.filter.is_empty() { (page.size + 1).min(MAX_SIZE) } else { MAX_SIZE };
-        let ids = self.store.list(&all(tenant), page.cursor.as_deref(), rows).await?;
-        let keys: Vec<_> =
-            ids.iter().map(|id| RecordKey { tenant: tenant.clone(), kind: Kind::Member, id: id.clone() }).collect();
-        let members: Vec<Option<Member>> = self.read_records(&keys).await?;
-        let mut items = Vec::new();
-        for (row, (id, member)) in ids.iter().zip(members).enumerate() {
-            let shown = |member: &Member| {
-                (query.show_deleted || member.state != State::Deleted) && matches(&query.filter, member)
-            };
-            items.extend(member.filter(shown).map(Arc::new));
-            if items.len() == page.size && row + 1 < ids.len() {
-                return Ok(Page { items, next: page.next(id, &self.ring)? });
-            }
-        }
-        let next = match ids.last() {
-            Some(last) if ids.len() == rows => page.next(last, &self.ring)?,
-            _ => String::new(),
-        };
-        Ok(Page { items, next })
+        self.list_records(tenant, &all(tenant), page, query.filter.is_empty(), |member: &Member| {
+            (query.show_deleted || member.state != State::Deleted) && matches(&query.filter, member)
+        })
+        .await
     }
 
     async fn edit_member(

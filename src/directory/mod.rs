@@ -16,9 +16,12 @@ pub mod entities;
 pub mod groups;
 pub mod load;
 pub mod members;
+pub mod memberships;
 pub mod names;
 pub mod page;
 pub mod record;
+pub mod roles;
+pub mod roster;
 pub mod standing;
 pub mod tenants;
 

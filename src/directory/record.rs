@@ -7,7 +7,7 @@ use crate::{
     keys::signing::Algorithm,
     store::Kind,
     token::{
-        AccountId, ClientId, Error, GroupId, Ident, MemberId, Reason, Result, Scopes, TenantId, family::RenewalPolicy,
+        AccountId, ClientId, Error, GroupId, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy,
         secret::DerivationKeyId,
     },
 };
@@ -228,52 +228,6 @@ pub struct Account {
     pub version: u64,
 }
 
-/// A person.
-#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct Member {
-    #[n(0)]
-    pub id: MemberId,
-    #[n(1)]
-    pub tenant: TenantId,
-    #[n(2)]
-    pub state: State,
-    #[n(3)]
-    pub profile: Profile,
-    #[n(4)]
-    pub created: Time,
-    #[n(5)]
-    pub updated: Time,
-    #[n(6)]
-    pub deleted: Option<Time>,
-    #[cbor(skip)]
-    pub version: u64,
-}
-
-/// What the platform says of a member.
-#[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct Profile {
-    #[n(0)]
-    pub foreign_id: Option<String>,
-    #[n(1)]
-    pub display_name: String,
-    #[n(2)]
-    pub first_name: String,
-    #[n(3)]
-    pub last_name: String,
-    #[n(4)]
-    pub email: String,
-    #[n(5)]
-    pub phone: String,
-    #[n(6)]
-    pub title: String,
-    #[n(7)]
-    pub labels: BTreeMap<String, String>,
-    #[n(8)]
-    pub metadata: BTreeMap<String, String>,
-}
-
 /// A named set of accounts.
 #[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(array)]
@@ -388,11 +342,12 @@ macro_rules! stored {
     )*};
 }
 
+pub(super) use stored;
+
 stored! {
     Tenant Tenant "Tenant" |self| Ident::Tenant(self.id.clone());
     Client Client "Client" |self| Ident::Client(self.id.clone());
     Account Account "Account" |self| Ident::Account(self.id.clone());
-    Member Member "Member" |self| Ident::Member(self.id.clone());
     EntityGroup Group "EntityGroup" |self| Ident::Group(self.id.clone());
     Entity Entity "GroupEntity" |self| Ident::Entity(self.group.clone(), self.account.clone());
     Admission Admission "Admission" |self| Ident::Admission(self.tenant.clone(), self.client.clone());

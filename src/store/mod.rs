@@ -164,6 +164,12 @@ pub enum Kind {
     Admission,
     /// A member.
     Member,
+    /// A role.
+    Role,
+    /// A member's place in an account; its id is the ids of both.
+    Membership,
+    /// How many memberships an account or a member has.
+    Tally,
     /// A tenant's signing keys, all in one record.
     KeySet,
     /// Until when the master keys are needed, in the directory of `system`.
@@ -417,6 +423,9 @@ impl Kind {
             Self::Entity => "entity",
             Self::Admission => "admission",
             Self::Member => "member",
+            Self::Role => "role",
+            Self::Membership => "membership",
+            Self::Tally => "tally",
             Self::KeySet => "keyset",
             Self::MasterKeys => "masterkeys",
         }

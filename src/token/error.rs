@@ -127,6 +127,8 @@ reasons! {
         ForeignIdTaken "FOREIGN_ID_TAKEN",
         RegistrationIdTaken "REGISTRATION_ID_TAKEN",
         TenantIdTaken "TENANT_ID_TAKEN",
+        RoleNameTaken "ROLE_NAME_TAKEN",
+        MembershipExists "MEMBERSHIP_EXISTS",
     }
     FailedPrecondition {
         AccountHasChildren "ACCOUNT_HAS_CHILDREN",
@@ -135,6 +137,10 @@ reasons! {
         Disabled "DISABLED",
         SecretLimit "SECRET_LIMIT",
         BuiltIn "BUILT_IN",
+        RoleInUse "ROLE_IN_USE",
+        MemberLimit "MEMBER_LIMIT",
+        MembershipLimit "MEMBERSHIP_LIMIT",
+        MembershipState "MEMBERSHIP_STATE",
     }
     Aborted {
         ConcurrentUpdate "CONCURRENT_UPDATE",

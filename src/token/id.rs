@@ -59,13 +59,15 @@ kinds! {
     Member MemberId "mem_" false;
     /// An entity group.
     Group GroupId "grp_" false;
+    /// A role.
+    Role RoleId "rol_" false;
     /// A tenant.
     Tenant TenantId "ten_" true;
 }
 
 /// Prefixes that no foreign id may begin with, so that the two namespaces cannot collide.
-pub const RESERVED_PREFIXES: [&str; 10] =
-    ["tok_", "fam_", "cli_", "acc_", "mem_", "grp_", "ten_", "jta_", "jtr_", "jcs_"];
+pub const RESERVED_PREFIXES: [&str; 11] =
+    ["tok_", "fam_", "cli_", "acc_", "mem_", "grp_", "rol_", "ten_", "jta_", "jtr_", "jcs_"];
 
 /// The longest literal id.
 const MAX_LITERAL: usize = 64;

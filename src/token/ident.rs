@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::id::{AccountId, ClientId, FamilyId, GroupId, MemberId, TenantId, TokenId};
+use super::id::{AccountId, ClientId, FamilyId, GroupId, MemberId, RoleId, TenantId, TokenId};
 
 /// An identifier that an entry of the revocation log names and that tokens carry. Its text form is the key of the stored
 /// state map.
@@ -30,6 +30,8 @@ pub enum Ident {
     Group(GroupId),
     /// An account's place in an entity group.
     Entity(GroupId, AccountId),
+    /// A role. It is only ever changed, never revoked.
+    Role(RoleId),
     /// A whole tenant.
     Tenant(TenantId),
     /// Everything that one signing key signed.
@@ -90,6 +92,7 @@ impl fmt::Display for Ident {
             Self::Membership(account, member) => write!(f, "h:{account}:{member}"),
             Self::Group(id) => write!(f, "g:{id}"),
             Self::Entity(group, account) => write!(f, "e:{group}:{account}"),
+            Self::Role(id) => write!(f, "r:{id}"),
             Self::Tenant(id) => write!(f, "n:{id}"),
             Self::SigningKey(tenant, key) => write!(f, "k:{tenant}:{key}"),
         }
@@ -117,6 +120,7 @@ impl FromStr for Ident {
             "h" => pair().and_then(|(account, member)| Ok(Self::Membership(id(account)?, id(member)?)))?,
             "g" => Self::Group(id(rest)?),
             "e" => pair().and_then(|(group, account)| Ok(Self::Entity(id(group)?, id(account)?)))?,
+            "r" => Self::Role(id(rest)?),
             "n" => Self::Tenant(id(rest)?),
             "k" => pair().and_then(|(tenant, key)| Ok(Self::SigningKey(id(tenant)?, key.into())))?,
             _ => return Err(Malformed),
@@ -153,6 +157,7 @@ mod tests {
             Ident::Membership(account.clone(), member),
             Ident::Group(GroupId::from_bytes([6; 16])),
             Ident::Entity(GroupId::from_bytes([6; 16]), account),
+            Ident::Role(RoleId::from_bytes([7; 16])),
             Ident::Tenant(tenant.clone()),
             Ident::SigningKey(tenant, "k1".into()),
         ] {

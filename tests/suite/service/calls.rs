@@ -78,6 +78,11 @@ methods! {
         list_admitted_clients ListAdmittedClientsRequest ListAdmittedClientsResponse
         rotate_signing_key RotateSigningKeyRequest RotateSigningKeyResponse
         revoke_signing_key RevokeSigningKeyRequest RevokeSigningKeyResponse
+        create_role CreateRoleRequest CreateRoleResponse
+        get_role GetRoleRequest GetRoleResponse
+        update_role UpdateRoleRequest UpdateRoleResponse
+        delete_role DeleteRoleRequest DeleteRoleResponse
+        list_roles ListRolesRequest ListRolesResponse
     }
     AccountServiceClient {
         create_account CreateAccountRequest CreateAccountResponse
@@ -97,6 +102,15 @@ methods! {
         list_members ListMembersRequest ListMembersResponse
         enable_member EnableMemberRequest EnableMemberResponse
         disable_member DisableMemberRequest DisableMemberResponse
+        create_membership CreateMembershipRequest CreateMembershipResponse
+        get_membership GetMembershipRequest GetMembershipResponse
+        update_membership UpdateMembershipRequest UpdateMembershipResponse
+        delete_membership DeleteMembershipRequest DeleteMembershipResponse
+        list_memberships ListMembershipsRequest ListMembershipsResponse
+        accept_membership AcceptMembershipRequest AcceptMembershipResponse
+        reject_membership RejectMembershipRequest RejectMembershipResponse
+        enable_membership EnableMembershipRequest EnableMembershipResponse
+        disable_membership DisableMembershipRequest DisableMembershipResponse
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use jeton::api::wire::{self, revoke_all_tokens_request::Target};
+use jeton::api::wire::{self, list_memberships_request::Of, revoke_all_tokens_request::Target};
 use tonic::{Code, Status};
 
 use super::{
@@ -20,6 +20,7 @@ struct Ids {
     client: String,
     account: String,
     member: String,
+    role: String,
     token: String,
     key: String,
     secret: String,
@@ -41,7 +42,7 @@ fn told<T: Debug>(result: Result<T, Status>, ids: &[&str]) -> (Code, String, Vec
 
 /// Every call that takes an id, made with the ids of `ids` in `tenant` (empty: the caller's own).
 async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told> {
-    let Ids { client, account, member, token, key, secret } = ids;
+    let Ids { client, account, member, role, token, key, secret } = ids;
     let blot = [tenant, client, account, member, token, key, secret]
         .into_iter()
         .filter(|id| !id.is_empty())
@@ -112,7 +113,45 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
     call!(delete_member wire::DeleteMemberRequest {
         tenant_id: tenant_id(), member_id: member_id(), ..Default::default()
     });
+    let place = |roles: &[&str]| wire::Membership {
+        account_id: account_id(),
+        member_id: member_id(),
+        role_ids: super::calls::owned(roles),
+        ..Default::default()
+    };
+    call!(create_membership wire::CreateMembershipRequest {
+        tenant_id: tenant_id(), membership: Some(place(&[])), ..Default::default()
+    });
+    call!(update_membership wire::UpdateMembershipRequest { tenant_id: tenant_id(), membership: Some(place(&[role])) });
+    macro_rules! of_membership {
+        ($($method:ident $request:ident)*) => {
+            $(call!($method wire::$request {
+                tenant_id: tenant_id(), account_id: account_id(), member_id: member_id(), ..Default::default()
+            });)*
+        };
+    }
+    of_membership! {
+        get_membership GetMembershipRequest
+        accept_membership AcceptMembershipRequest
+        reject_membership RejectMembershipRequest
+        enable_membership EnableMembershipRequest
+        disable_membership DisableMembershipRequest
+        delete_membership DeleteMembershipRequest
+    }
+    for of in [Of::AccountId(account_id()), Of::MemberId(member_id())] {
+        call!(list_memberships wire::ListMembershipsRequest {
+            tenant_id: tenant_id(), of: Some(of), ..Default::default()
+        });
+    }
     // TenantService.
+    let named = || wire::Role { role_id: role.clone(), name: "r".into(), ..Default::default() };
+    call!(create_role wire::CreateRoleRequest {
+        tenant_id: tenant_id(), role: Some(wire::Role { account_id: account_id(), ..named() }), ..Default::default()
+    });
+    call!(get_role wire::GetRoleRequest { tenant_id: tenant_id(), role_id: role.clone() });
+    call!(update_role wire::UpdateRoleRequest { tenant_id: tenant_id(), role: Some(named()), ..Default::default() });
+    call!(delete_role wire::DeleteRoleRequest { tenant_id: tenant_id(), role_id: role.clone(), ..Default::default() });
+    call!(list_roles wire::ListRolesRequest { tenant_id: tenant_id(), account_id: account_id(), ..Default::default() });
     let admission = wire::Admission { client_id: own.to_owned(), account_id: account_id(), ..Default::default() };
     call!(admit_client wire::AdmitClientRequest { tenant_id: tenant_id(), admission: Some(admission) });
     let admission = wire::Admission { client_id: client_id(), ..Default::default() };
@@ -156,6 +195,9 @@ async fn a(service: &Service) -> (Ids, Ids, String) {
     let person = wire::Member { display_name: "a person".into(), ..Default::default() };
     let person = wire::CreateMemberRequest { tenant_id: "aaaa".into(), member: Some(person), ..Default::default() };
     let member = service.admin().await.create_member(person).await.unwrap().member.unwrap().member_id;
+    let role = wire::Role { name: "a role".into(), ..Default::default() };
+    let role = wire::CreateRoleRequest { tenant_id: "aaaa".into(), role: Some(role), ..Default::default() };
+    let role = service.admin().await.create_role(role).await.unwrap().role.unwrap().role_id;
     let token = service.anonymous().issue(client.account(&account).scopes(&["pay"])).await;
     let keys = wire::ListSigningKeysRequest { tenant_id: "aaaa".into() };
     let key = service.anonymous().list_signing_keys(keys).await.unwrap().keys[0].kid.clone();
@@ -165,11 +207,16 @@ async fn a(service: &Service) -> (Ids, Ids, String) {
         client: "cli_1111111111111111111111".into(),
         account: "acc_1111111111111111111111".into(),
         member: "mem_1111111111111111111111".into(),
+        role: "rol_1111111111111111111111".into(),
         token: "tok_1111111111111111111111".into(),
         key: "1".repeat(key.len()),
         secret: "2".repeat(secret.len()),
     };
-    (Ids { client: client.client_id, account, member, token: token.token_id, key, secret }, never, token.access_token)
+    (
+        Ids { client: client.client_id, account, member, role, token: token.token_id, key, secret },
+        never,
+        token.access_token,
+    )
 }
 
 async fn an_id_of_another_tenant_is_as_one_that_never_existed(service: Service) {

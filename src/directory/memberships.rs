@@ -1,0 +1,457 @@
+//! Memberships: who belongs to which account, as what.
+//!
+//! A membership is written together with two tallies, of its account and of its member, whose versions are the condition
+//! that keeps both limits exact.
+
+use std::sync::Arc;
+
+use super::{
+    Directory,
+    caller::{Caller, Right},
+    commit::{Edit, MAX_RACES, Repeat, refused},
+    load::key,
+    page::{Page, PageRequest},
+    record::{Account, State, Stored as _, check_etag},
+    roles::holders_of,
+    roster::{Member, Membership, MembershipState, membership_id},
+    tenants::require_unconfined,
+};
+use crate::{
+    revocation::entry::Entry,
+    store::{Change, Index, Kind, Put, RecordKey, Written},
+    token::{
+        Error, MemberId, Position, Reason, Result, RoleId, TenantId,
+        filter::{Field, Filter, SET_OPS, TEXT_OPS, Value},
+    },
+};
+
+/// A membership to create.
+#[derive(Clone, Debug)]
+pub struct NewMembership {
+    /// The account, by id or foreign id.
+    pub account: String,
+    /// The member, by id or foreign id.
+    pub member: String,
+    /// Roles, by id or name.
+    pub roles: Vec<String>,
+    /// Whether the member need not confirm it.
+    pub confirmed: bool,
+}
+
+/// What happens to a membership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The member confirms an invitation.
+    Accept,
+    /// The member refuses an invitation.
+    Reject,
+    Enable,
+    Disable,
+}
+
+/// Whose memberships to list.
+#[derive(Clone, Debug)]
+pub enum ListMemberships {
+    /// Of an account, by id or foreign id.
+    Account(String),
+    /// Of a member, by id or foreign id.
+    Member(String),
+}
+
+/// The fields that memberships can be filtered by.
+pub const FIELDS: &[Field] = &[
+    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "role_id", ops: SET_OPS, value: super::accounts::any },
+];
+
+/// The most members of an account.
+const MAX_MEMBERS: u32 = 1000;
+/// The most accounts of a member.
+const MAX_ACCOUNTS: u32 = 10_000;
+
+/// How many memberships an account or a member has, as it was read.
+struct Tally {
+    /// The id of the account or member.
+    of: String,
+    count: u32,
+    version: u64,
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// The membership of a member in an account within reach.
+    pub async fn reachable_membership(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        account: &str,
+        member: &str,
+    ) -> Result<Membership> {
+        let account = self.reachable_account(caller, tenant, account, Right::Scope).await?;
+        let not_found = || Error::not_found(Membership::NAME, member);
+        let member: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
+        let membership: Option<Membership> = self.fresh(&place(tenant, &account, &member)).await?;
+        membership.filter(|membership| membership.state != MembershipState::Deleted).ok_or_else(not_found)
+    }
+
+    /// Gives a member a place in an account.
+    pub async fn create_membership(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        new: &NewMembership,
+        repeat: Option<Repeat>,
+    ) -> Result<(Membership, Position)> {
+        self.follower.head().await?;
+        // Whoever cannot see members must not find out by their foreign ids who is one.
+        require_unconfined(caller)?;
+        let not_a_member = || Error::not_found(Member::NAME, &*new.member);
+        let account_id = self.living_account(caller, tenant, &new.account).await?.id.clone();
+        let member_id: MemberId = self.id_of(tenant, Kind::Member, &new.member).await?.ok_or_else(not_a_member)?;
+        for _ in 0..MAX_RACES {
+            // All read afresh: their versions are conditions of the write.
+            let account: Option<Account> = self.fresh(&key::<Account>(tenant, &account_id)).await?;
+            let account = account.filter(|account| account.state != State::Deleted);
+            let account = account.ok_or_else(|| Error::not_found(Account::NAME, &*new.account))?;
+            let member: Option<Member> = self.fresh(&key::<Member>(tenant, &member_id)).await?;
+            let member = member.filter(|member| member.state != State::Deleted).ok_or_else(not_a_member)?;
+            let roles = self.find_roles(&account, &new.roles).await?;
+            let key = place(tenant, &account, &member_id);
+            let before: Option<Membership> = self.fresh(&key).await?;
+            let now = self.now();
+            if let Some(before) = before.as_ref().filter(|before| before.state != MembershipState::Deleted) {
+                return self.existing(caller, before, repeat).await;
+            }
+            let version = before.map_or(0, |before| before.version);
+            let membership = Membership {
+                tenant: tenant.clone(),
+                account: account.id.clone(),
+                member: member_id.clone(),
+                roles: roles.iter().map(|role| role.id.clone()).collect(),
+                state: if new.confirmed { MembershipState::Active } else { MembershipState::Invited },
+                created: now,
+                updated: now,
+                version: version + 1,
+            };
+            let [of_account, of_member] = self.tallies(&membership).await?;
+            check_limits(of_account.count, of_member.count)?;
+            let mut change = Change::new(tenant.clone(), now);
+            change.puts = vec![
+                put(&membership, version),
+                of_account.put(of_account.count + 1),
+                of_member.put(of_member.count + 1),
+            ];
+            change.require = vec![
+                (Kind::Account, account.id.to_string(), account.version),
+                (Kind::Member, member.id.to_string(), member.version),
+            ];
+            change.require.extend(roles.iter().map(|role| (Kind::Role, role.id.to_string(), role.version)));
+            change.index = lists(&membership);
+            change.request = repeat.map(|repeat| repeat.request(tenant, caller, membership.id(), now));
+            let (written, position) = self.commit(change, &[Entry::changed(membership.ident())]).await?;
+            match written {
+                Written::Done => return Ok((membership, position)),
+                // Also of a repeat that came in between: the next round finds its membership.
+                Written::Conflict(..) => {}
+                Written::Repeated { body, .. } => {
+                    repeat.map_or(Ok(()), |repeat| repeat.check(body))?;
+                    // What the first request made was deleted since.
+                    return Err(Error::not_found(Membership::NAME, &*new.member));
+                }
+                other @ (Written::Taken(_) | Written::NotEmpty(_)) => return Err(refused(other)),
+            }
+        }
+        Err(Error::new(
+            Reason::ConcurrentUpdate,
+            "too many concurrent changes of the account's or member's memberships",
+        ))
+    }
+
+    /// Replaces the roles of a membership.
+    pub async fn set_membership_roles(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        new: &NewMembership,
+        etag: &str,
+    ) -> Result<(Arc<Membership>, Position)> {
+        self.follower.head().await?;
+        let found = self.reachable_membership(caller, tenant, &new.account, &new.member).await?;
+        let account = self.account(tenant, &found.account).await?;
+        let account = account.ok_or_else(|| Error::not_found(Account::NAME, &*new.account))?;
+        let roles = self.find_roles(&account, &new.roles).await?;
+        let ids: Vec<RoleId> = roles.iter().map(|role| role.id.clone()).collect();
+        self.edit(&place(tenant, &account, &found.member), Some(etag), |mut membership: Membership| {
+            require_not_deleted(&membership)?;
+            let mut change = Change::new(tenant.clone(), self.now());
+            let id = membership.id();
+            let list = |role: &RoleId| (holders_of(tenant, role), id.clone());
+            change.require = roles.iter().map(|role| (Kind::Role, role.id.to_string(), role.version)).collect();
+            change.unindex = membership.roles.iter().filter(|role| !ids.contains(role)).map(list).collect();
+            change.index = ids.iter().map(list).collect();
+            membership.roles.clone_from(&ids);
+            membership.updated = self.now();
+            let entries = vec![Entry::changed(membership.ident())];
+            Ok(Edit { record: membership, change, entries })
+        })
+        .await
+    }
+
+    /// Moves a membership on.
+    pub async fn move_membership(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        account: &str,
+        member: &str,
+        event: Event,
+    ) -> Result<(Arc<Membership>, Position)> {
+        self.follower.head().await?;
+        let found = self.reachable_membership(caller, tenant, account, member).await?;
+        let key = RecordKey { tenant: tenant.clone(), kind: Kind::Membership, id: found.id() };
+        self.edit(&key, None, |mut membership: Membership| {
+            require_not_deleted(&membership)?;
+            membership.state = event.of(membership.state)?;
+            membership.updated = self.now();
+            let ident = membership.ident();
+            let entry =
+                if membership.state == MembershipState::Active { Entry::changed(ident) } else { Entry::revoke(ident) };
+            Ok(Edit { record: membership, change: Change::new(tenant.clone(), self.now()), entries: vec![entry] })
+        })
+        .await
+    }
+
+    /// Takes a member out of an account. What it obtained there is dead.
+    pub async fn delete_membership(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        account: &str,
+        member: &str,
+        etag: &str,
+    ) -> Result<Position> {
+        self.follower.head().await?;
+        let account = self.reachable_account(caller, tenant, account, Right::Scope).await?;
+        let not_found = || Error::not_found(Membership::NAME, member);
+        let id: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
+        self.remove(&place(tenant, &account, &id), member, etag).await
+    }
+
+    /// Lists memberships: those of an account by member, or those of a member by account.
+    pub async fn list_memberships(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        of: &ListMemberships,
+        filter: &Filter,
+        page: &PageRequest,
+    ) -> Result<Page<Membership>> {
+        self.follower.head().await?;
+        let parent = match of {
+            ListMemberships::Account(slot) => {
+                self.reachable_account(caller, tenant, slot, Right::Scope).await?.id.to_string()
+            }
+            ListMemberships::Member(slot) => self.reachable_member(caller, tenant, slot).await?.id.to_string(),
+        };
+        let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(parent) };
+        self.list_records(tenant, &index, page, filter.is_empty(), |membership: &Membership| {
+            membership.state != MembershipState::Deleted && matches(filter, membership)
+        })
+        .await
+    }
+
+    /// Ends all memberships of a member that is deleted. A call that is broken off is finished by its repeat.
+    pub(super) async fn end_memberships(&self, tenant: &TenantId, member: &MemberId) -> Result<()> {
+        let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(member.to_string()) };
+        loop {
+            let ids = self.store.list(&index, None, super::page::MAX_SIZE).await?;
+            if ids.is_empty() {
+                return Ok(());
+            }
+            for id in ids {
+                let slot = member.to_string();
+                self.remove(&RecordKey { tenant: tenant.clone(), kind: Kind::Membership, id }, &slot, "").await?;
+            }
+        }
+    }
+
+    /// What is told of a membership that is there already: to a repeat that it made it, to others that it exists.
+    async fn existing(
+        &self,
+        caller: &Caller,
+        membership: &Membership,
+        repeat: Option<Repeat>,
+    ) -> Result<(Membership, Position)> {
+        let tenant = &membership.tenant;
+        if let Some(repeat) = repeat
+            && let Some((body, _)) = self.store.remembered(tenant, repeat.key(tenant, caller), self.now()).await?
+        {
+            repeat.check(body)?;
+            let position = self.follower.append(&[Entry::changed(membership.ident())]).await?;
+            return Ok((membership.clone(), position));
+        }
+        Err(Error::new(Reason::MembershipExists, "the member belongs to the account already"))
+    }
+
+    /// Leaves a tombstone in a membership's place, with the tallies lowered.
+    async fn remove(&self, key: &RecordKey, slot: &str, etag: &str) -> Result<Position> {
+        let tenant = &key.tenant;
+        for _ in 0..MAX_RACES {
+            let membership: Option<Membership> = self.fresh(key).await?;
+            let mut membership = membership.ok_or_else(|| Error::not_found(Membership::NAME, slot))?;
+            if membership.state == MembershipState::Deleted {
+                return self.follower.append(&[Entry::revoke(membership.ident())]).await;
+            }
+            check_etag(Some(etag), membership.version)?;
+            let [of_account, of_member] = self.tallies(&membership).await?;
+            let version = membership.version;
+            let mut change = Change::new(tenant.clone(), self.now());
+            change.unindex = lists(&membership);
+            membership.state = MembershipState::Deleted;
+            membership.roles = Vec::new();
+            membership.updated = self.now();
+            change.puts = vec![
+                put(&membership, version),
+                of_account.put(of_account.count.saturating_sub(1)),
+                of_member.put(of_member.count.saturating_sub(1)),
+            ];
+            let (written, position) = self.commit(change, &[Entry::revoke(membership.ident())]).await?;
+            match written {
+                Written::Done => return Ok(position),
+                Written::Conflict(..) => {}
+                other => return Err(refused(other)),
+            }
+        }
+        Err(Error::new(
+            Reason::ConcurrentUpdate,
+            "too many concurrent changes of the account's or member's memberships",
+        ))
+    }
+
+    async fn tallies(&self, membership: &Membership) -> Result<[Tally; 2]> {
+        let ids = [membership.account.to_string(), membership.member.to_string()];
+        let keys = ids.clone().map(|id| RecordKey { tenant: membership.tenant.clone(), kind: Kind::Tally, id });
+        let mut records = self.store.read(&keys).await?.into_iter();
+        let mut tally = |of: String| -> Result<Tally> {
+            let Some(record) = records.next().flatten() else { return Ok(Tally { of, count: 0, version: 0 }) };
+            let count = minicbor::decode(&record.body)
+                .map_err(|source| Error::internal("decode a tally of memberships").with_source(source))?;
+            Ok(Tally { of, count, version: record.version })
+        };
+        let [account, member] = ids;
+        Ok([tally(account)?, tally(member)?])
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    /// Writes another count, if nobody else did.
+    fn put(&self, count: u32) -> Put {
+        let body = minicbor::to_vec(count).unwrap_or_default().into();
+        Put { kind: Kind::Tally, id: self.of.clone(), expected: Some(self.version), pending: Vec::new(), body }
+    }
+}
+
+// === impl Event ===
+
+impl Event {
+    /// What it makes of a state. What has happened already may happen again.
+    fn of(self, state: MembershipState) -> Result<MembershipState> {
+        use MembershipState::{Active, Deleted, Disabled, Invited, Rejected};
+        match (self, state) {
+            (Self::Accept, Invited | Active) | (Self::Enable, Disabled | Active) => Ok(Active),
+            (Self::Reject, Invited | Rejected) => Ok(Rejected),
+            (Self::Disable, Active | Disabled) => Ok(Disabled),
+            // Above all, enabling must not confirm for the member.
+            (Self::Accept, Disabled | Rejected | Deleted)
+            | (Self::Enable, Invited | Rejected | Deleted)
+            | (Self::Reject, Active | Disabled | Deleted)
+            | (Self::Disable, Invited | Rejected | Deleted) => Err(Error::new(
+                Reason::MembershipState,
+                format!("a membership that is {} does not allow this", name_of(state)),
+            )),
+        }
+    }
+}
+
+/// Refuses one membership more than an account or a member may have.
+fn check_limits(of_account: u32, of_member: u32) -> Result<()> {
+    if of_account >= MAX_MEMBERS {
+        return Err(Error::new(Reason::MemberLimit, format!("an account has at most {MAX_MEMBERS} members")));
+    }
+    if of_member >= MAX_ACCOUNTS {
+        let message = format!("a member belongs to at most {MAX_ACCOUNTS} accounts");
+        return Err(Error::new(Reason::MembershipLimit, message));
+    }
+    Ok(())
+}
+
+fn put(membership: &Membership, version: u64) -> Put {
+    Put {
+        kind: Kind::Membership,
+        id: membership.id(),
+        expected: Some(version),
+        pending: Vec::new(),
+        body: membership.to_bytes(),
+    }
+}
+
+/// The lists that a membership stands in: of its account, of its member, and of its roles.
+fn lists(membership: &Membership) -> Vec<(Index, String)> {
+    let Membership { tenant, account, member, roles, .. } = membership;
+    let list = |parent: String| Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(parent) };
+    let parents = [list(account.to_string()), list(member.to_string())];
+    let roles = roles.iter().map(|role| holders_of(tenant, role));
+    parents.into_iter().chain(roles).map(|index| (index, membership.id())).collect()
+}
+
+/// Where a membership stands.
+fn place(tenant: &TenantId, account: &Account, member: &MemberId) -> RecordKey {
+    key::<Membership>(tenant, &membership_id(&account.id, member))
+}
+
+fn require_not_deleted(membership: &Membership) -> Result<()> {
+    if membership.state == MembershipState::Deleted {
+        return Err(Error::not_found(Membership::NAME, membership.member.to_string()));
+    }
+    Ok(())
+}
+
+fn matches(filter: &Filter, membership: &Membership) -> bool {
+    let roles: Vec<String> = membership.roles.iter().map(ToString::to_string).collect();
+    filter.matches(|field, _| match field {
+        "state" => Value::Name(name_of(membership.state)),
+        _ => Value::Set(roles.iter().map(String::as_str).collect()),
+    })
+}
+
+/// A state as filters call it.
+const fn name_of(state: MembershipState) -> &'static str {
+    match state {
+        MembershipState::Invited => "INVITED",
+        MembershipState::Active => "ACTIVE",
+        MembershipState::Disabled => "DISABLED",
+        MembershipState::Rejected => "REJECTED",
+        MembershipState::Deleted => "DELETED",
+    }
+}
+
+fn state_name(value: &str) -> Option<String> {
+    use MembershipState::{Active, Disabled, Invited, Rejected};
+    let known = [Invited, Active, Disabled, Rejected].into_iter().any(|state| name_of(state) == value);
+    known.then(|| value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_have_their_limit() {
+        check_limits(MAX_MEMBERS - 1, MAX_ACCOUNTS - 1).unwrap();
+        assert_eq!(check_limits(MAX_MEMBERS, 0).unwrap_err().reason(), Reason::MemberLimit);
+        assert_eq!(check_limits(0, MAX_ACCOUNTS).unwrap_err().reason(), Reason::MembershipLimit);
+    }
+}

@@ -1,0 +1,260 @@
+//! Roles: what members may do, in one account or in every account of a tenant.
+
+use std::sync::Arc;
+
+use super::{
+    Directory,
+    accounts::any,
+    caller::{Caller, Right},
+    commit::{Edit, Repeat},
+    load::key,
+    page::{Page, PageRequest},
+    record::{Account, Confinement, State, Stored as _},
+    roster::Role,
+    tenants::require_unconfined,
+};
+use crate::{
+    revocation::entry::Entry,
+    store::{Change, Index, Kind, RecordKey, Unique},
+    token::{
+        AccountId, Error, Position, Reason, Result, RoleId, TenantId,
+        error::Violation,
+        filter::{Field, Filter, TEXT_OPS, Value},
+        permission::is_permission,
+    },
+};
+
+/// What a caller says of a role; `None` leaves as it is.
+#[derive(Clone, Debug, Default)]
+pub struct RolePatch {
+    pub name: Option<String>,
+    pub permissions: Option<Vec<String>>,
+}
+
+/// The fields that roles can be filtered by.
+pub const FIELDS: &[Field] = &[Field { name: "name", ops: TEXT_OPS, value: any }];
+
+const NAME: &str = "name";
+
+// === impl Directory ===
+
+impl Directory {
+    /// The role of an id, if the caller may see it: those of the tenant, and those of accounts within its reach.
+    pub async fn reachable_role(&self, caller: &Caller, tenant: &TenantId, id: &str) -> Result<Role> {
+        let not_found = || Error::not_found(Role::NAME, id);
+        let role_id: RoleId = id.parse().map_err(|_| not_found())?;
+        let role = self.fresh::<Role>(&key::<Role>(tenant, &role_id)).await?;
+        role.filter(|role| role.state != State::Deleted && is_visible(caller, role)).ok_or_else(not_found)
+    }
+
+    pub async fn create_role(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        account: Option<&str>,
+        patch: RolePatch,
+        repeat: Option<Repeat>,
+    ) -> Result<(Arc<Role>, Position)> {
+        self.follower.head().await?;
+        if self.tenant(tenant).await?.is_none() {
+            return Err(Error::not_found("Tenant", tenant.to_string()));
+        }
+        let account = match account {
+            Some(slot) => Some(self.living_account(caller, tenant, slot).await?.confinement()),
+            None => {
+                require_unconfined(caller)?;
+                None
+            }
+        };
+        let now = self.now();
+        let id = RoleId::random()?;
+        let mut change = Change::new(tenant.clone(), now);
+        let mut role = Role {
+            id: id.clone(),
+            tenant: tenant.clone(),
+            account,
+            name: String::new(),
+            permissions: Vec::new(),
+            state: State::Enabled,
+            created: now,
+            updated: now,
+            version: 1,
+        };
+        apply(&mut role, patch, &mut change)?;
+        if role.name.is_empty() {
+            return Err(Error::field("role.name", "must be set"));
+        }
+        change.index.push((list_of(tenant, role.account.as_ref().map(|line| &line.account)), id.to_string()));
+        self.create(caller, role, id.to_string(), change, repeat).await
+    }
+
+    pub async fn update_role(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        id: &str,
+        etag: &str,
+        patch: RolePatch,
+    ) -> Result<(Arc<Role>, Position)> {
+        self.edit_role(caller, tenant, id, etag, |mut role| {
+            let mut change = Change::new(tenant.clone(), self.now());
+            apply(&mut role, patch.clone(), &mut change)?;
+            Ok((role, change))
+        })
+        .await
+    }
+
+    /// Deletes a role that no membership has.
+    pub async fn delete_role(&self, caller: &Caller, tenant: &TenantId, id: &str, etag: &str) -> Result<Position> {
+        let deleted = self.edit_role(caller, tenant, id, etag, |mut role| {
+            let mut change = Change::new(tenant.clone(), self.now());
+            let id = role.id.to_string();
+            change.require_empty.push(holders_of(tenant, &role.id));
+            change.free.push((unique(role.account.as_ref(), &role.name), id.clone()));
+            change.unindex.push((list_of(tenant, role.account.as_ref().map(|line| &line.account)), id));
+            role.state = State::Deleted;
+            Ok((role, change))
+        });
+        Ok(deleted.await?.1)
+    }
+
+    /// Lists the roles of an account, or those of the tenant, by id.
+    pub async fn list_roles(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        account: Option<&str>,
+        filter: &Filter,
+        page: &PageRequest,
+    ) -> Result<Page<Role>> {
+        self.follower.head().await?;
+        let account = match account {
+            Some(slot) => Some(self.living_account(caller, tenant, slot).await?),
+            None => None,
+        };
+        let index = list_of(tenant, account.as_ref().map(|account| &account.id));
+        self.list_records(tenant, &index, page, filter.is_empty(), |role: &Role| {
+            role.state != State::Deleted && filter.matches(|_, _| Value::Text(Some(&role.name)))
+        })
+        .await
+    }
+
+    /// The roles that slots name for members of `account`, each once: by id, or by the name that the account has a role
+    /// of, else the tenant.
+    pub(super) async fn find_roles(&self, account: &Account, slots: &[String]) -> Result<Vec<Role>> {
+        let mut roles: Vec<Role> = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let role = self.find_role(account, slot).await?.ok_or_else(|| Error::not_found(Role::NAME, slot))?;
+            if !roles.iter().any(|known| known.id == role.id) {
+                roles.push(role);
+            }
+        }
+        Ok(roles)
+    }
+
+    async fn find_role(&self, account: &Account, slot: &str) -> Result<Option<Role>> {
+        let tenant = &account.tenant;
+        let id = match slot.parse() {
+            Ok(id) => Some(id),
+            Err(_) => {
+                let names = [unique(Some(&account.confinement()), slot), unique(None, slot)];
+                let holder = self.store.holders(tenant, &names).await?.into_iter().flatten().next();
+                let unreadable = |_| Error::internal("read the holder of a role's name");
+                holder.map(|id| id.parse().map_err(unreadable)).transpose()?
+            }
+        };
+        let Some(id): Option<RoleId> = id else { return Ok(None) };
+        let role: Option<Role> = self.fresh(&key::<Role>(tenant, &id)).await?;
+        let fits = |role: &Role| {
+            role.state != State::Deleted && role.account.as_ref().is_none_or(|line| line.account == account.id)
+        };
+        Ok(role.filter(fits))
+    }
+
+    /// The account that a slot names, unless it is deleted.
+    pub(super) async fn living_account(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<Account>> {
+        let account = self.reachable_account(caller, tenant, slot, Right::Scope).await?;
+        if account.state == State::Deleted { Err(Error::not_found(Account::NAME, slot)) } else { Ok(account) }
+    }
+
+    async fn edit_role(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        id: &str,
+        etag: &str,
+        edit: impl Fn(Role) -> Result<(Role, Change)>,
+    ) -> Result<(Arc<Role>, Position)> {
+        self.follower.head().await?;
+        let found = self.reachable_role(caller, tenant, id).await?;
+        if found.account.is_none() {
+            require_unconfined(caller)?;
+        }
+        let key: RecordKey = key::<Role>(tenant, &found.id);
+        self.edit(&key, Some(etag), |role: Role| {
+            if role.state == State::Deleted {
+                return Err(Error::not_found(Role::NAME, id));
+            }
+            let (mut record, change) = edit(role)?;
+            record.updated = self.now();
+            let entries = vec![Entry::changed(record.ident())];
+            Ok(Edit { record, change, entries })
+        })
+        .await
+    }
+}
+
+fn apply(role: &mut Role, patch: RolePatch, change: &mut Change) -> Result<()> {
+    let id = role.id.to_string();
+    if let Some(permissions) = patch.permissions {
+        let malformed = |(i, permission): (usize, &String)| {
+            (!is_permission(permission)).then(|| Violation {
+                field: format!("role.permissions[{i}]"),
+                description: "must be object.action, where * stands for any, and may end in :own".to_owned(),
+            })
+        };
+        let violations: Vec<_> = permissions.iter().enumerate().filter_map(malformed).collect();
+        if !violations.is_empty() {
+            return Err(Error::fields(violations));
+        }
+        role.permissions = permissions;
+    }
+    if let Some(name) = patch.name {
+        if name.is_empty() {
+            return Err(Error::field("role.name", "must be set"));
+        }
+        if name.parse::<RoleId>().is_ok() {
+            return Err(Error::new(Reason::InvalidField, "the name of a role must not look like an id")
+                .with_violation("role.name", "must not look like an id"));
+        }
+        if !role.name.is_empty() && role.name != name {
+            change.free.push((unique(role.account.as_ref(), &role.name), id.clone()));
+        }
+        role.name = name;
+    }
+    change.take.push((unique(role.account.as_ref(), &role.name), id));
+    Ok(())
+}
+
+fn is_visible(caller: &Caller, role: &Role) -> bool {
+    match (&role.account, caller.confinement(&role.tenant)) {
+        (None, _) | (_, None) => true,
+        (Some(line), Some(root)) => line.account == *root || line.ancestors.contains(root),
+    }
+}
+
+/// A role's name: unique in its account, or among those of the tenant.
+fn unique(account: Option<&Confinement>, name: &str) -> Unique {
+    let account = account.map(|line| line.account.to_string()).unwrap_or_default();
+    Unique { kind: Kind::Role, field: NAME, value: format!("{account}/{name}") }
+}
+
+/// The roles of an account, or those of the tenant.
+fn list_of(tenant: &TenantId, account: Option<&AccountId>) -> Index {
+    Index { tenant: tenant.clone(), kind: Kind::Role, parent: account.map(ToString::to_string) }
+}
+
+/// The memberships that have a role.
+pub(super) fn holders_of(tenant: &TenantId, role: &RoleId) -> Index {
+    Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(role.to_string()) }
+}

@@ -1,0 +1,143 @@
+//! What the directory stores of people: members, their roles, and their places in accounts.
+
+use std::collections::BTreeMap;
+
+use super::record::{Confinement, State, Stored, stored};
+use crate::{
+    ambient::Time,
+    store::Kind,
+    token::{AccountId, Ident, MemberId, RoleId, TenantId},
+};
+
+/// A person.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Member {
+    #[n(0)]
+    pub id: MemberId,
+    #[n(1)]
+    pub tenant: TenantId,
+    #[n(2)]
+    pub state: State,
+    #[n(3)]
+    pub profile: Profile,
+    #[n(4)]
+    pub created: Time,
+    #[n(5)]
+    pub updated: Time,
+    #[n(6)]
+    pub deleted: Option<Time>,
+    #[cbor(skip)]
+    pub version: u64,
+}
+
+/// What the platform says of a member.
+#[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Profile {
+    #[n(0)]
+    pub foreign_id: Option<String>,
+    #[n(1)]
+    pub display_name: String,
+    #[n(2)]
+    pub first_name: String,
+    #[n(3)]
+    pub last_name: String,
+    #[n(4)]
+    pub email: String,
+    #[n(5)]
+    pub phone: String,
+    #[n(6)]
+    pub title: String,
+    #[n(7)]
+    pub labels: BTreeMap<String, String>,
+    #[n(8)]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// What members who have it may do: in one account, or in every account of the tenant.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Role {
+    #[n(0)]
+    pub id: RoleId,
+    #[n(1)]
+    pub tenant: TenantId,
+    /// The account that it belongs to, with that account's ancestors, which never change.
+    #[n(2)]
+    pub account: Option<Confinement>,
+    #[n(3)]
+    pub name: String,
+    #[n(4)]
+    pub permissions: Vec<String>,
+    /// Enabled or Deleted.
+    #[n(5)]
+    pub state: State,
+    #[n(6)]
+    pub created: Time,
+    #[n(7)]
+    pub updated: Time,
+    #[cbor(skip)]
+    pub version: u64,
+}
+
+/// A member's place in an account.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Membership {
+    #[n(0)]
+    pub tenant: TenantId,
+    #[n(1)]
+    pub account: AccountId,
+    #[n(2)]
+    pub member: MemberId,
+    #[n(3)]
+    pub roles: Vec<RoleId>,
+    #[n(4)]
+    pub state: MembershipState,
+    #[n(5)]
+    pub created: Time,
+    #[n(6)]
+    pub updated: Time,
+    #[cbor(skip)]
+    pub version: u64,
+}
+
+/// Where a membership stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum MembershipState {
+    /// The member has not confirmed it yet.
+    #[n(0)]
+    Invited,
+    #[n(1)]
+    Active,
+    #[n(2)]
+    Disabled,
+    /// The member has refused it.
+    #[n(3)]
+    Rejected,
+    /// A tombstone.
+    #[n(4)]
+    Deleted,
+}
+
+stored! {
+    Member Member "Member" |self| Ident::Member(self.id.clone());
+    Role Role "Role" |self| Ident::Role(self.id.clone());
+    Membership Membership "Membership" |self| Ident::Membership(self.account.clone(), self.member.clone());
+}
+
+// === impl Membership ===
+
+impl Membership {
+    /// The text of its id.
+    pub fn id(&self) -> String {
+        membership_id(&self.account, &self.member)
+    }
+}
+
+/// The text of the id of a member's place in an account.
+pub fn membership_id(account: &AccountId, member: &MemberId) -> String {
+    format!("{account}:{member}")
+}
