@@ -122,6 +122,10 @@ impl Directory {
 
     /// Whether an account has a place in a group now. Whether the account itself lives is told by its own record.
     pub async fn is_entity(&self, group: &EntityGroup, account: &AccountId) -> Result<bool> {
+        // The places of a deleted group are left in the store.
+        if group.state == State::Deleted {
+            return Ok(false);
+        }
         let entity = match self.entities.get(&(group.id.clone(), account.clone())) {
             Some(entity) => entity,
             None => Box::pin(self.read(&entity_key(group, account))).await?.map(Arc::new),

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use jeton::{
     ambient::{Clock, Time},
     app::{App, install_crypto},
+    directory::{accounts::AccountPatch, caller::Caller, groups::GroupPatch, page::PageRequest},
     issuer::{
         authenticate::{FULL, Proof},
         introspect::Introspection,
@@ -26,11 +27,13 @@ use jeton::{
     token::{FamilyId, Format, Position, TenantId, TokenId},
 };
 
-/// Counts how often somebody began to wait while nobody else did: calls that are sent together are one wait.
+/// Counts how often somebody began to wait while nobody else did: calls that are sent together are one wait. And it counts
+/// the rows that are read: records, names, and ids in indexes.
 #[derive(Debug)]
 struct Counting {
     inner: Arc<dyn Store>,
     waits: AtomicUsize,
+    rows: AtomicUsize,
     in_flight: AtomicUsize,
 }
 
@@ -69,9 +72,11 @@ impl Store for Counting {
         self.counted(self.inner.state_page(cursor)).await
     }
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
+        self.rows.fetch_add(keys.len(), Ordering::SeqCst);
         self.counted(self.inner.read(keys)).await
     }
     async fn holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>> {
+        self.rows.fetch_add(names.len(), Ordering::SeqCst);
         self.counted(self.inner.holders(tenant, names)).await
     }
     async fn write(&self, change: &Change) -> Result<Written> {
@@ -84,7 +89,9 @@ impl Store for Counting {
         self.counted(self.inner.settle(key, version)).await
     }
     async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
-        self.counted(self.inner.list(index, after, limit)).await
+        let ids = self.counted(self.inner.list(index, after, limit)).await?;
+        self.rows.fetch_add(ids.len(), Ordering::SeqCst);
+        Ok(ids)
     }
     async fn mint(&self, mint: &Mint) -> Result<Minted> {
         self.counted(self.inner.mint(mint)).await
@@ -124,7 +131,12 @@ impl Service {
     /// A replica on a store, and another one with empty caches for each call of this.
     async fn on(inner: Arc<dyn Store>, proof: Option<Proof>) -> Self {
         install_crypto();
-        let store = Arc::new(Counting { inner, waits: AtomicUsize::new(0), in_flight: AtomicUsize::new(0) });
+        let store = Arc::new(Counting {
+            inner,
+            waits: AtomicUsize::new(0),
+            rows: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+        });
         let ring = Arc::new(Keyring::new(&[MasterKey::new([7; 32])]).unwrap());
         let app = App::new(store.clone(), ring, Clock::default(), 1, "http://localhost:7443", None);
         let proof = match proof {
@@ -182,6 +194,54 @@ impl Service {
         call.await;
         self.store.waits.load(Ordering::SeqCst) - before
     }
+
+    async fn caller(&self) -> Arc<Caller> {
+        self.app.issuer.prove(&self.proof, FULL).await.unwrap().caller
+    }
+
+    /// The ids of new accounts, made together.
+    async fn accounts(&self, count: usize) -> Vec<String> {
+        let caller = self.caller().await;
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..count {
+            let (directory, caller) = (Arc::clone(&self.app.issuer.directory), caller.clone());
+            calls.spawn(async move {
+                let patch = AccountPatch { display_name: Some("n".into()), ..Default::default() };
+                let made = directory.create_account(&caller, &caller.tenant, None, patch, None).await;
+                made.unwrap().0.id.to_string()
+            });
+        }
+        calls.join_all().await
+    }
+
+    /// What the first page of a group reads, and what it reads and writes to put one more account in, by a replica that
+    /// knows its caller only: waits and rows.
+    async fn costs_of_a_group(&self, of: usize) -> [(usize, usize); 2] {
+        let caller = self.caller().await;
+        let (directory, tenant) = (&self.app.issuer.directory, &caller.tenant);
+        let patch = GroupPatch { display_name: Some("n".into()), ..Default::default() };
+        let (group, _) = directory.create_group(&caller, tenant, patch, &[], None).await.unwrap();
+        let (group, accounts, more) = (group.id.to_string(), self.accounts(of).await, self.accounts(1).await);
+        for accounts in accounts.chunks(1000) {
+            directory.add_entities(&caller, tenant, &group, accounts).await.unwrap();
+        }
+        self.rest().await;
+        let cold = Self::on(Arc::clone(&self.store.inner), Some(self.proof.clone())).await;
+        let (caller, directory) = (cold.caller().await, &cold.app.issuer.directory);
+        let ring = Keyring::new(&[MasterKey::new([7; 32])]).unwrap();
+        let page = PageRequest::new(50, "", &caller, &[], &ring).unwrap();
+        let rows = || cold.store.rows.swap(0, Ordering::SeqCst);
+        rows();
+        let listed = async {
+            let page = directory.list_group_entities(&caller, tenant, &group, &page).await.unwrap();
+            assert_eq!((page.items.len(), page.next.is_empty()), (50, false));
+        };
+        let listed = (cold.waits(listed).await, rows());
+        let added = async {
+            assert_eq!(directory.add_entities(&caller, tenant, &group, &more).await.unwrap().changed, 1);
+        };
+        [listed, (cold.waits(added).await, rows())]
+    }
 }
 
 fn embedded(dir: &tempfile::TempDir) -> Arc<dyn Store> {
@@ -223,4 +283,15 @@ async fn a_batch_of_cold_tokens_waits_no_more_often_than_one_of_them() {
             assert!(cold.waits(cold.introspect(texts)).await <= 2, "{format:?} {}", texts.len());
         }
     }
+}
+
+#[tokio::test]
+async fn a_page_of_a_group_costs_the_same_whatever_stands_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::on(embedded(&dir), None).await;
+    let few = service.costs_of_a_group(60).await;
+    let many = service.costs_of_a_group(1500).await;
+    assert_eq!(few, many, "waits and rows of a page, and of one more account");
+    let [(waits, rows), _] = few;
+    assert!(waits <= 3 && rows <= 102, "the group, 51 places, 50 accounts: {waits} {rows}");
 }

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use jeton::{
     api::wire::{
         self, account_service_client::AccountServiceClient, client_service_client::ClientServiceClient,
-        member_service_client::MemberServiceClient, tenant_service_client::TenantServiceClient,
-        token_service_client::TokenServiceClient,
+        entity_group_service_client::EntityGroupServiceClient, member_service_client::MemberServiceClient,
+        tenant_service_client::TenantServiceClient, token_service_client::TokenServiceClient,
     },
     token::error::{Class, Reason},
 };
@@ -111,6 +111,16 @@ methods! {
         reject_membership RejectMembershipRequest RejectMembershipResponse
         enable_membership EnableMembershipRequest EnableMembershipResponse
         disable_membership DisableMembershipRequest DisableMembershipResponse
+    }
+    EntityGroupServiceClient {
+        create_entity_group CreateEntityGroupRequest CreateEntityGroupResponse
+        get_entity_group GetEntityGroupRequest GetEntityGroupResponse
+        update_entity_group UpdateEntityGroupRequest UpdateEntityGroupResponse
+        delete_entity_group DeleteEntityGroupRequest DeleteEntityGroupResponse
+        list_entity_groups ListEntityGroupsRequest ListEntityGroupsResponse
+        add_entities AddEntitiesRequest AddEntitiesResponse
+        remove_entities RemoveEntitiesRequest RemoveEntitiesResponse
+        list_group_entities ListGroupEntitiesRequest ListGroupEntitiesResponse
     }
 }
 

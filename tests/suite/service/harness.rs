@@ -229,6 +229,14 @@ impl Service {
         self.admin().await.create_account(request).await.unwrap().account.unwrap().account_id
     }
 
+    /// Whether an account is in a group of tenant `default`, as this replica knows at the head.
+    pub async fn is_entity(&self, group: &str, account: &str) -> bool {
+        self.app.follower.head().await.unwrap();
+        let directory = &self.app.issuer.directory;
+        let group = directory.group(&"default".parse().unwrap(), &group.parse().unwrap()).await.unwrap().unwrap();
+        directory.is_entity(&group, &account.parse().unwrap()).await.unwrap()
+    }
+
     /// What the administrator is told of a token.
     pub async fn introspect(&self, token: &str) -> wire::Introspection {
         self.anonymous().introspect(self.admin.introspect(token)).await

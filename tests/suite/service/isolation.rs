@@ -21,6 +21,7 @@ struct Ids {
     account: String,
     member: String,
     role: String,
+    group: String,
     token: String,
     key: String,
     secret: String,
@@ -42,8 +43,8 @@ fn told<T: Debug>(result: Result<T, Status>, ids: &[&str]) -> (Code, String, Vec
 
 /// Every call that takes an id, made with the ids of `ids` in `tenant` (empty: the caller's own).
 async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told> {
-    let Ids { client, account, member, role, token, key, secret } = ids;
-    let blot = [tenant, client, account, member, token, key, secret]
+    let Ids { client, account, member, role, group, token, key, secret } = ids;
+    let blot = [tenant, client, account, member, role, group, token, key, secret]
         .into_iter()
         .filter(|id| !id.is_empty())
         .collect::<Vec<_>>();
@@ -143,6 +144,29 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
             tenant_id: tenant_id(), of: Some(of), ..Default::default()
         });
     }
+    // EntityGroupService.
+    let named = || wire::EntityGroup { display_name: "x".into(), ..Default::default() };
+    let (group_id, entity_ids) = (|| group.clone(), || vec![account.clone()]);
+    call!(create_entity_group wire::CreateEntityGroupRequest {
+        tenant_id: tenant_id(), entity_group: Some(named()), entity_ids: entity_ids(), ..Default::default()
+    });
+    call!(get_entity_group wire::GetEntityGroupRequest { tenant_id: tenant_id(), entity_group_id: group_id() });
+    let renamed = wire::EntityGroup { entity_group_id: group_id(), ..named() };
+    call!(update_entity_group wire::UpdateEntityGroupRequest {
+        tenant_id: tenant_id(), entity_group: Some(renamed), ..Default::default()
+    });
+    call!(add_entities wire::AddEntitiesRequest {
+        tenant_id: tenant_id(), entity_group_id: group_id(), entity_ids: entity_ids()
+    });
+    call!(remove_entities wire::RemoveEntitiesRequest {
+        tenant_id: tenant_id(), entity_group_id: group_id(), entity_ids: entity_ids()
+    });
+    call!(list_group_entities wire::ListGroupEntitiesRequest {
+        tenant_id: tenant_id(), entity_group_id: group_id(), ..Default::default()
+    });
+    call!(delete_entity_group wire::DeleteEntityGroupRequest {
+        tenant_id: tenant_id(), entity_group_id: group_id(), ..Default::default()
+    });
     // TenantService.
     let named = || wire::Role { role_id: role.clone(), name: "r".into(), ..Default::default() };
     call!(create_role wire::CreateRoleRequest {
@@ -168,6 +192,7 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
             tenant_id: tenant_id(), member: Some(person()), ..Default::default()
         });
         call!(list_members wire::ListMembersRequest { tenant_id: tenant_id(), ..Default::default() });
+        call!(list_entity_groups wire::ListEntityGroupsRequest { tenant_id: tenant_id(), ..Default::default() });
         call!(list_clients wire::ListClientsRequest { tenant_id: tenant_id(), ..Default::default() });
         call!(revoke_all_tokens wire::RevokeAllTokensRequest {
             tenant_id: tenant_id(), target: Some(Target::Tenant(Default::default())), ..Default::default()
@@ -198,6 +223,13 @@ async fn a(service: &Service) -> (Ids, Ids, String) {
     let role = wire::Role { name: "a role".into(), ..Default::default() };
     let role = wire::CreateRoleRequest { tenant_id: "aaaa".into(), role: Some(role), ..Default::default() };
     let role = service.admin().await.create_role(role).await.unwrap().role.unwrap().role_id;
+    let group = wire::EntityGroup { display_name: "a group".into(), ..Default::default() };
+    let group = wire::CreateEntityGroupRequest {
+        entity_group: Some(group),
+        entity_ids: vec![account.clone()],
+        ..Default::default()
+    };
+    let group = service.caller(&client).await.create_entity_group(group).await.unwrap().entity_group.unwrap();
     let token = service.anonymous().issue(client.account(&account).scopes(&["pay"])).await;
     let keys = wire::ListSigningKeysRequest { tenant_id: "aaaa".into() };
     let key = service.anonymous().list_signing_keys(keys).await.unwrap().keys[0].kid.clone();
@@ -208,15 +240,14 @@ async fn a(service: &Service) -> (Ids, Ids, String) {
         account: "acc_1111111111111111111111".into(),
         member: "mem_1111111111111111111111".into(),
         role: "rol_1111111111111111111111".into(),
+        group: "grp_1111111111111111111111".into(),
         token: "tok_1111111111111111111111".into(),
         key: "1".repeat(key.len()),
         secret: "2".repeat(secret.len()),
     };
-    (
-        Ids { client: client.client_id, account, member, role, token: token.token_id, key, secret },
-        never,
-        token.access_token,
-    )
+    let group = group.entity_group_id;
+    let ids = Ids { client: client.client_id, account, member, role, group, token: token.token_id, key, secret };
+    (ids, never, token.access_token)
 }
 
 async fn an_id_of_another_tenant_is_as_one_that_never_existed(service: Service) {

@@ -34,6 +34,7 @@ mod credentials;
 mod endings;
 mod formats;
 mod frozen;
+mod groups;
 mod introspection;
 mod isolation;
 mod keys;

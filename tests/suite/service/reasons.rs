@@ -6,7 +6,7 @@ use jeton::{api::wire, token::error::Reason};
 use tonic::Status;
 
 use super::{
-    calls::{IssueExt as _, owned, refused, uuid},
+    calls::{Caller, IssueExt as _, owned, refused, uuid},
     harness::{Kind, Service, plain},
 };
 
@@ -202,7 +202,9 @@ async fn provoke(service: &Service, reason: Reason) -> Row {
             admin.reject_membership(request).await.unwrap_err()
         }
         Reason::MemberLimit => return Row::Elsewhere("`memberships`: a thousand members take their time"),
-        Reason::MembershipLimit => return Row::Elsewhere("unit test of the limits: ten thousand accounts take too long"),
+        Reason::MembershipLimit => {
+            return Row::Elsewhere("unit test of the limits: ten thousand accounts take too long");
+        }
         Reason::AccountHasChildren => {
             let parent = service.account("").await;
             service.account(&parent).await;
