@@ -252,6 +252,7 @@ fn patch(client: &wire::Client, mask: &Mask<'_>) -> Result<ClientPatch> {
     let policy = match client.renewal_policy() {
         wire::RenewalPolicy::Unspecified | wire::RenewalPolicy::Always => RenewalPolicy::Always,
         wire::RenewalPolicy::Never => RenewalPolicy::Never,
+        wire::RenewalPolicy::NearExpiry => RenewalPolicy::NearExpiry,
     };
     Ok(ClientPatch {
         display_name: mask
@@ -293,6 +294,7 @@ fn to_wire(client: &Client) -> wire::Client {
     let policy = match client.renewal_policy {
         RenewalPolicy::Always => wire::RenewalPolicy::Always,
         RenewalPolicy::Never => wire::RenewalPolicy::Never,
+        RenewalPolicy::NearExpiry => wire::RenewalPolicy::NearExpiry,
     };
     wire::Client {
         client_id: client.id.to_string(),

@@ -375,7 +375,7 @@ mod tests {
             violations(&request),
             [
                 "client.allowed_grants[0]: must be a defined value of the enum, one of [1, 2]",
-                "client.renewal_policy: must be a defined value of the enum, one of [0, 1, 2]",
+                "client.renewal_policy: must be a defined value of the enum, one of [0, 1, 2, 3]",
             ]
         );
     }

@@ -305,6 +305,7 @@ impl Issuer {
                 scopes: None,
                 signing_key: token.signing_key.clone(),
                 requested: None,
+                kept: None,
             },
             derivation_key: self.directory.ring.current(),
             closed: false,
