@@ -210,10 +210,7 @@ impl Family {
     }
 
     pub const fn account(&self) -> Option<&AccountId> {
-        match &self.subject {
-            Subject::Client(account) => account.as_ref(),
-            Subject::Account(account) => Some(account),
-        }
+        self.subject.account()
     }
 
     /// The access token that `minted` describes.
@@ -293,15 +290,11 @@ mod tests {
     fn renewed(family: &Family, terms: &Terms, now: Time) -> (Family, Renewal) {
         let rule = family.renewal(family.generation, terms, now);
         let mut next = family.clone();
-        match rule {
-            Renewal::Keep => next.minted.kept = Some(now),
-            Renewal::Rotate => {
-                next.generation += 1;
-                next.rotated = now;
-                next.minted.kept = None;
-            }
-            other => panic!("{other:?} of the current one"),
+        if rule == Renewal::Rotate {
+            next.generation += 1;
+            next.rotated = now;
         }
+        next.minted.kept = (rule == Renewal::Keep).then_some(now);
         (next, rule)
     }
 
@@ -343,10 +336,8 @@ mod tests {
                 let (next, rule) = renewed(&family, &terms, now);
                 let at = now.plus(Duration::from_millis(twin % window));
                 let answer = next.renewal(presented, &terms, at);
-                match rule {
-                    Renewal::Rotate => prop_assert_eq!(answer, Renewal::Replay),
-                    _ => prop_assert_eq!(answer, Renewal::Keep),
-                }
+                let told = if rule == Renewal::Rotate { Renewal::Replay } else { Renewal::Keep };
+                prop_assert_eq!(answer, told);
                 family = next;
             }
         }
@@ -376,23 +367,23 @@ mod tests {
             let now = MADE.plus(Duration::from_millis(since_ms));
             let rule = |policy| family.renewal(presented, &terms(policy, window, 60), now);
             let always = rule(RenewalPolicy::Always);
-            match presented.cmp(&generation) {
-                std::cmp::Ordering::Equal => {
-                    prop_assert_eq!(always, Renewal::Rotate);
-                    prop_assert_eq!(rule(RenewalPolicy::Never), Renewal::Keep);
-                }
-                order => {
-                    prop_assert_eq!(rule(RenewalPolicy::NearExpiry), always);
-                    prop_assert_eq!(rule(RenewalPolicy::Never), always);
-                    let expected = match order {
-                        std::cmp::Ordering::Greater => Renewal::LostData,
-                        _ if since_ms >= window => Renewal::Theft,
-                        _ if generation - presented == 1 && kept.is_none() => Renewal::Replay,
-                        _ => Renewal::RefuseOlder,
-                    };
-                    prop_assert_eq!(always, expected);
-                }
+            if presented == generation {
+                prop_assert_eq!(always, Renewal::Rotate);
+                prop_assert_eq!(rule(RenewalPolicy::Never), Renewal::Keep);
+                return Ok(());
             }
+            prop_assert_eq!(rule(RenewalPolicy::NearExpiry), always);
+            prop_assert_eq!(rule(RenewalPolicy::Never), always);
+            let expected = if presented > generation {
+                Renewal::LostData
+            } else if since_ms >= window {
+                Renewal::Theft
+            } else if generation - presented == 1 && kept.is_none() {
+                Renewal::Replay
+            } else {
+                Renewal::RefuseOlder
+            };
+            prop_assert_eq!(always, expected);
         }
     }
 }

@@ -114,7 +114,11 @@ async fn introspection_tells_all_of_a_token_in_either_format(service: Service) {
             expire_time: token.expire_time,
             session_id: "s".into(),
             family_id: told.family_id.clone(),
-            actor: Some(wire::Actor { subject: client.client_id.clone(), client_id: client.client_id.clone() }),
+            actor: Some(wire::Actor {
+                subject: client.client_id.clone(),
+                client_id: client.client_id.clone(),
+                prior_actor: None,
+            }),
             format: format.into(),
             options: None,
             claims: None,
