@@ -252,6 +252,7 @@ fn patch(client: &wire::Client, mask: &Mask<'_>) -> Result<ClientPatch> {
     let policy = match client.renewal_policy() {
         wire::RenewalPolicy::Unspecified | wire::RenewalPolicy::Always => RenewalPolicy::Always,
         wire::RenewalPolicy::Never => RenewalPolicy::Never,
+        wire::RenewalPolicy::NearExpiry => RenewalPolicy::NearExpiry,
     };
     Ok(ClientPatch {
         display_name: mask
@@ -278,6 +279,7 @@ const fn grant_from_wire(grant: wire::GrantType) -> Option<GrantType> {
         wire::GrantType::Unspecified => None,
         wire::GrantType::ClientCredentials => Some(GrantType::ClientCredentials),
         wire::GrantType::Account => Some(GrantType::Account),
+        wire::GrantType::TokenExchange => Some(GrantType::TokenExchange),
     }
 }
 
@@ -285,6 +287,7 @@ fn to_wire(client: &Client) -> wire::Client {
     let grant = |grant: &GrantType| match grant {
         GrantType::ClientCredentials => wire::GrantType::ClientCredentials.into(),
         GrantType::Account => wire::GrantType::Account.into(),
+        GrantType::TokenExchange => wire::GrantType::TokenExchange.into(),
     };
     let state = match client.state {
         State::Enabled => wire::ClientState::Enabled,
@@ -293,6 +296,7 @@ fn to_wire(client: &Client) -> wire::Client {
     let policy = match client.renewal_policy {
         RenewalPolicy::Always => wire::RenewalPolicy::Always,
         RenewalPolicy::Never => wire::RenewalPolicy::Never,
+        RenewalPolicy::NearExpiry => wire::RenewalPolicy::NearExpiry,
     };
     wire::Client {
         client_id: client.id.to_string(),

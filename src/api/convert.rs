@@ -18,7 +18,7 @@ use crate::{
         list::{Listed, TokenState},
     },
     keys::{ring::digest128, signing::StoredKey},
-    token::{AccessToken, Actor, Error, Format, Position, Reason, Result, Subject, access::Json, secret::SecretText},
+    token::{AccessToken, Error, Format, Position, Reason, Result, Subject, access::Json, secret::SecretText},
 };
 
 static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
@@ -140,13 +140,16 @@ pub const fn format(format: Format) -> wire::TokenFormat {
 
 const fn subject_kind(subject: &Subject) -> wire::SubjectKind {
     match subject {
-        Subject::Client(_) => wire::SubjectKind::Client,
+        Subject::Client(_) | Subject::OtherClient(..) => wire::SubjectKind::Client,
         Subject::Account(_) => wire::SubjectKind::Account,
     }
 }
 
 fn actor(token: &AccessToken) -> Option<wire::Actor> {
-    token.actor.as_ref().map(|_: &Actor| wire::Actor { subject: token.creator(), client_id: token.client.to_string() })
+    token.actors().into_iter().rev().fold(None, |before, acting| {
+        let prior_actor = before.map(Box::new);
+        Some(wire::Actor { subject: acting.sub, client_id: acting.client.to_string(), prior_actor })
+    })
 }
 
 pub fn issued(issued: Issued, now: Time) -> (wire::IssuedToken, String) {
@@ -158,7 +161,7 @@ pub fn issued(issued: Issued, now: Time) -> (wire::IssuedToken, String) {
     };
     let service_urls = match token.subject {
         Subject::Client(_) => issued.tenant.service_urls.clone(),
-        Subject::Account(_) => Default::default(),
+        Subject::Account(_) | Subject::OtherClient(..) => Default::default(),
     };
     let wire = wire::IssuedToken {
         token_id: token.id.to_string(),
@@ -202,6 +205,7 @@ pub fn listed(listed: &Listed) -> wire::Token {
         create_time: Some(timestamp(token.issued())),
         expire_time: moment(token.expires()),
         family_id: token.family.as_ref().map(ToString::to_string).unwrap_or_default(),
+        actor: actor(token),
     }
 }
 

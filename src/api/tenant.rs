@@ -381,6 +381,7 @@ fn patch(tenant: &wire::Tenant, mask: &Mask<'_>) -> Result<TenantPatch> {
         wire::SigningAlgorithm::Eddsa => Some(Algorithm::EdDsa),
         wire::SigningAlgorithm::Es256 => Some(Algorithm::Es256),
         wire::SigningAlgorithm::Rs256 => Some(Algorithm::Rs256),
+        wire::SigningAlgorithm::Ps256 => Some(Algorithm::Ps256),
     };
     let audience = given(&settings.default_audience).map(str::to_owned);
     let eternal = settings.eternal_tokens;
@@ -450,6 +451,7 @@ const fn algorithm(algorithm: Algorithm) -> wire::SigningAlgorithm {
         Algorithm::EdDsa => wire::SigningAlgorithm::Eddsa,
         Algorithm::Es256 => wire::SigningAlgorithm::Es256,
         Algorithm::Rs256 => wire::SigningAlgorithm::Rs256,
+        Algorithm::Ps256 => wire::SigningAlgorithm::Ps256,
     }
 }
 

@@ -276,6 +276,10 @@ fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request>
     let grant = match message.grant {
         Some(WireGrant::ClientCredentials(wire::ClientCredentialsGrant {})) => Grant::ClientCredentials,
         Some(WireGrant::Account(account)) => Grant::Account(account.account_id),
+        Some(WireGrant::TokenExchange(exchange)) => Grant::TokenExchange {
+            subject: exchange.subject_token,
+            actor: Some(exchange.actor_token).filter(|text| !text.is_empty()),
+        },
         None => return Err(Error::field("grant", "must be set")),
     };
     let options = message.options.as_ref().map(|options| convert::to_json(convert::OPTIONS, options)).transpose()?;

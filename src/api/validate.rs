@@ -14,6 +14,13 @@ pub trait Validate {
     fn validate(&self, violations: &mut Violations);
 }
 
+/// Messages that hold their own kind are boxed.
+impl<M: Validate> Validate for Box<M> {
+    fn validate(&self, violations: &mut Violations) {
+        (**self).validate(violations);
+    }
+}
+
 /// What is wrong with a message, as far as it was looked at.
 #[derive(Debug, Default)]
 pub struct Violations(Vec<Violation>);
@@ -409,8 +416,8 @@ mod tests {
         assert_eq!(
             violations(&request),
             [
-                "client.allowed_grants[0]: must be a defined value of the enum, one of [1, 2]",
-                "client.renewal_policy: must be a defined value of the enum, one of [0, 1, 2]",
+                "client.allowed_grants[0]: must be a defined value of the enum, one of [1, 2, 5]",
+                "client.renewal_policy: must be a defined value of the enum, one of [0, 1, 2, 3]",
             ]
         );
     }

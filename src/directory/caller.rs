@@ -49,7 +49,7 @@ impl Caller {
 
     /// By which right it acts on accounts. Without the scope only an account has something of its own.
     pub fn account_right(&self, scope: &str) -> Result<Right> {
-        if matches!(self.subject, Subject::Client(_)) {
+        if matches!(self.subject, Subject::Client(_) | Subject::OtherClient(..)) {
             self.require(scope)?;
         }
         Ok(self.right(scope))
@@ -71,10 +71,7 @@ impl Caller {
         if *tenant != self.tenant {
             return None;
         }
-        match &self.subject {
-            Subject::Client(account) => account.as_ref(),
-            Subject::Account(account) => Some(account),
-        }
+        self.subject.account()
     }
 
     /// Whether an account is within reach by `right`.
@@ -85,7 +82,7 @@ impl Caller {
                 own && self.confinement(&account.tenant).is_none_or(|root| account.is_within(root))
             }
             (Right::OwnOnly, Subject::Account(own)) => account.tenant == self.tenant && account.is_within(own),
-            (Right::OwnOnly, Subject::Client(_)) => false,
+            (Right::OwnOnly, Subject::Client(_) | Subject::OtherClient(..)) => false,
         }
     }
 

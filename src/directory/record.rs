@@ -166,6 +166,8 @@ pub enum GrantType {
     ClientCredentials,
     #[n(1)]
     Account,
+    #[n(4)]
+    TokenExchange,
 }
 
 /// One of a client's secrets: its id and how to make it again, never itself.

@@ -82,7 +82,7 @@ impl Standing {
     pub fn token_ttl(&self, grant: GrantType) -> Duration {
         let settings = &self.tenant.settings;
         let default = match grant {
-            GrantType::ClientCredentials => settings.client_token_ttl(),
+            GrantType::ClientCredentials | GrantType::TokenExchange => settings.client_token_ttl(),
             GrantType::Account => settings.account_token_ttl(),
         };
         self.client.token_ttl.unwrap_or(default).min(settings.max_token_ttl())

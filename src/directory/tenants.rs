@@ -95,7 +95,7 @@ impl Directory {
         let all = Scopes::new(ALL_MANAGEMENT);
         let admin = Client {
             display_name: "bootstrap administrator".to_owned(),
-            allowed_grants: vec![GrantType::ClientCredentials, GrantType::Account],
+            allowed_grants: vec![GrantType::ClientCredentials, GrantType::Account, GrantType::TokenExchange],
             allowed_scopes: all.clone(),
             default_scopes: all,
             introspects: vec!["*".to_owned()],

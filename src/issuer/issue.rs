@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Call, Issuer};
+use super::{Call, Issuer, exchange};
 use crate::{
     ambient::Time,
     directory::{
@@ -49,6 +49,8 @@ pub enum Grant {
     ClientCredentials,
     /// For an account, by id or foreign id.
     Account(String),
+    /// For the subject of a token; `actor`: the token of who is to act on its behalf.
+    TokenExchange { subject: String, actor: Option<String> },
 }
 
 /// How long the token is to live.
@@ -90,17 +92,17 @@ struct Decided {
 }
 
 /// Whom the grant is for, and by which right.
-struct Granted {
-    standing: Arc<Standing>,
-    grant: GrantType,
-    subject: Subject,
-    ancestors: Vec<AccountId>,
-    actor: Option<Actor>,
+pub(super) struct Granted {
+    pub standing: Arc<Standing>,
+    pub grant: GrantType,
+    pub subject: Subject,
+    pub ancestors: Vec<AccountId>,
+    pub actor: Option<Actor>,
     /// What the caller may hand on at most, and what it hands on if not asked.
-    allowed: Scopes,
-    default: Scopes,
-    /// The bearer that the new token must not outlive.
-    bearer: Option<Arc<AccessToken>>,
+    pub allowed: Scopes,
+    pub default: Scopes,
+    /// The tokens that the new one must not outlive. It belongs to the session of the first.
+    pub parents: Vec<Arc<AccessToken>>,
 }
 
 // === impl Issuer ===
@@ -111,12 +113,21 @@ impl Issuer {
         let granted = match &request.grant {
             Grant::ClientCredentials => self.grant_client(&call.caller, request).await?,
             Grant::Account(slot) => Box::pin(self.grant_account(&call.caller, request, slot)).await?,
+            Grant::TokenExchange { subject, actor } => {
+                Box::pin(self.grant_exchange(call, request, subject, actor.as_deref())).await?
+            }
         };
         let decided = self.decide(call, request, granted).await?;
         // Signed before it is stored: a token that cannot be written must not be listed.
         let text = self.text(&decided).await?;
         let issued = self.store(call, request, decided, text).await?;
-        if issued.token.actor.is_some() {
+        if let Grant::TokenExchange { .. } = &request.grant {
+            tracing::info!(
+                target: "audit", event = "token.exchange", tenant = %issued.token.tenant, token = %issued.token.id,
+                subject = issued.token.sub(), actor = issued.token.creator(), caller = call.caller.sub,
+                client = %issued.token.client, "issued a token in exchange for another one"
+            );
+        } else if issued.token.actor.is_some() {
             tracing::info!(
                 target: "audit", event = "token.impersonate", tenant = %issued.token.tenant, token = %issued.token.id,
                 subject = issued.token.sub(), actor = call.caller.sub, client = %issued.token.client,
@@ -164,7 +175,7 @@ impl Issuer {
             actor: None,
             allowed: standing.allowed_scopes(),
             default: standing.default_scopes(),
-            bearer: None,
+            parents: Vec::new(),
             standing,
         })
     }
@@ -187,9 +198,12 @@ impl Issuer {
         }
         let default =
             Scopes::new(standing.default_scopes().iter().filter(|scope| !crate::token::scope::is_management(scope)));
-        let (allowed, default, bearer) = match right {
-            Right::Scope => (standing.allowed_scopes(), default, None),
-            Right::OwnOnly => (caller.scopes.clone(), default.intersection(&caller.scopes), caller.token.clone()),
+        let (allowed, default, parents) = match right {
+            Right::Scope => (standing.allowed_scopes(), default, Vec::new()),
+            Right::OwnOnly => {
+                let parents = caller.token.iter().cloned().collect();
+                (caller.scopes.clone(), default.intersection(&caller.scopes), parents)
+            }
         };
         let actor = if caller.sub == account.id.to_string() {
             None
@@ -205,30 +219,29 @@ impl Issuer {
             actor,
             allowed,
             default,
-            bearer,
+            parents,
             standing,
         })
     }
 
     /// Decides everything about the token, or refuses.
     async fn decide(&self, call: &Call, request: &Request, granted: Granted) -> Result<Decided> {
-        let Granted { standing, grant, subject, ancestors, actor, allowed, default, bearer } = granted;
+        let Granted { standing, grant, subject, ancestors, actor, allowed, default, parents } = granted;
         let tenant = Arc::clone(&standing.tenant);
         let issuer = self.directory.issuer(&tenant.id);
         let now = self.now();
         let scopes = decide_scopes(request, &allowed, default, &call.caller)?;
         let audience = decide_audience(request, &scopes, &standing, &issuer)?;
         let format = request.format.unwrap_or(match grant {
-            GrantType::ClientCredentials => Format::Jwt,
+            GrantType::ClientCredentials | GrantType::TokenExchange => Format::Jwt,
             GrantType::Account => Format::Opaque,
         });
-        let ttl = decide_ttl(request, &standing, grant, bearer.as_deref(), &call.caller, now)?;
+        let ttl = decide_ttl(request, &standing, grant, &parents, &call.caller, now)?;
         if ttl.is_none() {
             refuse_eternal_with(format, request.refresh)?;
         }
-        let session = decide_session(request, bearer.as_deref())?;
+        let session = decide_session(request, parents.first())?;
         check_json(request)?;
-        let sources = sources_of(bearer.as_deref())?;
 
         let request_key = request.repeat.map(|repeat| repeat.key(&tenant.id, &call.caller));
         let derived = |label: &[u8]| request_key.map(|key| digest128(&[label, &key]));
@@ -246,7 +259,7 @@ impl Issuer {
             Format::Opaque => None,
         };
         let client = &standing.client;
-        let token = AccessToken {
+        let mut token = AccessToken {
             id,
             tenant: tenant.id.clone(),
             client: client.id.clone(),
@@ -262,13 +275,14 @@ impl Issuer {
             ancestors,
             session,
             family: family_id,
-            sources,
+            sources: Vec::new(),
             options: request.options.clone(),
             claims: request.claims.clone(),
             request: request.repeat.map(|repeat| RequestDigest(repeat.body)),
             home: Some(client.tenant.clone()).filter(|home| *home != tenant.id),
         };
-        let family = self.new_family(&token, &standing, bearer.as_deref(), now);
+        token.sources = sources_of(&token, &parents)?;
+        let family = self.new_family(&token, &standing, &parents, now);
         Ok(Decided { token, family, tenant, issuer, key })
     }
 
@@ -277,12 +291,12 @@ impl Issuer {
         &self,
         token: &AccessToken,
         standing: &Standing,
-        bearer: Option<&AccessToken>,
+        parents: &[Arc<AccessToken>],
         now: Time,
     ) -> Option<Family> {
         let (id, ttl_secs) = (token.family.clone()?, token.ttl_secs?);
         let end = now.plus(standing.refresh_absolute_ttl());
-        let absolute_expiry = bearer.map_or(end, |bearer| end.min(bearer.expires()));
+        let absolute_expiry = end.min(end_of(parents));
         Some(Family {
             id,
             tenant: token.tenant.clone(),
@@ -305,6 +319,7 @@ impl Issuer {
                 scopes: None,
                 signing_key: token.signing_key.clone(),
                 requested: None,
+                kept: None,
             },
             derivation_key: self.directory.ring.current(),
             closed: false,
@@ -334,6 +349,9 @@ impl Issuer {
         if minted.session_lapsed
             && let Some(session) = decided.token.session.clone()
         {
+            if let Grant::TokenExchange { .. } = &request.grant {
+                return Err(exchange::lapsed());
+            }
             text = Box::pin(self.revive(&session, &mut decided, now)).await?;
         }
         self.answer(decided, text)
@@ -527,12 +545,12 @@ fn decide_ttl(
     request: &Request,
     standing: &Standing,
     grant: GrantType,
-    bearer: Option<&AccessToken>,
+    parents: &[Arc<AccessToken>],
     caller: &Caller,
     now: Time,
 ) -> Result<Option<Duration>> {
     let max = standing.tenant.settings.max_token_ttl();
-    let left = bearer.map_or(Time::NEVER, AccessToken::expires).since(now.whole_secs());
+    let left = end_of(parents).since(now.whole_secs());
     let out_of_range = |message: String| {
         let field = "lifetime";
         Error::new(Reason::TtlOutOfRange, message.clone()).with_violation(field, message)
@@ -540,7 +558,10 @@ fn decide_ttl(
     match request.lifetime {
         Lifetime::Never => {
             let allowed = standing.tenant.settings.eternal_tokens && caller.has(management::TOKENS_ETERNAL);
-            if !allowed || bearer.is_some_and(|bearer| bearer.ttl_secs.is_some()) {
+            if grant == GrantType::TokenExchange {
+                return Err(Error::new(Reason::EternalNotAllowed, "a token that is exchanged always expires"));
+            }
+            if !allowed || !end_of(parents).is_never() {
                 return Err(Error::new(
                     Reason::EternalNotAllowed,
                     "eternal tokens want jeton.tokens.eternal and a tenant that allows them",
@@ -559,7 +580,7 @@ fn decide_ttl(
             }
             if ttl > left {
                 return Err(out_of_range(format!(
-                    "must be at most {}s, what is left of the bearer's life",
+                    "must be at most {}s, what is left of the life of the token that it comes from",
                     left.as_secs()
                 )));
             }
@@ -580,7 +601,7 @@ fn refuse_eternal_with(format: Format, refresh: bool) -> Result<()> {
 }
 
 /// A token that dies with its bearer also dies with the bearer's session.
-fn decide_session(request: &Request, bearer: Option<&AccessToken>) -> Result<Option<SessionId>> {
+fn decide_session(request: &Request, bearer: Option<&Arc<AccessToken>>) -> Result<Option<SessionId>> {
     let own = bearer.and_then(|bearer| bearer.session.clone());
     match (&request.session, own) {
         (Some(asked), Some(own)) if *asked != own => {
@@ -601,16 +622,27 @@ fn check_json(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// What the new token dies with: the bearer, its family, and what those die with.
-fn sources_of(bearer: Option<&AccessToken>) -> Result<Vec<Source>> {
-    let Some(bearer) = bearer else { return Ok(Vec::new()) };
-    let mut sources = bearer.sources.clone();
-    sources.push(Source::Token(bearer.id.clone()));
-    sources.extend(bearer.family.clone().map(Source::Family));
+/// When the first of some tokens expires.
+fn end_of(parents: &[Arc<AccessToken>]) -> Time {
+    parents.iter().map(|parent| parent.expires()).min().unwrap_or(Time::NEVER)
+}
+
+/// What the new token dies with besides what it names itself: all that its parents die with.
+fn sources_of(token: &AccessToken, parents: &[Arc<AccessToken>]) -> Result<Vec<Source>> {
+    let own = token.idents();
+    let mut sources = Vec::new();
+    for ident in parents.iter().flat_map(|parent| parent.idents().iter().cloned().collect::<Vec<_>>()) {
+        if let Some(source) = Source::of(&ident)
+            && !own.iter().any(|own| *own == ident)
+            && !sources.contains(&source)
+        {
+            sources.push(source);
+        }
+    }
     if sources.len() > MAX_SOURCES {
         return Err(Error::new(
             Reason::GrantNotAllowed,
-            format!("the bearer descends from too many tokens already; at most {MAX_SOURCES} are recorded"),
+            format!("the token would depend on too much; at most {MAX_SOURCES} tokens and other things are recorded"),
         ));
     }
     Ok(sources)
@@ -688,6 +720,7 @@ pub(super) fn subject_key(token: &AccessToken) -> SubjectKey {
     match &token.subject {
         Subject::Client(_) => SubjectKey::Client(token.tenant.clone(), token.client.clone()),
         Subject::Account(account) => SubjectKey::Account(account.clone()),
+        Subject::OtherClient(client, _) => SubjectKey::Client(token.tenant.clone(), client.clone()),
     }
 }
 

@@ -7,6 +7,7 @@
 //! [`issue`] and [`renew`].
 
 pub mod authenticate;
+mod exchange;
 pub mod introspect;
 pub mod issue;
 pub mod list;

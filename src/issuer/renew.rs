@@ -20,7 +20,7 @@ use crate::{
     store::{Existing, FamilyConflict, Mint},
     token::{
         Error, Family, FamilyId, Format, Ident, Reason, Result, Scopes, Subject, TokenId,
-        family::{Minted, Renewal},
+        family::{Minted, Renewal, Terms},
         secret::{Mac as _, RefreshContent},
     },
 };
@@ -63,27 +63,38 @@ impl Issuer {
         for _ in 0..MAX_RACES {
             let Renewable { family, revision, standing } = renewable;
             let now = self.now();
-            let rule =
-                family.renewal(content.generation, standing.client.renewal_policy, standing.replay_window(), now);
-            let next = match rule {
+            let terms = Terms {
+                policy: standing.client.renewal_policy,
+                replay_window: standing.replay_window(),
+                idle_ttl: standing.refresh_idle_ttl(),
+            };
+            let (next, id, written) = match family.renewal(content.generation, &terms, now) {
                 Renewal::Rotate => {
                     let next = self.rotate(call, request, &family, &standing, now)?;
-                    self.with_key(next, &standing.tenant).await?
+                    let next = self.with_key(next, &standing.tenant).await?;
+                    let written = self.write_rotation(&next, revision, &standing.tenant).await?;
+                    (next, None, written)
                 }
                 Renewal::Keep => {
                     let next = self.extend(call, request, &family, &standing, now)?;
-                    return self.keep(next, revision, &standing).await;
+                    let next = self.with_key(next, &standing.tenant).await?;
+                    let id = TokenId::made_at(now)?;
+                    let written = self.write_kept(&next, &id, revision, &standing.tenant).await?;
+                    (next, Some(id), written)
                 }
                 Renewal::Replay => return self.replay(request, &family, &standing).await,
                 Renewal::RefuseOlder => return Err(reused()),
                 Renewal::Theft => return Err(self.end(&family).await?),
                 Renewal::LostData => return Err(lost_data(&family)),
             };
-            match self.write_rotation(&next, revision, &standing.tenant).await? {
-                Rotated::Won => return self.answer_with(&next, &standing).await,
-                Rotated::Gone => return Err(invalid()),
+            match written {
+                Written::Won => {
+                    let id = id.unwrap_or_else(|| renewed_id(&next.id, next.generation));
+                    return self.issued(&next, id, &standing).await;
+                }
+                Written::Gone => return Err(invalid()),
                 // A twin was faster: its decision is everybody's.
-                Rotated::Lost(record) => {
+                Written::Lost(record) => {
                     renewable = self.check(call, &content, decode_family(&record)?, record.revision).await?;
                 }
             }
@@ -160,10 +171,11 @@ impl Issuer {
             .generation
             .checked_add(1)
             .ok_or_else(|| Error::new(Reason::RefreshExpired, "the family was renewed too often"))?;
-        Ok(Family { generation, rotated: now, derivation_key: self.directory.ring.current(), ..extended })
+        let minted = Minted { kept: None, ..extended.minted };
+        Ok(Family { generation, rotated: now, minted, derivation_key: self.directory.ring.current(), ..extended })
     }
 
-    /// The family with a next access token and a new idle expiry.
+    /// The family with a next access token and a new idle expiry, and the same refresh token.
     fn extend(
         &self,
         call: &Call,
@@ -183,27 +195,28 @@ impl Issuer {
                 scopes: Some(scopes).filter(|scopes| *scopes != family.scopes),
                 signing_key: None,
                 requested: requested(request),
+                kept: Some(now),
             },
             ..family.clone()
         })
     }
 
     /// Writes the rotation together with its access token.
-    async fn write_rotation(&self, next: &Family, revision: u32, tenant: &Tenant) -> Result<Rotated> {
+    async fn write_rotation(&self, next: &Family, revision: u32, tenant: &Tenant) -> Result<Written> {
         // The refresh token is made under the current master key from now on.
         self.directory.note_derived(next.absolute_expiry).await?;
         let mint = self.mint(next, renewed_id(&next.id, next.generation), Some(revision), Existing::Keep, tenant);
         let minted = self.directory.store.mint(&mint).await?;
         match minted.family {
-            Some(FamilyConflict::Other(record)) => return Ok(Rotated::Lost(record)),
-            Some(FamilyConflict::Gone) => return Ok(Rotated::Gone),
+            Some(FamilyConflict::Other(record)) => return Ok(Written::Lost(record)),
+            Some(FamilyConflict::Gone) => return Ok(Written::Gone),
             None => {}
         }
         if minted.token.is_some() {
             // A twin that lost wrote its own idea of the access token first. The family's record decides.
             self.write_decided(next, tenant).await?;
         }
-        Ok(Rotated::Won)
+        Ok(Written::Won)
     }
 
     /// Writes the access token that a family's record describes, whatever stands in its place.
@@ -224,25 +237,22 @@ impl Issuer {
         }
         // Written and waited for once more: finding the work done does not make it durable.
         self.write_decided(family, &standing.tenant).await?;
-        self.answer_with(family, standing).await
-    }
-
-    /// A new access token for the same refresh token.
-    async fn keep(&self, next: Family, revision: u32, standing: &Standing) -> Result<Issued> {
-        let next = self.with_key(next, &standing.tenant).await?;
-        let id = TokenId::made_at(self.now())?;
-        let mint = self.mint(&next, id.clone(), Some(revision), Existing::Replace, &standing.tenant);
-        match self.directory.store.mint(&mint).await?.family {
-            None => {}
-            // A concurrent renewal that was faster has moved the idle expiry just as well.
-            Some(FamilyConflict::Other(record)) if !decode_family(&record)?.closed => {}
-            Some(FamilyConflict::Other(_) | FamilyConflict::Gone) => return Err(invalid()),
-        }
-        self.issued(&next, id, standing).await
-    }
-
-    async fn answer_with(&self, family: &Family, standing: &Standing) -> Result<Issued> {
         self.issued(family, renewed_id(&family.id, family.generation), standing).await
+    }
+
+    /// Writes a new access token for the same refresh token.
+    async fn write_kept(&self, next: &Family, id: &TokenId, revision: u32, tenant: &Tenant) -> Result<Written> {
+        let mint = self.mint(next, id.clone(), Some(revision), Existing::Replace, tenant);
+        Ok(match self.directory.store.mint(&mint).await?.family {
+            None => Written::Won,
+            Some(FamilyConflict::Gone) => Written::Gone,
+            Some(FamilyConflict::Other(record)) => {
+                let now = decode_family(&record)?;
+                // A concurrent renewal that kept it, too, has moved the idle expiry just as well. One that replaced it
+                // has not: all of them must be told the same refresh token.
+                if !now.closed && now.generation == next.generation { Written::Won } else { Written::Lost(record) }
+            }
+        })
     }
 
     async fn issued(&self, family: &Family, id: TokenId, standing: &Standing) -> Result<Issued> {
@@ -293,7 +303,8 @@ impl Issuer {
     }
 }
 
-enum Rotated {
+/// What became of the write of a renewal.
+enum Written {
     Won,
     Lost(crate::store::FamilyRecord),
     Gone,

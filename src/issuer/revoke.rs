@@ -279,7 +279,14 @@ pub(super) fn may_touch(caller: &Caller, token: &AccessToken, right: Right) -> b
                 caller.tenant == token.tenant && caller.standing.client.id == token.client
             }
             (Subject::Account(own), Subject::Account(account)) => account == own || token.ancestors.contains(own),
-            (Subject::Client(_), Subject::Account(_)) | (Subject::Account(_), Subject::Client(_)) => false,
+            // What another client obtained in its name is the client's own.
+            (Subject::Client(_), Subject::OtherClient(client, _)) => {
+                caller.tenant == token.tenant && caller.standing.client.id == *client
+            }
+            // Whoever acts for a client has the token that it acts with, no more.
+            (Subject::OtherClient(..), _)
+            | (Subject::Client(_), Subject::Account(_))
+            | (Subject::Account(_), Subject::Client(_) | Subject::OtherClient(..)) => false,
         },
     }
 }

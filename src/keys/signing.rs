@@ -6,7 +6,10 @@ use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der},
     rand::SystemRandom,
     rsa,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding,
+        RsaKeyPair,
+    },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jsonwebtoken::{DecodingKey, EncodingKey, jwk::Jwk};
@@ -27,6 +30,8 @@ pub enum Algorithm {
     Es256,
     #[n(2)]
     Rs256,
+    #[n(3)]
+    Ps256,
 }
 
 /// A tenant's keys as they are stored: one record, so that a change of keys is one atomic step.
@@ -97,7 +102,7 @@ pub struct SigningKey {
 enum Pair {
     EdDsa(Ed25519KeyPair),
     Es256(EcdsaKeyPair),
-    Rs256(RsaKeyPair),
+    Rsa(RsaKeyPair, &'static dyn RsaEncoding),
 }
 
 /// A signing key could not be made, sealed, opened or used.
@@ -166,7 +171,7 @@ const REMOVAL_MARGIN: Duration = Duration::from_secs(3600);
 // === impl StoredKey ===
 
 impl StoredKey {
-    /// A new key of a tenant, which signs from now on for ever. RS256 takes some 100 ms of CPU.
+    /// A new key of a tenant, which signs from now on for ever. RSA takes some 100 ms of CPU.
     pub fn generate(tenant: &TenantId, algorithm: Algorithm, ring: &Keyring, now: Time) -> Result<Self, KeyFault> {
         let mut id = String::new();
         base62::encode_into(&ambient::random::<6>().map_err(|_| KeyFault("make a key id"))?, &mut id);
@@ -273,15 +278,15 @@ impl KeySet {
 // === impl SigningKey ===
 
 impl SigningKey {
-    /// Signs a message. RS256 takes about 1 ms of CPU, the others tens of microseconds.
+    /// Signs a message. RSA takes about 1 ms of CPU, the others tens of microseconds.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyFault> {
         let fault = |_| KeyFault("sign a token");
         match &self.pair {
             Pair::EdDsa(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Es256(pair) => Ok(pair.sign(&SystemRandom::new(), message).map_err(fault)?.as_ref().to_vec()),
-            Pair::Rs256(pair) => {
+            Pair::Rsa(pair, encoding) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).map_err(fault)?;
+                pair.sign(*encoding, &SystemRandom::new(), message, &mut signature).map_err(fault)?;
                 Ok(signature)
             }
         }
@@ -289,7 +294,7 @@ impl SigningKey {
 
     /// Whether signing is slow enough to be kept off the worker threads.
     pub const fn signs_slowly(&self) -> bool {
-        matches!(self.pair, Pair::Rs256(_))
+        matches!(self.pair, Pair::Rsa(..))
     }
 }
 
@@ -308,6 +313,7 @@ impl Algorithm {
             Self::EdDsa => "EdDSA",
             Self::Es256 => "ES256",
             Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
         }
     }
 
@@ -316,6 +322,7 @@ impl Algorithm {
             Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
             Self::Es256 => jsonwebtoken::Algorithm::ES256,
             Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+            Self::Ps256 => jsonwebtoken::Algorithm::PS256,
         }
     }
 
@@ -330,7 +337,7 @@ impl Algorithm {
                     EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(fault)?;
                 Ok(document.as_ref().to_vec())
             }
-            Self::Rs256 => {
+            Self::Rs256 | Self::Ps256 => {
                 let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map_err(fault)?;
                 let der: Pkcs8V1Der<'_> = pair.as_der().map_err(fault)?;
                 Ok(der.as_ref().to_vec())
@@ -345,7 +352,8 @@ impl Algorithm {
             Self::Es256 => {
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map(Pair::Es256).map_err(fault)
             }
-            Self::Rs256 => RsaKeyPair::from_pkcs8(pkcs8).map(Pair::Rs256).map_err(fault),
+            Self::Rs256 => Ok(Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).map_err(fault)?, &RSA_PKCS1_SHA256)),
+            Self::Ps256 => Ok(Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).map_err(fault)?, &RSA_PSS_SHA256)),
         }
     }
 
@@ -354,7 +362,7 @@ impl Algorithm {
             Self::EdDsa => Ok(EncodingKey::from_ed_der(pkcs8)),
             Self::Es256 => Ok(EncodingKey::from_ec_der(pkcs8)),
             // The DER constructor wants PKCS#1; the PEM one takes PKCS#8.
-            Self::Rs256 => {
+            Self::Rs256 | Self::Ps256 => {
                 let body = zeroize::Zeroizing::new(STANDARD.encode(pkcs8));
                 let pem = zeroize::Zeroizing::new(format!(
                     "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
@@ -427,7 +435,7 @@ mod tests {
         let ring = Keyring::new(&[MasterKey::new([7; 32])]).unwrap();
         let tenant: TenantId = "default".parse().unwrap();
         let issuer = "https://id/t/default";
-        for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256] {
+        for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256] {
             let [own, other] = [(); 2].map(|()| {
                 let stored = StoredKey::generate(&tenant, algorithm, &ring, Time::from_secs(1000)).unwrap();
                 stored.open(&tenant, &ring).unwrap()

@@ -58,7 +58,7 @@ pub struct AccessToken {
     /// `fam`.
     #[n(14)]
     pub family: Option<FamilyId>,
-    /// `src`: tokens and families whose end takes this token along, at most 4.
+    /// `src`: what else ends this token when it ends, at most 16.
     #[n(15)]
     pub sources: Vec<Source>,
     /// `opt`: feature options as JSON text. Not stored for JWTs, which carry them.
@@ -84,6 +84,9 @@ pub enum Subject {
     /// An account and its descendants.
     #[n(1)]
     Account(#[n(0)] AccountId),
+    /// Another client than the one that obtained the token by exchange; with the account that confines it.
+    #[n(8)]
+    OtherClient(#[n(0)] ClientId, #[n(1)] Option<AccountId>),
 }
 
 /// How a token is written.
@@ -105,15 +108,32 @@ pub enum Actor {
     /// Somebody else, through that client.
     #[n(1)]
     Other(#[n(0)] String),
+    /// Whoever acts now, then whoever acted before; at most 4, and never what the others can say.
+    #[n(2)]
+    Chain(#[n(0)] Vec<Acting>),
 }
 
-/// A token or family whose end takes another token along.
+/// One who acts on behalf of another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Acting {
+    #[n(0)]
+    pub sub: String,
+    /// The client through which it acts.
+    #[n(1)]
+    pub client: ClientId,
+}
+
+/// What ends a token when it ends, besides what the token itself names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
 pub enum Source {
     #[n(0)]
     Token(#[n(0)] TokenId),
     #[n(1)]
     Family(#[n(0)] FamilyId),
+    /// Anything else that the revocation log can name; a client stands for its admission, too.
+    #[n(2)]
+    Named(#[cbor(n(0), with = "named")] Ident),
 }
 
 /// Audiences. Those that begin with the tenant's issuer are stored without it.
@@ -193,8 +213,27 @@ mod implied {
     }
 }
 
-/// The most `src` ids of a token.
-pub const MAX_SOURCES: usize = 4;
+/// An identifier as the log writes it.
+mod named {
+    use super::Ident;
+
+    pub fn encode<C, W: minicbor::encode::Write>(
+        ident: &Ident,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.str(&ident.to_string())?.ok()
+    }
+
+    pub fn decode<C>(d: &mut minicbor::Decoder<'_>, _: &mut C) -> Result<Ident, minicbor::decode::Error> {
+        d.str()?.parse().map_err(|_| minicbor::decode::Error::message("malformed identifier"))
+    }
+}
+
+/// The most `src` of a token: what four delegations, each through a client of its own, hang on.
+pub const MAX_SOURCES: usize = 16;
+/// The most actors of a token.
+pub const MAX_ACTORS: usize = 4;
 
 // === impl AccessToken ===
 
@@ -223,10 +262,7 @@ impl AccessToken {
 
     /// The account that it acts as, or that confines its client.
     pub const fn account(&self) -> Option<&AccountId> {
-        match &self.subject {
-            Subject::Client(account) => account.as_ref(),
-            Subject::Account(account) => Some(account),
-        }
+        self.subject.account()
     }
 
     /// The claim `sub`.
@@ -234,15 +270,34 @@ impl AccessToken {
         match &self.subject {
             Subject::Client(_) => self.client.to_string(),
             Subject::Account(account) => account.to_string(),
+            Subject::OtherClient(client, _) => client.to_string(),
         }
     }
 
-    /// The `sub` of the principal that created it.
+    /// What it acts as, said of a token that `client` obtains in exchange for it.
+    pub fn subject_for(&self, client: &ClientId) -> Subject {
+        match &self.subject {
+            Subject::Account(account) => Subject::Account(account.clone()),
+            Subject::Client(account) if self.client == *client => Subject::Client(account.clone()),
+            Subject::Client(account) => Subject::OtherClient(self.client.clone(), account.clone()),
+            Subject::OtherClient(own, account) if own == client => Subject::Client(account.clone()),
+            Subject::OtherClient(own, account) => Subject::OtherClient(own.clone(), account.clone()),
+        }
+    }
+
+    /// The `sub` of whoever acts through it, else its own: the principal that created it, unless it was exchanged.
     pub fn creator(&self) -> String {
+        self.actors().into_iter().next().map_or_else(|| self.sub(), |acting| acting.sub)
+    }
+
+    /// Who acts through it, then who acted before.
+    pub fn actors(&self) -> Vec<Acting> {
+        let acting = |sub: String| vec![Acting { sub, client: self.client.clone() }];
         match &self.actor {
-            None => self.sub(),
-            Some(Actor::Client) => self.client.to_string(),
-            Some(Actor::Other(sub)) => sub.clone(),
+            None => Vec::new(),
+            Some(Actor::Client) => acting(self.client.to_string()),
+            Some(Actor::Other(sub)) => acting(sub.clone()),
+            Some(Actor::Chain(chain)) => chain.clone(),
         }
     }
 
@@ -287,10 +342,64 @@ pub(super) fn lineage(
         idents.push(Ident::Subtree(account.clone()));
     }
     idents.extend(ancestors.iter().cloned().map(Ident::Subtree));
-    idents.extend(sources.iter().map(|source| match source {
-        Source::Token(id) => Ident::Token(id.clone()),
-        Source::Family(id) => Ident::Family(id.clone()),
-    }));
+    for source in sources {
+        idents.push(match source {
+            Source::Token(id) => Ident::Token(id.clone()),
+            Source::Family(id) => Ident::Family(id.clone()),
+            Source::Named(ident) => ident.clone(),
+        });
+        if let Source::Named(Ident::Client(client)) = source {
+            idents.push(Ident::Admission(tenant.clone(), client.clone()));
+        }
+    }
+}
+
+// === impl Subject ===
+
+impl Subject {
+    /// The account that it is, or that confines it.
+    pub const fn account(&self) -> Option<&AccountId> {
+        match self {
+            Self::Client(account) | Self::OtherClient(_, account) => account.as_ref(),
+            Self::Account(account) => Some(account),
+        }
+    }
+}
+
+// === impl Actor ===
+
+impl Actor {
+    /// Whoever acts now, then whoever acted before, through a token that `client` obtained.
+    pub fn new(chain: Vec<Acting>, client: &ClientId) -> Option<Self> {
+        match chain.as_slice() {
+            [] => None,
+            [only] if only.client == *client && only.sub == client.to_string() => Some(Self::Client),
+            [only] if only.client == *client => Some(Self::Other(only.sub.clone())),
+            _ => Some(Self::Chain(chain)),
+        }
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    /// What a token that hangs on a holder of `ident` must record; `None`: another of the holder's identifiers tells it.
+    pub fn of(ident: &Ident) -> Option<Self> {
+        match ident {
+            Ident::Token(id) => Some(Self::Token(id.clone())),
+            Ident::Family(id) => Some(Self::Family(id.clone())),
+            Ident::Admission(..) => None,
+            Ident::Session(..)
+            | Ident::Client(_)
+            | Ident::Account(_)
+            | Ident::Subtree(_)
+            | Ident::Member(_)
+            | Ident::Membership(..)
+            | Ident::Group(_)
+            | Ident::Tenant(_)
+            | Ident::SigningKey(..) => Some(Self::Named(ident.clone())),
+        }
+    }
 }
 
 // === impl Audience ===

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    access::{AccessToken, Actor, Audience, Format, Json, KeyId, SessionId, Source, Subject},
+    access::{AccessToken, Acting, Actor, Audience, Format, Json, KeyId, MAX_ACTORS, SessionId, Source, Subject},
+    ident::Ident,
     scope::Scopes,
 };
 use crate::ambient::Time;
@@ -69,6 +70,9 @@ enum Aud {
 struct Act {
     sub: String,
     client_id: String,
+    /// Who acted before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    act: Option<Box<Act>>,
 }
 
 // === impl Claims ===
@@ -92,7 +96,7 @@ impl Claims {
             client_id: token.client.to_string(),
             scope: token.scopes.to_claim(),
             sid: token.session.as_ref().map(ToString::to_string),
-            act: token.actor.as_ref().map(|_| Act { sub: token.creator(), client_id: token.client.to_string() }),
+            act: Act::new(token.actors()),
             ten: token.tenant.to_string(),
             acc: token.account().map(ToString::to_string),
             anc: token.ancestors.iter().map(ToString::to_string).collect(),
@@ -116,15 +120,11 @@ impl Claims {
         let client: super::id::ClientId = self.client_id.parse().ok()?;
         let account = self.acc.map(|account| account.parse()).transpose().ok()?;
         let subject = match account {
-            Some(account) if self.sub != self.client_id => Subject::Account(account),
-            account => Subject::Client(account),
+            account if self.sub == self.client_id => Subject::Client(account),
+            Some(account) if self.sub == account.to_string() => Subject::Account(account),
+            account => Subject::OtherClient(self.sub.parse().ok()?, account),
         };
-        let actor = match self.act {
-            Some(act) if act.client_id != self.client_id => return None,
-            Some(act) if act.sub == self.client_id => Some(Actor::Client),
-            Some(act) => Some(Actor::Other(act.sub)),
-            None => None,
-        };
+        let actor = Actor::new(self.act.map_or_else(|| Some(Vec::new()), Act::into_chain)?, &client);
         let audience = match &self.aud {
             Aud::One(one) => Audience::new([one], issuer),
             Aud::Many(many) => Audience::new(many, issuer),
@@ -158,11 +158,37 @@ impl Claims {
     }
 }
 
+// === impl Act ===
+
+impl Act {
+    /// The claim that names `chain`, whoever acts now first.
+    fn new(chain: Vec<Acting>) -> Option<Self> {
+        let nest = |inner: Option<Self>, acting: Acting| {
+            Some(Self { sub: acting.sub, client_id: acting.client.to_string(), act: inner.map(Box::new) })
+        };
+        chain.into_iter().rev().fold(None, nest)
+    }
+
+    fn into_chain(self) -> Option<Vec<Acting>> {
+        let mut chain = Vec::new();
+        let mut next = Some(self);
+        while let Some(act) = next {
+            if chain.len() == MAX_ACTORS {
+                return None;
+            }
+            chain.push(Acting { sub: act.sub, client: act.client_id.parse().ok()? });
+            next = act.act.map(|inner| *inner);
+        }
+        Some(chain)
+    }
+}
+
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Token(id) => id.fmt(f),
             Self::Family(id) => id.fmt(f),
+            Self::Named(ident) => ident.fmt(f),
         }
     }
 }
@@ -171,6 +197,47 @@ impl std::str::FromStr for Source {
     type Err = super::id::Malformed;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self::Token).or_else(|_| text.parse().map(Self::Family))
+        if let Ok(source) = text.parse().map(Self::Token).or_else(|_| text.parse().map(Self::Family)) {
+            return Ok(source);
+        }
+        let ident: Ident = text.parse().map_err(|_| super::id::Malformed)?;
+        // One text for each.
+        Self::of(&ident).filter(|source| matches!(source, Self::Named(_))).ok_or(super::id::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain(length: u8) -> Vec<Acting> {
+        (0..length)
+            .map(|n| Acting { sub: format!("s{n}"), client: super::super::ClientId::from_bytes([n; 16]) })
+            .collect()
+    }
+
+    #[test]
+    fn whoever_acts_now_is_outermost_and_four_is_the_most() {
+        assert!(Act::new(Vec::new()).is_none());
+        for length in 1..=4 {
+            let act = Act::new(chain(length)).unwrap();
+            assert_eq!(act.sub, "s0");
+            assert_eq!(act.into_chain(), Some(chain(length)));
+        }
+        assert_eq!(Act::new(chain(5)).unwrap().into_chain(), None);
+    }
+
+    #[test]
+    fn a_source_reads_back_and_has_one_text() {
+        let token = super::super::TokenId::from_bytes([1; 16]);
+        let client = super::super::ClientId::from_bytes([2; 16]);
+        let key = Ident::SigningKey("default".parse().unwrap(), "k1".into());
+        for source in [Source::Token(token.clone()), Source::Named(Ident::Client(client.clone())), Source::Named(key)] {
+            assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
+            assert_eq!(minicbor::decode::<Source>(&minicbor::to_vec(&source).unwrap()).unwrap(), source);
+        }
+        assert!(format!("t:{token}").parse::<Source>().is_err());
+        assert!(format!("d:default:{client}").parse::<Source>().is_err(), "the client stands for it");
+        assert!("x".parse::<Source>().is_err());
     }
 }

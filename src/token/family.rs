@@ -96,6 +96,9 @@ pub struct Minted {
     /// The scopes that the renewal asked for, so that a repeat can be told from another question.
     #[n(5)]
     pub requested: Option<Scopes>,
+    /// When this renewal kept the refresh token; `None`: it made the current one.
+    #[n(6)]
+    pub kept: Option<Time>,
 }
 
 /// What renewal does with the presented refresh token.
@@ -108,6 +111,9 @@ pub enum RenewalPolicy {
     /// It stays the same for its whole life (FAPI 2.0 §5.3.2.1).
     #[n(1)]
     Never,
+    /// A renewal replaces it once it is near its end: two thirds of the idle lifetime after it was made.
+    #[n(2)]
+    NearExpiry,
 }
 
 /// What to do about a genuine refresh token of the family.
@@ -115,7 +121,7 @@ pub enum RenewalPolicy {
 pub enum Renewal {
     /// The current one: make its successor.
     Rotate,
-    /// The current one under [`RenewalPolicy::Never`]: a new access token, the same refresh token.
+    /// The current one, which is not to be replaced: a new access token, the same refresh token.
     Keep,
     /// The direct predecessor inside the replay window: the same successor again.
     Replay,
@@ -127,6 +133,18 @@ pub enum Renewal {
     LostData,
 }
 
+/// A client's terms of renewal.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    pub policy: RenewalPolicy,
+    pub replay_window: Duration,
+    /// How long a refresh token lives unused.
+    pub idle_ttl: Duration,
+}
+
+/// Renewals so close to each other may be in flight at the same time, however short the replay window is.
+const TWINS: Duration = Duration::from_secs(1);
+
 // === impl Family ===
 
 impl Family {
@@ -136,22 +154,35 @@ impl Family {
     }
 
     /// The rule of renewal for a genuine refresh token with number `presented`.
-    pub fn renewal(&self, presented: u32, policy: RenewalPolicy, replay_window: Duration, now: Time) -> Renewal {
+    pub fn renewal(&self, presented: u32, terms: &Terms, now: Time) -> Renewal {
         if presented > self.generation {
             return Renewal::LostData;
         }
         if presented == self.generation {
-            return match policy {
+            return match terms.policy {
                 RenewalPolicy::Always => Renewal::Rotate,
-                RenewalPolicy::Never => Renewal::Keep,
+                RenewalPolicy::NearExpiry if self.is_near_its_end(terms, now) => Renewal::Rotate,
+                RenewalPolicy::NearExpiry | RenewalPolicy::Never => Renewal::Keep,
             };
         }
-        let in_window = now.since(self.rotated) < replay_window;
-        match (in_window, self.generation - presented) {
-            (true, 1) => Renewal::Replay,
-            (true, _) => Renewal::RefuseOlder,
-            (false, _) => Renewal::Theft,
+        let in_window = now.since(self.rotated) < terms.replay_window;
+        match (in_window, self.generation - presented, self.minted.kept) {
+            (true, 1, None) => Renewal::Replay,
+            // The successor was renewed itself, so it has arrived.
+            (true, 1, Some(_)) | (true, _, _) => Renewal::RefuseOlder,
+            (false, _, _) => Renewal::Theft,
         }
+    }
+
+    /// Whether the current refresh token is to be replaced under [`RenewalPolicy::NearExpiry`].
+    ///
+    /// Its end is one idle lifetime after it was made. Renewals before that keep the family alive beyond, so that a client
+    /// that comes often enough never loses it, but they do not move the end. Near the absolute expiry nothing is replaced
+    /// for that reason: a successor would end then, too.
+    fn is_near_its_end(&self, terms: &Terms, now: Time) -> bool {
+        // The twin of a renewal that kept it must be told the same refresh token.
+        let twin = self.minted.kept.is_some_and(|kept| now.since(kept) < terms.replay_window.max(TWINS));
+        !twin && now.since(self.rotated) >= terms.idle_ttl * 2 / 3
     }
 
     /// When the current refresh token ends.
@@ -179,10 +210,7 @@ impl Family {
     }
 
     pub const fn account(&self) -> Option<&AccountId> {
-        match &self.subject {
-            Subject::Client(account) => account.as_ref(),
-            Subject::Account(account) => Some(account),
-        }
+        self.subject.account()
     }
 
     /// The access token that `minted` describes.
@@ -208,6 +236,154 @@ impl Family {
             claims: self.claims.clone(),
             request: None,
             home: self.home.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MADE: Time = Time::from_secs(1_000_000);
+
+    fn family(generation: u32) -> Family {
+        let rev = Position::new(1, 1).unwrap();
+        Family {
+            id: FamilyId::from_bytes([1; 16]),
+            tenant: "default".parse().unwrap(),
+            client: "client".parse().unwrap(),
+            home: None,
+            subject: Subject::Client(None),
+            scopes: Scopes::default(),
+            audience: Audience::default(),
+            format: Format::Opaque,
+            rev,
+            token_ttl_secs: 60,
+            absolute_expiry: Time::NEVER,
+            idle_expiry: Time::NEVER,
+            generation,
+            rotated: MADE,
+            minted: Minted {
+                issued_secs: MADE.as_secs(),
+                ttl_secs: 60,
+                rev,
+                scopes: None,
+                signing_key: None,
+                requested: None,
+                kept: None,
+            },
+            derivation_key: DerivationKeyId(1),
+            closed: false,
+            actor: None,
+            ancestors: Vec::new(),
+            session: None,
+            sources: Vec::new(),
+            options: None,
+            claims: None,
+            request: None,
+        }
+    }
+
+    /// The family after what the rule says, and whether the refresh token stayed.
+    fn renewed(family: &Family, terms: &Terms, now: Time) -> (Family, Renewal) {
+        let rule = family.renewal(family.generation, terms, now);
+        let mut next = family.clone();
+        if rule == Renewal::Rotate {
+            next.generation += 1;
+            next.rotated = now;
+        }
+        next.minted.kept = (rule == Renewal::Keep).then_some(now);
+        (next, rule)
+    }
+
+    fn terms(policy: RenewalPolicy, window_ms: u64, idle_secs: u64) -> Terms {
+        Terms { policy, replay_window: Duration::from_millis(window_ms), idle_ttl: Duration::from_secs(idle_secs) }
+    }
+
+    #[test]
+    fn a_record_from_before_a_field_was_added_is_the_same() {
+        // Fields that are not set at the end of an array are not written.
+        let minted = minicbor::to_vec(&family(0).minted).unwrap();
+        assert_eq!(minted.first(), Some(&0x83), "three fields");
+        assert_eq!(minicbor::decode::<Minted>(&minted).unwrap(), family(0).minted);
+    }
+
+    proptest! {
+        #[test]
+        fn near_its_end_a_refresh_token_is_replaced_and_before_it_is_kept(
+            idle in 1_u64..100_000, age_ms in 0_u64..200_000_000,
+        ) {
+            let terms = terms(RenewalPolicy::NearExpiry, 10_000, idle);
+            let rule = family(0).renewal(0, &terms, MADE.plus(Duration::from_millis(age_ms)));
+            let near = age_ms * 3 >= idle * 1000 * 2;
+            prop_assert_eq!(rule, if near { Renewal::Rotate } else { Renewal::Keep });
+        }
+
+        #[test]
+        fn renewals_within_a_window_are_told_one_refresh_token(
+            idle in 1_u64..1000,
+            window in 1000_u64..60_000,
+            steps in proptest::collection::vec(0_u64..300_000, 1..40),
+            twins in proptest::collection::vec(0_u64..60_000, 40),
+        ) {
+            let terms = terms(RenewalPolicy::NearExpiry, window, idle);
+            let (mut family, mut now) = (family(0), MADE);
+            for (step, twin) in steps.into_iter().zip(twins) {
+                now = now.plus(Duration::from_millis(step));
+                let presented = family.generation;
+                let (next, rule) = renewed(&family, &terms, now);
+                let at = now.plus(Duration::from_millis(twin % window));
+                let answer = next.renewal(presented, &terms, at);
+                let told = if rule == Renewal::Rotate { Renewal::Replay } else { Renewal::Keep };
+                prop_assert_eq!(answer, told);
+                family = next;
+            }
+        }
+
+        #[test]
+        fn whoever_renews_rarely_enough_to_be_no_twin_holds_no_token_for_long(
+            idle in 30_u64..100_000, steps in proptest::collection::vec(10_000_u64..100_000_000, 1..40),
+        ) {
+            let terms = terms(RenewalPolicy::NearExpiry, 10_000, idle);
+            let (mut family, mut now) = (family(0), MADE);
+            for step in steps {
+                now = now.plus(Duration::from_millis(step));
+                let (next, rule) = renewed(&family, &terms, now);
+                let near = now.since(family.rotated) >= terms.idle_ttl * 2 / 3;
+                prop_assert_eq!(rule, if near { Renewal::Rotate } else { Renewal::Keep });
+                family = next;
+            }
+        }
+
+        #[test]
+        fn what_is_not_the_current_one_is_judged_alike_under_every_policy(
+            generation in 0_u32..5, presented in 0_u32..7, since_ms in 0_u64..20_000, window in 0_u64..15_000,
+            kept in proptest::option::of(0_u64..20_000),
+        ) {
+            let mut family = family(generation);
+            family.minted.kept = kept.map(|ms| MADE.plus(Duration::from_millis(ms)));
+            let now = MADE.plus(Duration::from_millis(since_ms));
+            let rule = |policy| family.renewal(presented, &terms(policy, window, 60), now);
+            let always = rule(RenewalPolicy::Always);
+            if presented == generation {
+                prop_assert_eq!(always, Renewal::Rotate);
+                prop_assert_eq!(rule(RenewalPolicy::Never), Renewal::Keep);
+                return Ok(());
+            }
+            prop_assert_eq!(rule(RenewalPolicy::NearExpiry), always);
+            prop_assert_eq!(rule(RenewalPolicy::Never), always);
+            let expected = if presented > generation {
+                Renewal::LostData
+            } else if since_ms >= window {
+                Renewal::Theft
+            } else if generation - presented == 1 && kept.is_none() {
+                Renewal::Replay
+            } else {
+                Renewal::RefuseOlder
+            };
+            prop_assert_eq!(always, expected);
         }
     }
 }

@@ -159,9 +159,14 @@ impl Service {
     }
 
     async fn issue(&self, format: Format) -> Issued {
+        self.grant(Grant::ClientCredentials, format).await
+    }
+
+    async fn grant(&self, grant: Grant, format: Format) -> Issued {
+        let refresh = !matches!(grant, Grant::TokenExchange { .. });
         let request = issue::Request {
             tenant: None,
-            grant: Grant::ClientCredentials,
+            grant,
             scopes: vec!["jeton.tokens.introspect".into()],
             audience: Vec::new(),
             lifetime: Lifetime::Default,
@@ -169,7 +174,7 @@ impl Service {
             options: None,
             claims: None,
             format: Some(format),
-            refresh: true,
+            refresh,
             repeat: None,
         };
         let call = self.app.issuer.prove(&self.proof, FULL).await.unwrap();
@@ -264,6 +269,24 @@ async fn a_call_waits_for_the_store_as_rarely_as_it_can() {
         service.introspect(&texts).await;
         assert_eq!(service.waits(service.introspect(&texts)).await, 0, "introspect warm");
         assert!(service.waits(service.app.issuer.revoke(&texts[0])).await <= 2, "revoke");
+    }
+}
+
+#[tokio::test]
+async fn an_exchange_waits_once_more_at_most_for_the_tokens_that_it_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::on(embedded(&dir), None).await;
+    // A cold load of principals is counted apart; an opaque token must be read before it is known whose it is.
+    for (format, cold_waits) in [(Format::Jwt, 2), (Format::Opaque, 3)] {
+        let shown = service.issue(format).await.text;
+        let exchange = || Grant::TokenExchange { subject: shown.clone(), actor: None };
+        service.grant(exchange(), format).await;
+        assert_eq!(service.waits(service.grant(exchange(), format)).await, 1, "{format:?} warm");
+        let cold = Service::on(Arc::clone(&service.store.inner), Some(service.proof.clone())).await;
+        // Who asks is warm, what is shown is not.
+        cold.issue(format).await;
+        cold.issue(Format::Jwt).await;
+        assert!(cold.waits(cold.grant(exchange(), format)).await <= cold_waits, "{format:?} cold");
     }
 }
 

@@ -32,7 +32,8 @@ async fn another_principal_is_recorded_as_the_actor(service: Service) {
     for format in [TokenFormat::Jwt, TokenFormat::Opaque] {
         let token = service.anonymous().issue(client.account(&account).format(format)).await;
         let told = service.introspect(&token.access_token).await;
-        let actor = wire::Actor { subject: client.client_id.clone(), client_id: client.client_id.clone() };
+        let id = || client.client_id.clone();
+        let actor = wire::Actor { subject: id(), client_id: id(), ..Default::default() };
         assert_eq!((told.actor, told.subject), (Some(actor), account.clone()));
     }
     let own = service.anonymous().issue(client.client_credentials()).await;

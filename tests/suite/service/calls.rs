@@ -209,6 +209,13 @@ pub fn for_account(account: &str) -> wire::IssueTokenRequest {
     wire::IssueTokenRequest { grant: Some(grant), ..Default::default() }
 }
 
+/// `actor` may be empty.
+pub fn exchange(subject: &str, actor: &str) -> wire::IssueTokenRequest {
+    let exchange = wire::TokenExchangeGrant { subject_token: subject.to_owned(), actor_token: actor.to_owned() };
+    let grant = wire::issue_token_request::Grant::TokenExchange(exchange);
+    wire::IssueTokenRequest { grant: Some(grant), ..Default::default() }
+}
+
 pub fn revoke(token: &str) -> wire::RevokeTokenRequest {
     let target = wire::revoke_token_request::Target::Token(token.to_owned());
     wire::RevokeTokenRequest { target: Some(target), ..Default::default() }

@@ -14,6 +14,7 @@ on_both_stores! {
     an_eddsa_jwt_verifies_offline_with_the_listed_keys
     an_es256_jwt_verifies_offline_with_the_listed_keys
     an_rs256_jwt_verifies_offline_with_the_listed_keys
+    a_ps256_jwt_verifies_offline_with_the_listed_keys
     introspection_tells_all_of_a_token_in_either_format
     a_refresh_token_is_told_to_its_own_client_only
     service_urls_come_with_client_tokens_only
@@ -29,6 +30,10 @@ async fn an_es256_jwt_verifies_offline_with_the_listed_keys(service: Service) {
 
 async fn an_rs256_jwt_verifies_offline_with_the_listed_keys(service: Service) {
     verifies_offline(&service, SigningAlgorithm::Rs256, Algorithm::RS256).await;
+}
+
+async fn a_ps256_jwt_verifies_offline_with_the_listed_keys(service: Service) {
+    verifies_offline(&service, SigningAlgorithm::Ps256, Algorithm::PS256).await;
 }
 
 async fn verifies_offline(service: &Service, signing: SigningAlgorithm, algorithm: Algorithm) {
@@ -109,7 +114,11 @@ async fn introspection_tells_all_of_a_token_in_either_format(service: Service) {
             expire_time: token.expire_time,
             session_id: "s".into(),
             family_id: told.family_id.clone(),
-            actor: Some(wire::Actor { subject: client.client_id.clone(), client_id: client.client_id.clone() }),
+            actor: Some(wire::Actor {
+                subject: client.client_id.clone(),
+                client_id: client.client_id.clone(),
+                prior_actor: None,
+            }),
             format: format.into(),
             options: None,
             claims: None,

@@ -47,6 +47,11 @@ async fn listed_tokens_tell_all_but_the_secret(service: Service) {
             create_time: told.create_time,
             expire_time: token.expire_time,
             family_id: told.family_id.clone(),
+            actor: Some(wire::Actor {
+                subject: client.client_id.clone(),
+                client_id: client.client_id.clone(),
+                prior_actor: None,
+            }),
         };
         assert_eq!(told, expected);
         secrets.extend([token.access_token, token.refresh_token]);

@@ -32,6 +32,7 @@ mod audiences;
 mod clients;
 mod credentials;
 mod endings;
+mod exchange;
 mod formats;
 mod frozen;
 mod groups;

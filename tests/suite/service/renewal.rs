@@ -21,6 +21,8 @@ on_both_stores! {
     the_absolute_expiry_never_moves
     a_refresh_token_that_idles_expires
     under_policy_never_the_refresh_token_stays_the_same
+    under_policy_near_expiry_a_refresh_token_is_replaced_near_its_end
+    under_policy_near_expiry_nothing_lives_longer_than_the_family
     a_refresh_token_of_a_disabled_client_account_or_tenant_is_dead_for_ever
 }
 
@@ -156,6 +158,69 @@ async fn under_policy_never_the_refresh_token_stays_the_same(service: Service) {
     assert_eq!(access.len(), 4);
     service.anonymous().revoke(&first.refresh_token).await;
     refused(service.anonymous().renew_token(client.renew(&first.refresh_token)).await, Reason::RefreshInvalid);
+}
+
+fn near_expiry() -> wire::Client {
+    wire::Client { renewal_policy: wire::RenewalPolicy::NearExpiry.into(), ..plain() }
+}
+
+async fn under_policy_near_expiry_a_refresh_token_is_replaced_near_its_end(service: Service) {
+    let client = service.client_in("default", near_expiry()).await;
+    for format in [TokenFormat::Jwt, TokenFormat::Opaque] {
+        let first = issue(&service, client.client_credentials().format(format)).await;
+        for _ in 0..3 {
+            service.advance(Duration::from_secs(13 * 60));
+            let next = renew(&service, &client, &first).await;
+            assert_eq!(next.refresh_token, first.refresh_token);
+            assert_ne!(next.access_token, first.access_token);
+            // Used or not, there is an hour from now on.
+            assert_eq!(next.refresh_expire_time.unwrap().seconds, next.expire_time.unwrap().seconds - 900 + 3600);
+            assert!(service.is_active(&next.access_token).await);
+        }
+        // 62 min after it was made, and 23 min after it was used.
+        service.advance(Duration::from_secs(23 * 60));
+        let replaced = renew(&service, &client, &first).await;
+        assert_ne!(replaced.refresh_token, first.refresh_token);
+        service.advance(Duration::from_secs(9));
+        let again = renew(&service, &client, &first).await;
+        assert_eq!((&again.refresh_token, &again.access_token), (&replaced.refresh_token, &replaced.access_token));
+        let kept = renew(&service, &client, &replaced).await;
+        assert_eq!(kept.refresh_token, replaced.refresh_token);
+        // The successor has arrived, so nobody needs the predecessor any more.
+        let result = service.anonymous().renew_token(client.renew(&first.refresh_token)).await;
+        refused(result, Reason::RefreshReused);
+        assert!(service.is_active(&kept.access_token).await);
+        service.advance(Duration::from_secs(1));
+        let result = service.anonymous().renew_token(client.renew(&first.refresh_token)).await;
+        refused(result, Reason::RefreshReused);
+        assert_eq!(service.active(&[&replaced.access_token, &kept.access_token]).await, [false, false], "theft");
+        let result = service.anonymous().renew_token(client.renew(&kept.refresh_token)).await;
+        refused(result, Reason::RefreshInvalid);
+    }
+}
+
+async fn under_policy_near_expiry_nothing_lives_longer_than_the_family(service: Service) {
+    let client =
+        service.client_in("default", wire::Client { refresh_absolute_ttl: Some(seconds(2 * HOUR)), ..near_expiry() });
+    let client = client.await;
+    let mut token = issue(&service, client.client_credentials()).await;
+    let end = service.clock.now().plus(Duration::from_secs(2 * HOUR)).as_secs();
+    let mut texts = vec![token.refresh_token.clone()];
+    for _ in 0..7 {
+        service.advance(Duration::from_secs(16 * 60));
+        token = renew(&service, &client, &token).await;
+        assert!(u64::try_from(token.refresh_expire_time.unwrap().seconds).unwrap() <= end);
+        assert!(u64::try_from(token.expire_time.unwrap().seconds).unwrap() <= end + 1);
+        texts.push(token.refresh_token.clone());
+    }
+    texts.dedup();
+    assert_eq!(texts.len(), 3, "made at 0, 48 and 96 min");
+    service.advance(Duration::from_secs(8 * 60));
+    refused(service.anonymous().renew_token(client.renew(&token.refresh_token)).await, Reason::RefreshExpired);
+
+    let idle = issue(&service, client.client_credentials()).await;
+    service.advance(Duration::from_secs(HOUR));
+    refused(service.anonymous().renew_token(client.renew(&idle.refresh_token)).await, Reason::RefreshExpired);
 }
 
 async fn a_refresh_token_of_a_disabled_client_account_or_tenant_is_dead_for_ever(service: Service) {

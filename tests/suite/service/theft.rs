@@ -19,6 +19,7 @@ on_both_stores! {
     an_earlier_one_after_the_window_kills_the_family
     at_window_zero_the_second_presentation_kills_the_family
     of_concurrent_renewals_all_get_the_same_successor
+    of_concurrent_renewals_near_the_end_all_get_the_same_refresh_token
     at_window_zero_one_of_concurrent_renewals_wins
     another_client_tenant_or_a_forgery_is_refused_alike_and_changes_nothing
     a_replay_passes_the_same_checks_as_a_first_renewal
@@ -120,6 +121,37 @@ async fn of_concurrent_renewals_all_get_the_same_successor(service: Service) {
     replies.dedup();
     assert_eq!(replies.len(), 1);
     renew(&service, &client, &replies[0].0).await.unwrap();
+}
+
+async fn of_concurrent_renewals_near_the_end_all_get_the_same_refresh_token(service: Service) {
+    for window in [0, 10] {
+        let near = wire::Client {
+            renewal_policy: wire::RenewalPolicy::NearExpiry.into(),
+            replay_window: Some(seconds(window)),
+            ..plain()
+        };
+        let client = service.client_in("default", near).await;
+        let zero = first(&service, &client, TokenFormat::Opaque).await;
+        // Two thirds of an hour pass while they are under way.
+        service.advance(Duration::from_secs(2400) - Duration::from_millis(5));
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (caller, request, clock) =
+                (service.anonymous(), client.renew(&zero.refresh_token), service.clock.clone());
+            calls.spawn(async move {
+                let mut replies = Vec::new();
+                for _ in 0..4 {
+                    replies.push(caller.renew(request.clone()).await.refresh_token);
+                    clock.advance(Duration::from_millis(1));
+                }
+                replies
+            });
+        }
+        let mut replies = calls.join_all().await.concat();
+        replies.dedup();
+        assert_eq!(replies.len(), 1, "at window {window}");
+        renew(&service, &client, &replies[0]).await.unwrap();
+    }
 }
 
 async fn at_window_zero_one_of_concurrent_renewals_wins(service: Service) {

@@ -179,8 +179,15 @@ impl World {
         let ttl_secs = if chance.one_in(4) { TTL_SECS } else { LONG_SECS };
         let replica = self.any_replica();
         let issued_secs = replica.clock.now().as_secs();
-        let minted =
-            Minted { issued_secs, ttl_secs, rev: Position::START, scopes: None, signing_key: None, requested: None };
+        let minted = Minted {
+            issued_secs,
+            ttl_secs,
+            rev: Position::START,
+            scopes: None,
+            signing_key: None,
+            requested: None,
+            kept: None,
+        };
         let family = family(FamilyId::from_bytes(chance.bytes()), client, session, format, minted);
         let mut token = family.access_token(TokenId::from_bytes(chance.bytes()), &family.minted);
         let has_family = chance.one_in(3);

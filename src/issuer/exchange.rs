@@ -1,0 +1,133 @@
+//! Exchange of a token for a narrower or delegated one (RFC 8693).
+
+use std::sync::Arc;
+
+use super::{
+    Call, Issuer,
+    issue::{Granted, Request},
+    revoke::may_touch,
+    verify::Verified,
+};
+use crate::{
+    directory::{
+        caller::{Caller, Right},
+        record::GrantType,
+        standing::Standing,
+    },
+    token::{
+        AccessToken, Actor, Error, Reason, Result, Scopes, TenantId,
+        access::{Acting, MAX_ACTORS},
+        scope::{is_management, management},
+    },
+};
+
+const SUBJECT: &str = "token_exchange.subject_token";
+const ACTOR: &str = "token_exchange.actor_token";
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// What a caller may obtain in exchange for `subject`: never more than that already gives.
+    pub(super) async fn grant_exchange(
+        &self,
+        call: &Call,
+        request: &Request,
+        subject: &str,
+        actor: Option<&str>,
+    ) -> Result<Granted> {
+        let caller = &call.caller;
+        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
+        caller.require(management::TOKENS_ISSUE)?;
+        let missing = || Error::not_found("Tenant", tenant.to_string());
+        let record = self.directory.tenant(&tenant).await?.ok_or_else(missing)?;
+        let standing = Arc::new(Standing { tenant: record, ..(*caller.standing).clone() });
+        if !standing.allows_grant(GrantType::TokenExchange) {
+            return Err(Error::new(Reason::GrantNotAllowed, "the client may not use the token_exchange grant"));
+        }
+        if request.refresh {
+            return Err(Error::field("include_refresh_token", "must not be set for a token that is exchanged"));
+        }
+        let (subject, actor) = self.presented(call, &tenant, subject, actor).await?;
+        let client = &standing.client;
+        let mut chain = subject.actors();
+        if let Some(actor) = &actor {
+            check_actor(actor, &subject)?;
+            chain.insert(0, Acting { sub: actor.sub(), client: actor.client.clone() });
+            if chain.len() > MAX_ACTORS {
+                let message = format!("would be one of more than {MAX_ACTORS} actors of the token");
+                return Err(Error::field(ACTOR, message));
+            }
+        }
+        if request.session.is_some() && request.session != subject.session {
+            return Err(Error::field("session_id", "must be the subject token's own session or left out"));
+        }
+        let default = Scopes::new(standing.default_scopes().iter().filter(|scope| !is_management(scope)));
+        Ok(Granted {
+            grant: GrantType::TokenExchange,
+            subject: subject.subject_for(&client.id),
+            ancestors: subject.ancestors.clone(),
+            actor: Actor::new(chain, &client.id),
+            allowed: subject.scopes.intersection(&standing.allowed_scopes()),
+            default: default.intersection(&subject.scopes),
+            parents: [Some(subject), actor].into_iter().flatten().collect(),
+            standing,
+        })
+    }
+
+    /// The tokens that are presented, if they are active in the tenant and within reach; at most one read of tokens, and
+    /// one of what they depend on.
+    async fn presented(
+        &self,
+        call: &Call,
+        tenant: &TenantId,
+        subject: &str,
+        actor: Option<&str>,
+    ) -> Result<(Arc<AccessToken>, Option<Arc<AccessToken>>)> {
+        let texts: Vec<&str> = std::iter::once(subject).chain(actor).collect();
+        let mut resolved = self.resolve_all(&texts).await?.into_iter();
+        let (subject, presented) = (resolved.next().flatten(), resolved.next().flatten());
+        let usable =
+            |verified: &Arc<Verified>| verified.token.rev <= call.head && is_reachable(&call.caller, tenant, verified);
+        let subject = subject.filter(usable).ok_or_else(|| unusable(SUBJECT))?;
+        let presented = presented.filter(usable);
+        if actor.is_some() && presented.is_none() {
+            return Err(unusable(ACTOR));
+        }
+        let tokens: Vec<_> = std::iter::once(subject).chain(presented).collect();
+        let active = self.are_active(&tokens).await?;
+        for (field, active) in [SUBJECT, ACTOR].into_iter().zip(active) {
+            if !active {
+                return Err(unusable(field));
+            }
+        }
+        let mut tokens = tokens.into_iter().map(|verified| Arc::clone(&verified.token));
+        let subject = tokens.next().ok_or_else(|| unusable(SUBJECT))?;
+        Ok((subject, tokens.next()))
+    }
+}
+
+fn is_reachable(caller: &Caller, tenant: &TenantId, verified: &Verified) -> bool {
+    verified.token.tenant == *tenant && may_touch(caller, &verified.token, Right::Scope)
+}
+
+/// The same for garbage, for what has died, and for what is none of the caller's business.
+fn unusable(field: &'static str) -> Error {
+    Error::field(field, "must be an active access token of the tenant within reach")
+}
+
+/// A session that was idle for too long to be minted for, a moment before its tokens are inactive, ends them for this
+/// purpose.
+pub(super) fn lapsed() -> Error {
+    unusable(SUBJECT)
+}
+
+fn check_actor(actor: &AccessToken, subject: &AccessToken) -> Result<()> {
+    if actor.sub() == subject.sub() {
+        return Err(Error::field(ACTOR, "must have another subject than the subject token"));
+    }
+    // A token is in one session, and that of the subject token it must be. The log does not tell when another idles out.
+    if actor.session.is_some() && actor.session != subject.session {
+        return Err(Error::field(ACTOR, "must belong to the subject token's session or to none"));
+    }
+    Ok(())
+}
