@@ -383,12 +383,13 @@ impl Actor {
 // === impl Source ===
 
 impl Source {
-    /// What a token that hangs on a holder of `ident` must record; `None`: another of the holder's identifiers tells it.
+    /// What a token that hangs on a holder of `ident` must record; `None`: nothing.
     pub fn of(ident: &Ident) -> Option<Self> {
         match ident {
             Ident::Token(id) => Some(Self::Token(id.clone())),
             Ident::Family(id) => Some(Self::Family(id.clone())),
-            Ident::Admission(..) => None,
+            // The client's own entry tells the first; the others are never revoked.
+            Ident::Admission(..) | Ident::Entity(..) | Ident::Role(_) => None,
             Ident::Session(..)
             | Ident::Client(_)
             | Ident::Account(_)
