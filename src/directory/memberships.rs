@@ -320,7 +320,9 @@ impl Directory {
             match written {
                 Written::Done => return Ok(position),
                 Written::Conflict(..) => {}
-                other => return Err(refused(other)),
+                other @ (Written::Taken(_) | Written::NotEmpty(_) | Written::Repeated { .. }) => {
+                    return Err(refused(other));
+                }
             }
         }
         Err(Error::new(
