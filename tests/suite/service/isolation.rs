@@ -127,7 +127,7 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
     macro_rules! of_membership {
         ($($method:ident $request:ident)*) => {
             $(call!($method wire::$request {
-                tenant_id: tenant_id(), account_id: account_id(), member_id: member_id(), ..Default::default()
+                tenant_id: tenant_id(), account_id: account_id(), member_id: member_id()
             });)*
         };
     }
@@ -137,8 +137,10 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
         reject_membership RejectMembershipRequest
         enable_membership EnableMembershipRequest
         disable_membership DisableMembershipRequest
-        delete_membership DeleteMembershipRequest
     }
+    call!(delete_membership wire::DeleteMembershipRequest {
+        tenant_id: tenant_id(), account_id: account_id(), member_id: member_id(), ..Default::default()
+    });
     for of in [Of::AccountId(account_id()), Of::MemberId(member_id())] {
         call!(list_memberships wire::ListMembershipsRequest {
             tenant_id: tenant_id(), of: Some(of), ..Default::default()
