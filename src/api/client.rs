@@ -279,6 +279,7 @@ const fn grant_from_wire(grant: wire::GrantType) -> Option<GrantType> {
         wire::GrantType::Unspecified => None,
         wire::GrantType::ClientCredentials => Some(GrantType::ClientCredentials),
         wire::GrantType::Account => Some(GrantType::Account),
+        wire::GrantType::Member => Some(GrantType::Member),
         wire::GrantType::TokenExchange => Some(GrantType::TokenExchange),
     }
 }
@@ -287,6 +288,7 @@ fn to_wire(client: &Client) -> wire::Client {
     let grant = |grant: &GrantType| match grant {
         GrantType::ClientCredentials => wire::GrantType::ClientCredentials.into(),
         GrantType::Account => wire::GrantType::Account.into(),
+        GrantType::Member => wire::GrantType::Member.into(),
         GrantType::TokenExchange => wire::GrantType::TokenExchange.into(),
     };
     let state = match client.state {

@@ -10,7 +10,7 @@ use tonic::{Response, Status};
 use super::{DESCRIPTORS, edge::Admitted, status, wire};
 use crate::{
     ambient::Time,
-    directory::commit::Repeat,
+    directory::{authority::Authority, commit::Repeat},
     issuer::{
         authenticate::{Proof, Recognized},
         introspect::Introspection,
@@ -142,6 +142,7 @@ const fn subject_kind(subject: &Subject) -> wire::SubjectKind {
     match subject {
         Subject::Client(_) | Subject::OtherClient(..) => wire::SubjectKind::Client,
         Subject::Account(_) => wire::SubjectKind::Account,
+        Subject::Member(..) => wire::SubjectKind::Member,
     }
 }
 
@@ -161,7 +162,7 @@ pub fn issued(issued: Issued, now: Time) -> (wire::IssuedToken, String) {
     };
     let service_urls = match token.subject {
         Subject::Client(_) => issued.tenant.service_urls.clone(),
-        Subject::Account(_) | Subject::OtherClient(..) => Default::default(),
+        Subject::Account(_) | Subject::Member(..) | Subject::OtherClient(..) => Default::default(),
     };
     let wire = wire::IssuedToken {
         token_id: token.id.to_string(),
@@ -206,6 +207,7 @@ pub fn listed(listed: &Listed) -> wire::Token {
         expire_time: moment(token.expires()),
         family_id: token.family.as_ref().map(ToString::to_string).unwrap_or_default(),
         actor: actor(token),
+        member_id: token.subject.member().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -219,7 +221,9 @@ pub enum Frozen {
 pub fn introspection(introspection: &Introspection, frozen: Frozen) -> Result<wire::Introspection> {
     match introspection {
         Introspection::Inactive => Ok(wire::Introspection { active: Some(false), ..Default::default() }),
-        Introspection::Access(verified) => active(&verified.token, &verified.issuer, frozen),
+        Introspection::Access(verified) => {
+            active(&verified.token, &verified.issuer, verified.authority().as_deref(), frozen)
+        }
         Introspection::Refresh { family, issuer } => {
             let id = crate::token::TokenId::from_bytes([0; 16]);
             let token = family.access_token(id, &family.minted);
@@ -230,7 +234,7 @@ pub fn introspection(introspection: &Introspection, frozen: Frozen) -> Result<wi
                 issue_time: Some(timestamp(family.rotated)),
                 expire_time: moment(family.expires()),
                 format: wire::TokenFormat::Opaque.into(),
-                ..active(&token, issuer, frozen)?
+                ..active(&token, issuer, None, frozen)?
             })
         }
     }
@@ -240,22 +244,26 @@ pub fn introspection(introspection: &Introspection, frozen: Frozen) -> Result<wi
 pub fn encoded_introspection(answer: &Introspection, frozen: Frozen) -> Result<Bytes> {
     let encode = || introspection(answer, frozen).map(|answer| Bytes::from(answer.encode_to_vec()));
     match (answer, frozen) {
-        // What is said of an active token without its options is frozen in the token, so it is encoded once.
-        (Introspection::Access(verified), Frozen::LeaveOut) => {
+        // What is said of an active token without its options is frozen in the token, so it is encoded once. Only what
+        // a member may do is not.
+        (Introspection::Access(verified), Frozen::LeaveOut) if verified.token.subject.member().is_none() => {
             if let Some(encoded) = verified.encoded.get() {
                 return Ok(encoded.clone());
             }
             let encoded = encode()?;
             Ok(verified.encoded.get_or_init(|| encoded).clone())
         }
-        (Introspection::Access(_), Frozen::Include) | (Introspection::Inactive | Introspection::Refresh { .. }, _) => {
-            encode()
-        }
+        (Introspection::Access(_) | Introspection::Inactive | Introspection::Refresh { .. }, _) => encode(),
     }
 }
 
-/// What an active access token stands for.
-pub fn active(token: &AccessToken, issuer: &str, frozen: Frozen) -> Result<wire::Introspection> {
+/// What an active access token stands for; `authority` is that of its member.
+pub fn active(
+    token: &AccessToken,
+    issuer: &str,
+    authority: Option<&Authority>,
+    frozen: Frozen,
+) -> Result<wire::Introspection> {
     let shown = |json: &Option<Json>| json.clone().filter(|_| frozen == Frozen::Include);
     Ok(wire::Introspection {
         active: Some(true),
@@ -278,6 +286,9 @@ pub fn active(token: &AccessToken, issuer: &str, frozen: Frozen) -> Result<wire:
         format: format(token.format).into(),
         options: shown(&token.options).map(|json| from_json(OPTIONS, &json)).transpose()?,
         claims: shown(&token.claims).map(|json| from_json(CLAIMS, &json)).transpose()?,
+        member_id: token.subject.member().map(ToString::to_string).unwrap_or_default(),
+        roles: authority.map(|authority| authority.roles.clone()).unwrap_or_default(),
+        permissions: authority.map(|authority| authority.permissions.clone()).unwrap_or_default(),
     })
 }
 

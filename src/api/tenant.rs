@@ -12,10 +12,11 @@ use super::{
 use crate::{
     ambient::Time,
     directory::{
+        caller::require_unconfined,
         page::PageRequest,
         record::{Admission, State, Tenant, etag},
         roles,
-        tenants::{self, Rotation, SettingsPatch, TenantPatch, require_unconfined},
+        tenants::{self, Rotation, SettingsPatch, TenantPatch},
     },
     issuer::authenticate::FULL,
     keys::signing::{Algorithm, State as KeyState, StoredKey},
@@ -348,6 +349,7 @@ const CHANGEABLE: &[&str] = &[
     "settings",
     "settings.client_token_ttl",
     "settings.account_token_ttl",
+    "settings.member_token_ttl",
     "settings.max_token_ttl",
     "settings.refresh_idle_ttl",
     "settings.refresh_absolute_ttl",
@@ -395,6 +397,7 @@ fn patch(tenant: &wire::Tenant, mask: &Mask<'_>) -> Result<TenantPatch> {
         settings: SettingsPatch {
             client_token_ttl: ttl("client_token_ttl", settings.client_token_ttl)?,
             account_token_ttl: ttl("account_token_ttl", settings.account_token_ttl)?,
+            member_token_ttl: ttl("member_token_ttl", settings.member_token_ttl)?,
             max_token_ttl: ttl("max_token_ttl", settings.max_token_ttl)?,
             refresh_idle_ttl: ttl("refresh_idle_ttl", settings.refresh_idle_ttl)?,
             refresh_absolute_ttl: ttl("refresh_absolute_ttl", settings.refresh_absolute_ttl)?,
@@ -427,6 +430,7 @@ impl Services {
             settings: Some(wire::TenantSettings {
                 client_token_ttl: Some(convert::duration(settings.client_token_ttl())),
                 account_token_ttl: Some(convert::duration(settings.account_token_ttl())),
+                member_token_ttl: Some(convert::duration(settings.member_token_ttl())),
                 max_token_ttl: Some(convert::duration(settings.max_token_ttl())),
                 refresh_idle_ttl: Some(convert::duration(settings.refresh_idle_ttl())),
                 refresh_absolute_ttl: Some(convert::duration(settings.refresh_absolute_ttl())),

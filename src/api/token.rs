@@ -177,9 +177,10 @@ impl TokenService for Services {
             let (kind, subject) = match message.subject {
                 Some(Subject::AccountId(slot)) => ("account", ListSubject::Account(slot)),
                 Some(Subject::ClientId(slot)) => ("client", ListSubject::Client(slot)),
+                Some(Subject::MemberId(slot)) => ("member", ListSubject::Member(slot)),
                 None => return Err(Error::field("subject", "must be set")),
             };
-            let (ListSubject::Account(slot) | ListSubject::Client(slot)) = &subject;
+            let (ListSubject::Account(slot) | ListSubject::Client(slot) | ListSubject::Member(slot)) = &subject;
             let query = ["ListTokens", &message.tenant_id, kind, slot, &message.filter].map(str::as_bytes);
             let ring = &self.issuer.directory.ring;
             let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, ring)?;
@@ -200,7 +201,9 @@ impl TokenService for Services {
             let missing = || Error::new(Reason::TokenMissing, "a bearer token is needed");
             let token = call.caller.token.as_ref().ok_or_else(missing)?;
             let issuer = self.issuer.directory.issuer(&token.tenant);
-            Ok(wire::GetCallerResponse { caller: Some(convert::active(token, &issuer, Frozen::Include)?) })
+            let authority = self.issuer.directory.authority_of(token).await?;
+            let caller = convert::active(token, &issuer, authority.as_deref(), Frozen::Include)?;
+            Ok(wire::GetCallerResponse { caller: Some(caller) })
         })
         .await
     }
@@ -276,6 +279,9 @@ fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request>
     let grant = match message.grant {
         Some(WireGrant::ClientCredentials(wire::ClientCredentialsGrant {})) => Grant::ClientCredentials,
         Some(WireGrant::Account(account)) => Grant::Account(account.account_id),
+        Some(WireGrant::Member(wire::MemberGrant { member_id, account_id })) => {
+            Grant::Member { member: member_id, account: given(&account_id).map(str::to_owned) }
+        }
         Some(WireGrant::TokenExchange(exchange)) => Grant::TokenExchange {
             subject: exchange.subject_token,
             actor: Some(exchange.actor_token).filter(|text| !text.is_empty()),
@@ -306,6 +312,7 @@ fn revoke_target(target: Option<wire::revoke_all_tokens_request::Target>) -> Res
             Ok(Target::Account { slot: account.account_id, descendants: account.include_descendants })
         }
         Some(Wire::ClientId(client)) => Ok(Target::Client(client)),
+        Some(Wire::MemberId(member)) => Ok(Target::Member(member)),
         Some(Wire::Sessions(sessions)) => Ok(Target::Sessions(sessions.session_ids)),
         Some(Wire::Tenant(TenantTarget {})) => Ok(Target::Tenant),
         None => Err(Error::field("target", "must be set")),

@@ -91,7 +91,7 @@ impl Directory {
     /// Ends an admission. Its tokens die even if there was none.
     pub async fn expel_client(&self, caller: &Caller, tenant: &TenantId, client: &str) -> Result<Position> {
         self.follower.head().await?;
-        super::tenants::require_unconfined(caller)?;
+        super::caller::require_unconfined(caller)?;
         let client: ClientId = client.parse().map_err(|_| Error::field("client_id", "must be a client id"))?;
         let expelled = self
             .edit(&key::<Admission>(tenant, &client), None, |mut admission: Admission| {

@@ -49,7 +49,7 @@ impl Caller {
 
     /// By which right it acts on accounts. Without the scope only an account has something of its own.
     pub fn account_right(&self, scope: &str) -> Result<Right> {
-        if matches!(self.subject, Subject::Client(_) | Subject::OtherClient(..)) {
+        if !matches!(self.subject, Subject::Account(_)) {
             self.require(scope)?;
         }
         Ok(self.right(scope))
@@ -82,7 +82,7 @@ impl Caller {
                 own && self.confinement(&account.tenant).is_none_or(|root| account.is_within(root))
             }
             (Right::OwnOnly, Subject::Account(own)) => account.tenant == self.tenant && account.is_within(own),
-            (Right::OwnOnly, Subject::Client(_) | Subject::OtherClient(..)) => false,
+            (Right::OwnOnly, Subject::Client(_) | Subject::Member(..) | Subject::OtherClient(..)) => false,
         }
     }
 
@@ -105,4 +105,15 @@ impl Caller {
             None => Ok(()),
         }
     }
+}
+
+/// A confined caller must not change what concerns the whole tenant.
+pub fn require_unconfined(caller: &Caller) -> Result<()> {
+    if caller.confinement(&caller.tenant).is_some() {
+        return Err(Error::new(
+            Reason::ScopeInsufficient,
+            "the caller is confined to an account and cannot act on the whole tenant",
+        ));
+    }
+    Ok(())
 }

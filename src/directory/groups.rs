@@ -5,13 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Directory,
     accounts::any,
-    caller::Caller,
+    caller::{Caller, require_unconfined},
     commit::{Edit, Repeat},
     load::{Wanted, key},
     names::{change_data, foreign_id, read_foreign_id, rename},
     page::{MAX_SIZE, Page, PageRequest},
     record::{EntityGroup, State, Stored as _},
-    tenants::require_unconfined,
 };
 use crate::{
     revocation::entry::Entry,

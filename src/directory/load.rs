@@ -7,13 +7,14 @@ use super::{
     caller::Caller,
     page::{MAX_SIZE, Page, PageRequest},
     record::{Account, Admission, Client, Entity, EntityGroup, KeySetRecord, State, Stored, Tenant},
+    roster::{Member, Membership, Role, membership_id},
     standing::Standing,
 };
 use crate::{
     ambient::Time,
     keys::signing::KeySet,
     store::{Index, Kind, Record, RecordKey, SessionKey},
-    token::{AccountId, ClientId, Error, GroupId, Result, TenantId},
+    token::{AccountId, ClientId, Error, GroupId, MemberId, Result, RoleId, TenantId},
 };
 
 /// What a token depends on.
@@ -24,6 +25,9 @@ pub struct Wanted {
     pub admissions: Vec<(TenantId, ClientId)>,
     pub accounts: Vec<(TenantId, AccountId)>,
     pub groups: Vec<(TenantId, GroupId)>,
+    /// Members, each in one account.
+    pub members: Vec<(TenantId, AccountId, MemberId)>,
+    pub roles: Vec<(TenantId, RoleId)>,
     pub sessions: Vec<SessionKey>,
 }
 
@@ -56,6 +60,19 @@ impl Directory {
             for (tenant, group) in &wanted.groups {
                 if self.groups.get(group).is_none() {
                     keys.push(key::<EntityGroup>(tenant, group));
+                }
+            }
+            for (tenant, account, member) in &wanted.members {
+                if self.members.get(member).is_none() {
+                    keys.push(key::<Member>(tenant, member));
+                }
+                if self.memberships.get(&(account.clone(), member.clone())).is_none() {
+                    keys.push(key::<Membership>(tenant, &membership_id(account, member)));
+                }
+            }
+            for (tenant, role) in &wanted.roles {
+                if self.roles.get(role).is_none() {
+                    keys.push(key::<Role>(tenant, role));
                 }
             }
             sessions.extend(wanted.sessions.iter().filter(|key| self.sessions.get(key).is_none()).cloned());
@@ -131,6 +148,35 @@ impl Directory {
             None => Box::pin(self.read(&entity_key(group, account))).await?.map(Arc::new),
         };
         Ok(entity.is_some_and(|entity| entity.state == State::Enabled))
+    }
+
+    /// The member, deleted ones included.
+    pub async fn member(&self, tenant: &TenantId, id: &MemberId) -> Result<Option<Arc<Member>>> {
+        if let Some(member) = self.members.get(id) {
+            return Ok(Some(member).filter(|member| member.tenant == *tenant));
+        }
+        Ok(Box::pin(self.read(&key::<Member>(tenant, id))).await?.map(Arc::new))
+    }
+
+    /// A member's place in an account, deleted ones included.
+    pub async fn membership(
+        &self,
+        tenant: &TenantId,
+        account: &AccountId,
+        member: &MemberId,
+    ) -> Result<Option<Arc<Membership>>> {
+        if let Some(membership) = self.memberships.get(&(account.clone(), member.clone())) {
+            return Ok(membership.filter(|membership| membership.tenant == *tenant));
+        }
+        Ok(Box::pin(self.read(&key::<Membership>(tenant, &membership_id(account, member)))).await?.map(Arc::new))
+    }
+
+    /// The role, deleted ones included.
+    pub async fn role(&self, tenant: &TenantId, id: &RoleId) -> Result<Option<Arc<Role>>> {
+        if let Some(role) = self.roles.get(id) {
+            return Ok(Some(role).filter(|role| role.tenant == *tenant));
+        }
+        Ok(Box::pin(self.read(&key::<Role>(tenant, id))).await?.map(Arc::new))
     }
 
     /// The admission of a client, unless it was expelled.
@@ -333,13 +379,27 @@ impl Directory {
                 let client = key.id.parse().map_err(|_| id(&key.id))?;
                 self.admissions.fill(&state, ticket, began, (key.tenant.clone(), client), admission);
             }
-            Kind::Member
-            | Kind::Role
-            | Kind::Membership
-            | Kind::Tally
-            | Kind::KeySet
-            | Kind::SecretUse
-            | Kind::MasterKeys => {}
+            Kind::Member => {
+                if let Some(record) = record {
+                    let member: Member = decode(key, record)?;
+                    self.members.fill(&state, ticket, began, member.id.clone(), Arc::new(member));
+                }
+            }
+            // Absence can be cached: ids of accounts and members are never used in another tenant.
+            Kind::Membership => {
+                let membership = record.map(|record| decode::<Membership>(key, record).map(Arc::new)).transpose()?;
+                let (account, member) = key.id.split_once(':').ok_or_else(|| id(&key.id))?;
+                let account = account.parse().map_err(|_| id(&key.id))?;
+                let member = member.parse().map_err(|_| id(&key.id))?;
+                self.memberships.fill(&state, ticket, began, (account, member), membership);
+            }
+            Kind::Role => {
+                if let Some(record) = record {
+                    let role: Role = decode(key, record)?;
+                    self.roles.fill(&state, ticket, began, role.id.clone(), Arc::new(role));
+                }
+            }
+            Kind::Tally | Kind::KeySet | Kind::SecretUse | Kind::MasterKeys => {}
         }
         Ok(())
     }

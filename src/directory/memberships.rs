@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use super::{
     Directory,
-    caller::{Caller, Right},
+    caller::{Caller, Right, require_unconfined},
     commit::{Edit, MAX_RACES, Repeat, refused},
     load::key,
     page::{Page, PageRequest},
     record::{Account, State, Stored as _, check_etag},
     roles::holders_of,
     roster::{Member, Membership, MembershipState, membership_id},
-    tenants::require_unconfined,
 };
 use crate::{
     revocation::entry::Entry,

@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod admissions;
+pub mod authority;
 pub mod caller;
 pub mod clients;
 pub mod commit;
@@ -37,9 +38,10 @@ use crate::{
         follower::Follower,
     },
     store::{SessionKey, Store},
-    token::{AccountId, ClientId, GroupId, Ident, TenantId, access::SessionId},
+    token::{AccountId, ClientId, GroupId, Ident, MemberId, RoleId, TenantId, access::SessionId},
 };
 use record::{Account, Admission, Client, Entity, EntityGroup, Tenant};
+use roster::{Member, Membership, Role};
 
 /// Reads and changes the directory.
 pub struct Directory {
@@ -57,6 +59,9 @@ pub struct Directory {
     groups: Copies<GroupId, Arc<EntityGroup>>,
     entities: Copies<(GroupId, AccountId), Option<Arc<Entity>>>,
     admissions: Copies<(TenantId, ClientId), Option<Arc<Admission>>>,
+    members: Copies<MemberId, Arc<Member>>,
+    memberships: Copies<(AccountId, MemberId), Option<Arc<Membership>>>,
+    roles: Copies<RoleId, Arc<Role>>,
     key_sets: Copies<TenantId, Arc<KeySet>>,
     /// When tokens were last minted for sessions. It may prove a session alive, never lapsed.
     sessions: Copies<SessionKey, Time>,
@@ -120,6 +125,18 @@ impl Directory {
                 Ident::Admission(tenant, client) => Some((tenant.clone(), client.clone())),
                 _ => None,
             })),
+            members: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::Member(id) => Some(id.clone()),
+                _ => None,
+            })),
+            memberships: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::Membership(account, member) => Some((account.clone(), member.clone())),
+                _ => None,
+            })),
+            roles: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::Role(id) => Some(id.clone()),
+                _ => None,
+            })),
             key_sets: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
                 Ident::Tenant(tenant) | Ident::SigningKey(tenant, _) => Some(tenant.clone()),
                 _ => None,
@@ -142,6 +159,9 @@ impl Directory {
             self.groups.clone(),
             self.entities.clone(),
             self.admissions.clone(),
+            self.members.clone(),
+            self.memberships.clone(),
+            self.roles.clone(),
             self.key_sets.clone(),
             self.sessions.clone(),
         ]

@@ -84,6 +84,8 @@ pub struct Settings {
     pub key_rotation_period: Option<Duration>,
     #[n(11)]
     pub key_announcement: Option<Duration>,
+    #[n(12)]
+    pub member_token_ttl: Option<Duration>,
 }
 
 /// Whether a principal may act.
@@ -166,6 +168,8 @@ pub enum GrantType {
     ClientCredentials,
     #[n(1)]
     Account,
+    #[n(2)]
+    Member,
     #[n(4)]
     TokenExchange,
 }
@@ -369,6 +373,10 @@ impl Settings {
 
     pub fn account_token_ttl(&self) -> Duration {
         self.account_token_ttl.unwrap_or(14 * DAY)
+    }
+
+    pub fn member_token_ttl(&self) -> Duration {
+        self.member_token_ttl.unwrap_or(HOUR)
     }
 
     pub fn max_token_ttl(&self) -> Duration {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use super::{
     Directory,
     accounts::any,
-    caller::{Caller, Right},
+    caller::{Caller, Right, require_unconfined},
     commit::{Edit, Repeat},
     load::key,
     page::{Page, PageRequest},
     record::{Account, Confinement, State, Stored as _},
     roster::Role,
-    tenants::require_unconfined,
 };
 use crate::{
     revocation::entry::Entry,

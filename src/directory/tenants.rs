@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     DEFAULT, Directory, SYSTEM,
     accounts::{any, name_of, state_name},
-    caller::Caller,
+    caller::{Caller, require_unconfined},
     clients::{ShownSecret, new_client},
     commit::{Edit, Repeat, refused},
     load::{Wanted, key, tenant_key},
@@ -41,6 +41,7 @@ pub struct TenantPatch {
 pub struct SettingsPatch {
     pub client_token_ttl: Option<Option<Duration>>,
     pub account_token_ttl: Option<Option<Duration>>,
+    pub member_token_ttl: Option<Option<Duration>>,
     pub max_token_ttl: Option<Option<Duration>>,
     pub refresh_idle_ttl: Option<Option<Duration>>,
     pub refresh_absolute_ttl: Option<Option<Duration>>,
@@ -95,7 +96,12 @@ impl Directory {
         let all = Scopes::new(ALL_MANAGEMENT);
         let admin = Client {
             display_name: "bootstrap administrator".to_owned(),
-            allowed_grants: vec![GrantType::ClientCredentials, GrantType::Account, GrantType::TokenExchange],
+            allowed_grants: vec![
+                GrantType::ClientCredentials,
+                GrantType::Account,
+                GrantType::Member,
+                GrantType::TokenExchange,
+            ],
             allowed_scopes: all.clone(),
             default_scopes: all,
             introspects: vec!["*".to_owned()],
@@ -445,7 +451,7 @@ fn apply(tenant: &mut Tenant, patch: TenantPatch) -> Result<()> {
             }
         )*};
     }
-    set!(client_token_ttl account_token_ttl max_token_ttl refresh_idle_ttl refresh_absolute_ttl replay_window);
+    set!(client_token_ttl account_token_ttl member_token_ttl max_token_ttl refresh_idle_ttl refresh_absolute_ttl replay_window);
     set!(session_idle_ttl eternal_tokens default_audience signing_algorithm key_rotation_period key_announcement);
     let mut violations = Vec::new();
     let max = settings.max_token_ttl();
@@ -459,6 +465,7 @@ fn apply(tenant: &mut Tenant, patch: TenantPatch) -> Result<()> {
     };
     at_most("client_token_ttl", settings.client_token_ttl, max, "max_token_ttl");
     at_most("account_token_ttl", settings.account_token_ttl, max, "max_token_ttl");
+    at_most("member_token_ttl", settings.member_token_ttl, max, "max_token_ttl");
     at_most("refresh_idle_ttl", settings.refresh_idle_ttl, settings.refresh_absolute_ttl(), "refresh_absolute_ttl");
     at_most(
         "key_announcement",
@@ -467,17 +474,6 @@ fn apply(tenant: &mut Tenant, patch: TenantPatch) -> Result<()> {
         "key_rotation_period",
     );
     if violations.is_empty() { Ok(()) } else { Err(Error::fields(violations)) }
-}
-
-/// A confined caller must not change what concerns the whole tenant.
-pub fn require_unconfined(caller: &Caller) -> Result<()> {
-    if caller.confinement(&caller.tenant).is_some() {
-        return Err(Error::new(
-            Reason::ScopeInsufficient,
-            "the caller is confined to an account and cannot act on the whole tenant",
-        ));
-    }
-    Ok(())
 }
 
 fn put_new(kind: Kind, id: String, body: bytes::Bytes) -> Put {

@@ -13,7 +13,7 @@ use crate::{
     directory::{caller::Caller, record::Confinement},
     store::SessionKey,
     token::{
-        Family, Result, TokenId,
+        Family, Result, Subject, TenantId, TokenId,
         secret::{RefreshContent, SecretKind},
     },
 };
@@ -95,7 +95,13 @@ impl Issuer {
             Some(line) => self.directory.is_alive(&family.tenant, line).await?,
             None => true,
         };
-        Ok(alive && self.is_session_alive(family, now).await?)
+        Ok(alive && self.may_act(&family.tenant, &family.subject).await? && self.is_session_alive(family, now).await?)
+    }
+
+    /// Whether a member may act where the family's tokens act; true of everybody else.
+    pub(super) async fn may_act(&self, tenant: &TenantId, subject: &Subject) -> Result<bool> {
+        let Subject::Member(account, member) = subject else { return Ok(true) };
+        Ok(self.directory.authority(tenant, account, member).await?.is_some())
     }
 
     /// Whether the session of a family, if any, has not lapsed.

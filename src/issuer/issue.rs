@@ -49,6 +49,8 @@ pub enum Grant {
     ClientCredentials,
     /// For an account, by id or foreign id.
     Account(String),
+    /// For a member in one account; both by id or foreign id.
+    Member { member: String, account: Option<String> },
     /// For the subject of a token; `actor`: the token of who is to act on its behalf.
     TokenExchange { subject: String, actor: Option<String> },
 }
@@ -113,6 +115,9 @@ impl Issuer {
         let granted = match &request.grant {
             Grant::ClientCredentials => self.grant_client(&call.caller, request).await?,
             Grant::Account(slot) => Box::pin(self.grant_account(&call.caller, request, slot)).await?,
+            Grant::Member { member, account } => {
+                Box::pin(self.grant_member(&call.caller, request, member, account.as_deref())).await?
+            }
             Grant::TokenExchange { subject, actor } => {
                 Box::pin(self.grant_exchange(call, request, subject, actor.as_deref())).await?
             }
@@ -224,6 +229,41 @@ impl Issuer {
         })
     }
 
+    async fn grant_member(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        member: &str,
+        account: Option<&str>,
+    ) -> Result<Granted> {
+        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
+        caller.require(management::TOKENS_ISSUE)?;
+        let missing = || Error::not_found("Tenant", tenant.to_string());
+        let record = self.directory.tenant(&tenant).await?.ok_or_else(missing)?;
+        let standing = Arc::new(Standing { tenant: record, ..(*caller.standing).clone() });
+        if !standing.allows_grant(GrantType::Member) {
+            return Err(Error::new(Reason::GrantNotAllowed, "the client may not use the member grant"));
+        }
+        let (account, member) = self.directory.place_of(caller, &tenant, member, account).await?;
+        let line = account.confinement();
+        if standing.tenant.state != State::Enabled || !self.directory.is_alive(&tenant, &line).await? {
+            return Err(Error::new(Reason::Disabled, "the account, one of its ancestors, or the tenant is disabled"));
+        }
+        // What a member may do at jeton itself is not decided by its client's scopes.
+        let own =
+            |scopes: Scopes| Scopes::new(scopes.iter().filter(|scope| !crate::token::scope::is_management(scope)));
+        Ok(Granted {
+            grant: GrantType::Member,
+            subject: Subject::Member(account.id.clone(), member),
+            ancestors: account.ancestors.clone(),
+            actor: None,
+            allowed: own(standing.allowed_scopes()),
+            default: own(standing.default_scopes()),
+            parents: Vec::new(),
+            standing,
+        })
+    }
+
     /// Decides everything about the token, or refuses.
     async fn decide(&self, call: &Call, request: &Request, granted: Granted) -> Result<Decided> {
         let Granted { standing, grant, subject, ancestors, actor, allowed, default, parents } = granted;
@@ -233,7 +273,7 @@ impl Issuer {
         let scopes = decide_scopes(request, &allowed, default, &call.caller)?;
         let audience = decide_audience(request, &scopes, &standing, &issuer)?;
         let format = request.format.unwrap_or(match grant {
-            GrantType::ClientCredentials | GrantType::TokenExchange => Format::Jwt,
+            GrantType::ClientCredentials | GrantType::Member | GrantType::TokenExchange => Format::Jwt,
             GrantType::Account => Format::Opaque,
         });
         let ttl = decide_ttl(request, &standing, grant, &parents, &call.caller, now)?;
@@ -720,6 +760,7 @@ pub(super) fn subject_key(token: &AccessToken) -> SubjectKey {
     match &token.subject {
         Subject::Client(_) => SubjectKey::Client(token.tenant.clone(), token.client.clone()),
         Subject::Account(account) => SubjectKey::Account(account.clone()),
+        Subject::Member(_, member) => SubjectKey::Member(member.clone()),
         Subject::OtherClient(client, _) => SubjectKey::Client(token.tenant.clone(), client.clone()),
     }
 }

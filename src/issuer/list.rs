@@ -41,6 +41,8 @@ pub enum ListSubject {
     /// An account, by id or foreign id.
     Account(String),
     Client(String),
+    /// A member, by id or foreign id.
+    Member(String),
 }
 
 /// The fields that tokens can be filtered by.
@@ -83,6 +85,10 @@ impl Issuer {
                 let right = caller.account_right(SCOPE)?;
                 let account = self.directory.reachable_account(caller, &tenant, slot, right).await?;
                 SubjectKey::Account(account.id.clone())
+            }
+            ListSubject::Member(slot) => {
+                caller.require(SCOPE)?;
+                SubjectKey::Member(self.directory.reachable_member(caller, &tenant, slot).await?.id.clone())
             }
             ListSubject::Client(slot) => {
                 let own =

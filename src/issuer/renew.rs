@@ -135,6 +135,9 @@ impl Issuer {
                 return Err(invalid());
             }
         }
+        if !self.may_act(&family.tenant, &family.subject).await? {
+            return Err(invalid());
+        }
         if !self.is_session_alive(&family, now).await? {
             return Err(Error::new(Reason::SessionExpired, "the session of the refresh token has idled out"));
         }

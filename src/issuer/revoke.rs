@@ -7,10 +7,7 @@ use super::{
 };
 use crate::{
     ambient::Time,
-    directory::{
-        caller::{Caller, Right},
-        tenants::require_unconfined,
-    },
+    directory::caller::{Caller, Right, require_unconfined},
     revocation::entry::{Effect, Entry},
     store::{FamilyConflict, Mint},
     token::{
@@ -30,6 +27,8 @@ pub enum Target {
     },
     /// What a client obtained in the tenant.
     Client(String),
+    /// A member, in whatever account, by id or foreign id.
+    Member(String),
     Sessions(Vec<String>),
     Tenant,
 }
@@ -182,6 +181,11 @@ impl Issuer {
                 let client = slot.parse().map_err(|_| Error::not_found("Client", slot))?;
                 Ok((vec![Ident::Admission(tenant.clone(), client)], Time::NEVER))
             }
+            Target::Member(slot) => {
+                insufficient()?;
+                let member = self.directory.reachable_member(caller, tenant, slot).await?;
+                Ok((vec![Ident::Member(member.id.clone())], Time::NEVER))
+            }
             Target::Sessions(sessions) => {
                 insufficient()?;
                 require_unconfined(caller)?;
@@ -283,10 +287,10 @@ pub(super) fn may_touch(caller: &Caller, token: &AccessToken, right: Right) -> b
             (Subject::Client(_), Subject::OtherClient(client, _)) => {
                 caller.tenant == token.tenant && caller.standing.client.id == *client
             }
-            // Whoever acts for a client has the token that it acts with, no more.
-            (Subject::OtherClient(..), _)
-            | (Subject::Client(_), Subject::Account(_))
-            | (Subject::Account(_), Subject::Client(_) | Subject::OtherClient(..)) => false,
+            // A member has the token that it acts with, no more; so has whoever acts for a client.
+            (Subject::OtherClient(..) | Subject::Member(..), _)
+            | (Subject::Client(_), Subject::Account(_) | Subject::Member(..))
+            | (Subject::Account(_), Subject::Client(_) | Subject::Member(..) | Subject::OtherClient(..)) => false,
         },
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     ambient::Time,
     directory::{
         SYSTEM,
+        authority::Authority,
         caller::Caller,
         load::Wanted,
         record::{Confinement, State},
@@ -20,7 +21,7 @@ use crate::{
     revocation::cache::MAX_AGE,
     store::SessionKey,
     token::{
-        AccessToken, Error, Result, TokenId,
+        AccessToken, Error, Result, Subject, TokenId,
         claims::MAX_TOKEN_BYTES,
         ident::Idents,
         scope::management,
@@ -56,6 +57,8 @@ pub(super) struct KnownCaller {
 struct Judged {
     version: u64,
     until: Time,
+    /// Of a member's token.
+    authority: Option<Arc<Authority>>,
 }
 
 // === impl Verified ===
@@ -78,6 +81,11 @@ impl Verified {
             && now < self.token.expires()
     }
 
+    /// What the member may do, as of the last judgement that found the token active.
+    pub fn authority(&self) -> Option<Arc<Authority>> {
+        self.judged.load().as_ref().and_then(|judged| judged.authority.clone())
+    }
+
     fn session(&self) -> Option<SessionKey> {
         let session = self.token.session.clone()?;
         Some(SessionKey { tenant: self.token.tenant.clone(), session })
@@ -97,6 +105,11 @@ impl Verified {
                 .map(|id| (token.tenant.clone(), id.clone()))
                 .collect(),
             groups: Vec::new(),
+            members: match &token.subject {
+                Subject::Member(account, member) => vec![(token.tenant.clone(), account.clone(), member.clone())],
+                Subject::Client(_) | Subject::Account(_) | Subject::OtherClient(..) => Vec::new(),
+            },
+            roles: Vec::new(),
             sessions: self.session().into_iter().collect(),
         }
     }
@@ -204,16 +217,16 @@ impl Issuer {
         let wanted: Vec<_> = cold.iter().map(|i| tokens[*i].wanted()).collect();
         self.directory.preload(&wanted).await?;
         for i in cold {
-            if let Some(until) = self.enabled_until(&tokens[*i], now).await? {
-                tokens[*i].judged.store(Some(Arc::new(Judged { version, until })));
+            if let Some((until, authority)) = self.enabled_until(&tokens[*i], now).await? {
+                tokens[*i].judged.store(Some(Arc::new(Judged { version, until, authority })));
                 active[*i] = true;
             }
         }
         Ok(())
     }
 
-    /// Whether all that a token depends on is enabled, and until when that may be believed.
-    async fn enabled_until(&self, verified: &Verified, now: Time) -> Result<Option<Time>> {
+    /// Whether all that a token depends on is enabled, until when that may be believed, and what its member may do.
+    async fn enabled_until(&self, verified: &Verified, now: Time) -> Result<Option<(Time, Option<Arc<Authority>>)>> {
         let token = &verified.token;
         let directory = &self.directory;
         let Some(tenant) = directory.tenant(&token.tenant).await?.filter(|tenant| tenant.state == State::Enabled)
@@ -229,6 +242,15 @@ impl Issuer {
                 return Ok(None);
             }
         }
+        let authority = match &token.subject {
+            Subject::Member(account, member) => {
+                let Some(authority) = directory.authority(&token.tenant, account, member).await? else {
+                    return Ok(None);
+                };
+                Some(authority)
+            }
+            Subject::Client(_) | Subject::Account(_) | Subject::OtherClient(..) => None,
+        };
         let mut until = now.plus(MAX_AGE);
         if let Some(session) = verified.session() {
             let idle = tenant.settings.session_idle_ttl();
@@ -237,7 +259,7 @@ impl Issuer {
             };
             until = until.min(alive_until);
         }
-        Ok(Some(until))
+        Ok(Some((until, authority)))
     }
 
     /// Whether a token's client is enabled: at home in the token's tenant, admitted to it, or an administrator of

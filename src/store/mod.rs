@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::{
     ambient::Time,
     revocation::entry::{Entry, Slot},
-    token::{AccountId, ClientId, FamilyId, Ident, Position, TenantId, TokenId, access::SessionId},
+    token::{AccountId, ClientId, FamilyId, Ident, MemberId, Position, TenantId, TokenId, access::SessionId},
 };
 
 pub mod embedded;
@@ -269,6 +269,8 @@ pub enum SubjectKey {
     Client(TenantId, ClientId),
     /// Tokens that act as an account.
     Account(AccountId),
+    /// Tokens that act as a member.
+    Member(MemberId),
 }
 
 /// One token in a subject's list.
@@ -427,6 +429,7 @@ impl fmt::Display for SubjectKey {
         match self {
             Self::Client(tenant, client) => write!(f, "c:{tenant}:{client}"),
             Self::Account(account) => write!(f, "a:{account}"),
+            Self::Member(member) => write!(f, "m:{member}"),
         }
     }
 }

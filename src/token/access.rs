@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    id::{AccountId, ClientId, FamilyId, TenantId, TokenId},
+    id::{AccountId, ClientId, FamilyId, MemberId, TenantId, TokenId},
     ident::{Ident, Idents},
     position::Position,
     scope::Scopes,
@@ -84,6 +84,9 @@ pub enum Subject {
     /// An account and its descendants.
     #[n(1)]
     Account(#[n(0)] AccountId),
+    /// A member, acting in one account.
+    #[n(2)]
+    Member(#[n(0)] AccountId, #[n(1)] MemberId),
     /// Another client than the one that obtained the token by exchange; with the account that confines it.
     #[n(8)]
     OtherClient(#[n(0)] ClientId, #[n(1)] Option<AccountId>),
@@ -270,6 +273,7 @@ impl AccessToken {
         match &self.subject {
             Subject::Client(_) => self.client.to_string(),
             Subject::Account(account) => account.to_string(),
+            Subject::Member(_, member) => member.to_string(),
             Subject::OtherClient(client, _) => client.to_string(),
         }
     }
@@ -277,7 +281,7 @@ impl AccessToken {
     /// What it acts as, said of a token that `client` obtains in exchange for it.
     pub fn subject_for(&self, client: &ClientId) -> Subject {
         match &self.subject {
-            Subject::Account(account) => Subject::Account(account.clone()),
+            Subject::Account(_) | Subject::Member(..) => self.subject.clone(),
             Subject::Client(account) if self.client == *client => Subject::Client(account.clone()),
             Subject::Client(account) => Subject::OtherClient(self.client.clone(), account.clone()),
             Subject::OtherClient(own, account) if own == client => Subject::Client(account.clone()),
@@ -314,7 +318,7 @@ impl AccessToken {
         if let Some(key) = &self.signing_key {
             idents.push(Ident::SigningKey(self.tenant.clone(), key.shared()));
         }
-        lineage(&mut idents, &self.tenant, self.session.as_ref(), self.account(), &self.ancestors, &self.sources);
+        lineage(&mut idents, &self.tenant, self.session.as_ref(), &self.subject, &self.ancestors, &self.sources);
         Idents::new(idents, own)
     }
 
@@ -332,14 +336,18 @@ pub(super) fn lineage(
     idents: &mut Vec<Ident>,
     tenant: &TenantId,
     session: Option<&SessionId>,
-    account: Option<&AccountId>,
+    subject: &Subject,
     ancestors: &[AccountId],
     sources: &[Source],
 ) {
     idents.extend(session.map(|session| Ident::Session(tenant.clone(), session.shared())));
-    if let Some(account) = account {
+    if let Some(account) = subject.account() {
         idents.push(Ident::Account(account.clone()));
         idents.push(Ident::Subtree(account.clone()));
+    }
+    if let Subject::Member(account, member) = subject {
+        idents.push(Ident::Member(member.clone()));
+        idents.push(Ident::Membership(account.clone(), member.clone()));
     }
     idents.extend(ancestors.iter().cloned().map(Ident::Subtree));
     for source in sources {
@@ -357,11 +365,19 @@ pub(super) fn lineage(
 // === impl Subject ===
 
 impl Subject {
-    /// The account that it is, or that confines it.
+    /// The account that it is, that it acts in, or that confines it.
     pub const fn account(&self) -> Option<&AccountId> {
         match self {
             Self::Client(account) | Self::OtherClient(_, account) => account.as_ref(),
-            Self::Account(account) => Some(account),
+            Self::Account(account) | Self::Member(account, _) => Some(account),
+        }
+    }
+
+    /// The member that it is.
+    pub const fn member(&self) -> Option<&MemberId> {
+        match self {
+            Self::Member(_, member) => Some(member),
+            Self::Client(_) | Self::Account(_) | Self::OtherClient(..) => None,
         }
     }
 }

@@ -202,7 +202,7 @@ impl Family {
             &mut idents,
             &self.tenant,
             self.session.as_ref(),
-            self.account(),
+            &self.subject,
             &self.ancestors,
             &self.sources,
         );

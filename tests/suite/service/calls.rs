@@ -209,6 +209,12 @@ pub fn for_account(account: &str) -> wire::IssueTokenRequest {
     wire::IssueTokenRequest { grant: Some(grant), ..Default::default() }
 }
 
+/// `account` may be empty.
+pub fn for_member(member: &str, account: &str) -> wire::IssueTokenRequest {
+    let member = wire::MemberGrant { member_id: member.to_owned(), account_id: account.to_owned() };
+    wire::IssueTokenRequest { grant: Some(wire::issue_token_request::Grant::Member(member)), ..Default::default() }
+}
+
 /// `actor` may be empty.
 pub fn exchange(subject: &str, actor: &str) -> wire::IssueTokenRequest {
     let exchange = wire::TokenExchangeGrant { subject_token: subject.to_owned(), actor_token: actor.to_owned() };

@@ -122,6 +122,9 @@ async fn introspection_tells_all_of_a_token_in_either_format(service: Service) {
             format: format.into(),
             options: None,
             claims: None,
+            member_id: String::new(),
+            roles: Vec::new(),
+            permissions: Vec::new(),
         };
         assert_eq!(told, expected);
         assert!(told.family_id.starts_with("fam_"));

@@ -290,7 +290,9 @@ pub fn plain() -> wire::Client {
             .into(),
         default_scopes: vec!["invoices.read".into()],
         introspects: vec!["*".into()],
-        allowed_grants: vec![wire::GrantType::ClientCredentials.into(), wire::GrantType::Account.into()],
+        allowed_grants: [wire::GrantType::ClientCredentials, wire::GrantType::Account, wire::GrantType::Member]
+            .map(Into::into)
+            .into(),
         ..Default::default()
     }
 }

@@ -6,7 +6,7 @@ use jeton::api::wire::{self, list_memberships_request::Of, revoke_all_tokens_req
 use tonic::{Code, Status};
 
 use super::{
-    calls::{Caller, IssueExt as _, for_account, list_account, list_client, revoke_id, seen},
+    calls::{Caller, IssueExt as _, for_account, for_member, list_account, list_client, revoke_id, seen},
     harness::{Service, manager},
 };
 
@@ -59,6 +59,15 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
     }
     // TokenService. What is listed and revoked by id, and what is issued for accounts.
     call!(issue_token wire::IssueTokenRequest { tenant_id: tenant_id(), ..for_account(account) });
+    call!(issue_token wire::IssueTokenRequest { tenant_id: tenant_id(), ..for_member(member, account) });
+    call!(issue_token wire::IssueTokenRequest { tenant_id: tenant_id(), ..for_member(member, "") });
+    let of_member = wire::list_tokens_request::Subject::MemberId(member.clone());
+    call!(list_tokens wire::ListTokensRequest {
+        tenant_id: tenant_id(), subject: Some(of_member), ..Default::default()
+    });
+    call!(revoke_all_tokens wire::RevokeAllTokensRequest {
+        tenant_id: tenant_id(), target: Some(Target::MemberId(member.clone())), ..Default::default()
+    });
     call!(get_token wire::GetTokenRequest { tenant_id: tenant_id(), token_id: token.clone() });
     call!(revoke_token wire::RevokeTokenRequest { tenant_id: tenant_id(), ..revoke_id(token) });
     call!(list_tokens wire::ListTokensRequest { tenant_id: tenant_id(), ..list_account(account) });

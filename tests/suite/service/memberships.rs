@@ -24,23 +24,23 @@ on_both_stores! {
     a_repeated_create_makes_one_membership
 }
 
-async fn caller(service: &Service) -> Caller {
+pub async fn caller(service: &Service) -> Caller {
     service.caller(&service.client_in("default", manager()).await).await
 }
 
-async fn member(caller: &Caller, foreign: &str) -> String {
+pub async fn member(caller: &Caller, foreign: &str) -> String {
     let member = wire::Member { display_name: "n".into(), foreign_id: foreign.into(), ..Default::default() };
     let request = wire::CreateMemberRequest { member: Some(member), ..Default::default() };
     caller.create_member(request).await.unwrap().member.unwrap().member_id
 }
 
-async fn role(caller: &Caller, name: &str, account: &str) -> String {
+pub async fn role(caller: &Caller, name: &str, account: &str) -> String {
     let role = wire::Role { name: name.into(), account_id: account.into(), ..Default::default() };
     let request = wire::CreateRoleRequest { role: Some(role), ..Default::default() };
     caller.create_role(request).await.unwrap().role.unwrap().role_id
 }
 
-fn place(account: &str, member: &str, roles: &[&str]) -> wire::Membership {
+pub fn place(account: &str, member: &str, roles: &[&str]) -> wire::Membership {
     wire::Membership {
         account_id: account.to_owned(),
         member_id: member.to_owned(),
@@ -49,13 +49,13 @@ fn place(account: &str, member: &str, roles: &[&str]) -> wire::Membership {
     }
 }
 
-async fn invite(caller: &Caller, membership: wire::Membership) -> Result<wire::Membership, tonic::Status> {
+pub async fn invite(caller: &Caller, membership: wire::Membership) -> Result<wire::Membership, tonic::Status> {
     let request = wire::CreateMembershipRequest { membership: Some(membership), ..Default::default() };
     caller.create_membership(request).await.map(|reply| reply.membership.unwrap())
 }
 
 /// A membership that needs no confirmation.
-async fn join(caller: &Caller, membership: wire::Membership) -> Result<wire::Membership, tonic::Status> {
+pub async fn join(caller: &Caller, membership: wire::Membership) -> Result<wire::Membership, tonic::Status> {
     let request = wire::CreateMembershipRequest {
         membership: Some(membership),
         require_confirmation: Some(false),
@@ -66,7 +66,7 @@ async fn join(caller: &Caller, membership: wire::Membership) -> Result<wire::Mem
 
 macro_rules! moves {
     ($($name:ident $method:ident $request:ident)*) => {$(
-        async fn $name(caller: &Caller, account: &str, member: &str) -> Result<State, tonic::Status> {
+        pub async fn $name(caller: &Caller, account: &str, member: &str) -> Result<State, tonic::Status> {
             let request = wire::$request {
                 account_id: account.to_owned(), member_id: member.to_owned(), ..Default::default()
             };
@@ -93,7 +93,7 @@ async fn get(caller: &Caller, account: &str, member: &str) -> Result<wire::Membe
     caller.get_membership(request).await.map(|reply| reply.membership.unwrap())
 }
 
-async fn leave(caller: &Caller, account: &str, member: &str) -> Result<String, tonic::Status> {
+pub async fn leave(caller: &Caller, account: &str, member: &str) -> Result<String, tonic::Status> {
     let request = wire::DeleteMembershipRequest {
         account_id: account.to_owned(),
         member_id: member.to_owned(),

@@ -41,6 +41,7 @@ mod isolation;
 mod keys;
 mod lifetimes;
 mod lists;
+mod member_grant;
 mod members;
 mod memberships;
 mod reasons;

@@ -1,0 +1,113 @@
+//! What a member may do in an account, as it is now.
+
+use std::sync::Arc;
+
+use super::{
+    Directory,
+    caller::{Caller, Right},
+    load::Wanted,
+    record::{Account, State, Stored as _},
+    roster::{Member, Membership, MembershipState},
+};
+use crate::{
+    store::{Index, Kind},
+    token::{AccessToken, AccountId, Error, MemberId, Reason, Result, Subject, TenantId},
+};
+
+/// A member's roles in an account, and what they allow together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Authority {
+    /// Names, in the order of the membership.
+    pub roles: Vec<String>,
+    /// Each once.
+    pub permissions: Vec<String>,
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// What a member may do in an account; `None`: it may not act there.
+    pub async fn authority(
+        &self,
+        tenant: &TenantId,
+        account: &AccountId,
+        member: &MemberId,
+    ) -> Result<Option<Arc<Authority>>> {
+        let enabled = self.member(tenant, member).await?.is_some_and(|member| member.state == State::Enabled);
+        let membership = self.membership(tenant, account, member).await?;
+        let membership = membership.filter(|membership| enabled && membership.state == MembershipState::Active);
+        let Some(membership) = membership else { return Ok(None) };
+        let roles = membership.roles.iter().map(|role| (tenant.clone(), role.clone())).collect();
+        self.preload(&[Wanted { roles, ..Wanted::default() }]).await?;
+        let mut authority = Authority::default();
+        for id in &membership.roles {
+            let role = self.role(tenant, id).await?;
+            // A role in use cannot be deleted.
+            let Some(role) = role.filter(|role| role.state != State::Deleted) else { continue };
+            authority.roles.push(role.name.clone());
+            for permission in &role.permissions {
+                if !authority.permissions.contains(permission) {
+                    authority.permissions.push(permission.clone());
+                }
+            }
+        }
+        Ok(Some(Arc::new(authority)))
+    }
+
+    /// What the member of a token may do now, if it is a member's and may act.
+    pub async fn authority_of(&self, token: &AccessToken) -> Result<Option<Arc<Authority>>> {
+        match &token.subject {
+            Subject::Member(account, member) => self.authority(&token.tenant, account, member).await,
+            Subject::Client(_) | Subject::Account(_) | Subject::OtherClient(..) => Ok(None),
+        }
+    }
+
+    /// The account that a member is to act in, and the member: by slots, or the only account that there is to choose.
+    pub async fn place_of(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        member: &str,
+        account: Option<&str>,
+    ) -> Result<(Arc<Account>, MemberId)> {
+        let not_a_member = || Error::not_found(Member::NAME, member);
+        let account = match account {
+            Some(slot) => Some(self.reachable_account(caller, tenant, slot, Right::Scope).await?),
+            None => match caller.confinement(tenant) {
+                Some(own) => self.account(tenant, own).await?,
+                None => None,
+            },
+        };
+        let id: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_a_member)?;
+        let account = match account {
+            Some(account) => account,
+            None => self.only_account(tenant, &id).await?.ok_or_else(not_a_member)?,
+        };
+        let membership = self.membership(tenant, &account.id, &id).await?;
+        let belongs = |membership: &Arc<Membership>| membership.state != MembershipState::Deleted;
+        let membership = membership.filter(belongs).ok_or_else(not_a_member)?;
+        if account.state == State::Deleted {
+            return Err(Error::not_found(Account::NAME, account.id.to_string()));
+        }
+        if membership.state != MembershipState::Active || self.authority(tenant, &account.id, &id).await?.is_none() {
+            return Err(Error::new(Reason::Disabled, "the member or the membership is not active"));
+        }
+        Ok((account, id))
+    }
+
+    /// The account of a member that belongs to exactly one.
+    async fn only_account(&self, tenant: &TenantId, member: &MemberId) -> Result<Option<Arc<Account>>> {
+        let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(member.to_string()) };
+        let ids = self.store.list(&index, None, 2).await?;
+        let [only] = ids.as_slice() else {
+            return if ids.is_empty() {
+                Ok(None)
+            } else {
+                Err(Error::field("member.account_id", "must be set: the member belongs to more than one account"))
+            };
+        };
+        let account = only.split_once(':').and_then(|(account, _)| account.parse().ok());
+        let account: AccountId = account.ok_or_else(|| Error::internal("read an index of memberships"))?;
+        self.account(tenant, &account).await
+    }
+}
