@@ -178,7 +178,8 @@ const KEY: &[Verb] = &[
 ];
 
 const TOKEN: &[Verb] = &[
-    verb("issue", "TokenService/IssueToken"),
+    // `--account-id` is the account that the token acts as.
+    verb("issue", "TokenService/IssueToken").renamed(&[("member.account_id", "in-account-id")]),
     verb("renew", "TokenService/RenewToken"),
     verb("revoke", "TokenService/RevokeToken").at(&["token_id"]),
     verb("invalidate", "TokenService/InvalidateTokens"),

@@ -378,7 +378,8 @@ async fn what_is_no_active_token_within_reach_looks_like_garbage(service: Servic
     let refresh = issue(for_account(&home).refresh()).await.refresh_token;
     let outside = issue(for_account(&root)).await.access_token;
     let unconfined = issue(client_credentials()).await.access_token;
-    let damaged = format!("{}0", &inside[..inside.len() - 1]);
+    let last = if inside.ends_with('0') { '1' } else { '0' };
+    let damaged = format!("{}{last}", &inside[..inside.len() - 1]);
     let all = [&gone, &expired, &refresh, &outside, &unconfined, &damaged, &confined.client_secret, "x"];
     for (field, other) in [("token_exchange.subject_token", false), ("token_exchange.actor_token", true)] {
         let mut statuses = Vec::new();
