@@ -21,6 +21,7 @@ pub mod member;
 pub mod policy;
 mod role;
 pub mod server;
+mod settings;
 pub mod status;
 pub mod tenant;
 pub mod token;

@@ -6,7 +6,7 @@ use super::{
     Services,
     convert::{self, Mask, answer, given},
     edge::{open, run_to_end},
-    role,
+    role, settings,
     wire::{self, tenant_service_server::TenantService},
 };
 use crate::{
@@ -16,10 +16,10 @@ use crate::{
         page::PageRequest,
         record::{Admission, State, Tenant, etag},
         roles,
-        tenants::{self, Rotation, SettingsPatch, TenantPatch},
+        tenants::{self, Rotation, TenantPatch},
     },
     issuer::authenticate::FULL,
-    keys::signing::{Algorithm, State as KeyState, StoredKey},
+    keys::signing::{State as KeyState, StoredKey},
     token::{Error, Result, Scopes, filter::Filter},
 };
 
@@ -360,6 +360,8 @@ const CHANGEABLE: &[&str] = &[
     "settings.signing_algorithm",
     "settings.key_rotation_period",
     "settings.key_announcement",
+    "settings.account_member_limit",
+    "settings.membership_limit",
 ];
 
 /// `jeton.admin` outside of `system` administers nothing.
@@ -371,22 +373,6 @@ fn require_system(call: &crate::issuer::Call) -> Result<()> {
 }
 
 fn patch(tenant: &wire::Tenant, mask: &Mask<'_>) -> Result<TenantPatch> {
-    let settings = tenant.settings.clone().unwrap_or_default();
-    let ttl = |name: &str, ttl: Option<prost_types::Duration>| {
-        if !mask.changes(&format!("settings.{name}"), ttl.is_some()) {
-            return Ok(None);
-        }
-        ttl.map(|ttl| convert::positive(&format!("tenant.settings.{name}"), ttl)).transpose().map(Some)
-    };
-    let algorithm = match settings.signing_algorithm() {
-        wire::SigningAlgorithm::Unspecified => None,
-        wire::SigningAlgorithm::Eddsa => Some(Algorithm::EdDsa),
-        wire::SigningAlgorithm::Es256 => Some(Algorithm::Es256),
-        wire::SigningAlgorithm::Rs256 => Some(Algorithm::Rs256),
-        wire::SigningAlgorithm::Ps256 => Some(Algorithm::Ps256),
-    };
-    let audience = given(&settings.default_audience).map(str::to_owned);
-    let eternal = settings.eternal_tokens;
     Ok(TenantPatch {
         display_name: mask
             .changes("display_name", !tenant.display_name.is_empty())
@@ -394,23 +380,7 @@ fn patch(tenant: &wire::Tenant, mask: &Mask<'_>) -> Result<TenantPatch> {
         service_urls: mask
             .changes("service_urls", !tenant.service_urls.is_empty())
             .then(|| tenant.service_urls.clone()),
-        settings: SettingsPatch {
-            client_token_ttl: ttl("client_token_ttl", settings.client_token_ttl)?,
-            account_token_ttl: ttl("account_token_ttl", settings.account_token_ttl)?,
-            member_token_ttl: ttl("member_token_ttl", settings.member_token_ttl)?,
-            max_token_ttl: ttl("max_token_ttl", settings.max_token_ttl)?,
-            refresh_idle_ttl: ttl("refresh_idle_ttl", settings.refresh_idle_ttl)?,
-            refresh_absolute_ttl: ttl("refresh_absolute_ttl", settings.refresh_absolute_ttl)?,
-            replay_window: ttl("replay_window", settings.replay_window)?,
-            session_idle_ttl: ttl("session_idle_ttl", settings.session_idle_ttl)?,
-            eternal_tokens: mask
-                .changes("settings.eternal_tokens", eternal.is_some())
-                .then_some(eternal.unwrap_or_default()),
-            default_audience: mask.changes("settings.default_audience", audience.is_some()).then_some(audience),
-            signing_algorithm: mask.changes("settings.signing_algorithm", algorithm.is_some()).then_some(algorithm),
-            key_rotation_period: ttl("key_rotation_period", settings.key_rotation_period)?,
-            key_announcement: ttl("key_announcement", settings.key_announcement)?,
-        },
+        settings: settings::patch(tenant.settings.clone().unwrap_or_default(), mask)?,
     })
 }
 
@@ -421,41 +391,17 @@ impl Services {
             State::Enabled => wire::TenantState::Enabled,
             State::Disabled | State::Deleted => wire::TenantState::Disabled,
         };
-        let settings = &tenant.settings;
         wire::Tenant {
             tenant_id: tenant.id.to_string(),
             display_name: tenant.display_name.clone(),
             state: state.into(),
             service_urls: tenant.service_urls.clone(),
-            settings: Some(wire::TenantSettings {
-                client_token_ttl: Some(convert::duration(settings.client_token_ttl())),
-                account_token_ttl: Some(convert::duration(settings.account_token_ttl())),
-                member_token_ttl: Some(convert::duration(settings.member_token_ttl())),
-                max_token_ttl: Some(convert::duration(settings.max_token_ttl())),
-                refresh_idle_ttl: Some(convert::duration(settings.refresh_idle_ttl())),
-                refresh_absolute_ttl: Some(convert::duration(settings.refresh_absolute_ttl())),
-                replay_window: Some(convert::duration(settings.replay_window())),
-                session_idle_ttl: Some(convert::duration(settings.session_idle_ttl())),
-                eternal_tokens: Some(settings.eternal_tokens),
-                default_audience: settings.default_audience(&issuer),
-                signing_algorithm: algorithm(settings.signing_algorithm()).into(),
-                key_rotation_period: Some(convert::duration(settings.key_rotation_period())),
-                key_announcement: Some(convert::duration(settings.key_announcement())),
-            }),
+            settings: Some(settings::to_wire(&tenant.settings, &issuer)),
             create_time: Some(convert::timestamp(tenant.created)),
             update_time: Some(convert::timestamp(tenant.updated)),
             etag: etag(tenant.version),
             issuer,
         }
-    }
-}
-
-const fn algorithm(algorithm: Algorithm) -> wire::SigningAlgorithm {
-    match algorithm {
-        Algorithm::EdDsa => wire::SigningAlgorithm::Eddsa,
-        Algorithm::Es256 => wire::SigningAlgorithm::Es256,
-        Algorithm::Rs256 => wire::SigningAlgorithm::Rs256,
-        Algorithm::Ps256 => wire::SigningAlgorithm::Ps256,
     }
 }
 
@@ -480,7 +426,7 @@ fn key_to_wire(key: &StoredKey, now: Time) -> Result<wire::SigningKey> {
     };
     Ok(wire::SigningKey {
         key_id: key.id.to_string(),
-        algorithm: algorithm(key.algorithm).into(),
+        algorithm: settings::algorithm(key.algorithm).into(),
         state: state.into(),
         public_key: Some(convert::jwk(key)?),
         create_time: Some(convert::timestamp(key.created)),

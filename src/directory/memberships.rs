@@ -11,7 +11,7 @@ use super::{
     commit::{Edit, MAX_RACES, Repeat, refused},
     load::key,
     page::{Page, PageRequest},
-    record::{Account, State, Stored as _, check_etag},
+    record::{Account, Settings, State, Stored as _, check_etag},
     roles::holders_of,
     roster::{Member, Membership, MembershipState, membership_id},
 };
@@ -63,11 +63,6 @@ pub const FIELDS: &[Field] = &[
     Field { name: "role_id", ops: SET_OPS, value: super::accounts::any },
 ];
 
-/// The most members of an account.
-const MAX_MEMBERS: u32 = 1000;
-/// The most accounts of a member.
-const MAX_ACCOUNTS: u32 = 10_000;
-
 /// How many memberships an account or a member has, as it was read.
 struct Tally {
     /// The id of the account or member.
@@ -106,6 +101,8 @@ impl Directory {
         // Whoever cannot see members must not find out by their foreign ids who is one.
         require_unconfined(caller)?;
         let not_a_member = || Error::not_found(Member::NAME, &*new.member);
+        let record = self.tenant(tenant).await?.ok_or_else(|| Error::not_found("Tenant", tenant.to_string()))?;
+        let settings = record.settings.clone();
         let account_id = self.living_account(caller, tenant, &new.account).await?.id.clone();
         let member_id: MemberId = self.id_of(tenant, Kind::Member, &new.member).await?.ok_or_else(not_a_member)?;
         for _ in 0..MAX_RACES {
@@ -134,7 +131,7 @@ impl Directory {
                 version: version + 1,
             };
             let [of_account, of_member] = self.tallies(&membership).await?;
-            check_limits(of_account.count, of_member.count)?;
+            check_limits(&settings, of_account.count, of_member.count)?;
             let mut change = Change::new(tenant.clone(), now);
             change.puts = vec![
                 put(&membership, version),
@@ -377,14 +374,14 @@ impl Event {
     }
 }
 
-/// Refuses one membership more than an account or a member may have.
-fn check_limits(of_account: u32, of_member: u32) -> Result<()> {
-    if of_account >= MAX_MEMBERS {
-        return Err(Error::new(Reason::MemberLimit, format!("an account has at most {MAX_MEMBERS} members")));
+/// Refuses one membership more than an account or a member may have. Where there are more already, they stay.
+fn check_limits(settings: &Settings, of_account: u32, of_member: u32) -> Result<()> {
+    let (members, accounts) = (settings.account_member_limit(), settings.membership_limit());
+    if of_account >= members {
+        return Err(Error::new(Reason::MemberLimit, format!("an account has at most {members} members")));
     }
-    if of_member >= MAX_ACCOUNTS {
-        let message = format!("a member belongs to at most {MAX_ACCOUNTS} accounts");
-        return Err(Error::new(Reason::MembershipLimit, message));
+    if of_member >= accounts {
+        return Err(Error::new(Reason::MembershipLimit, format!("a member belongs to at most {accounts} accounts")));
     }
     Ok(())
 }
@@ -451,8 +448,13 @@ mod tests {
 
     #[test]
     fn both_sides_have_their_limit() {
-        check_limits(MAX_MEMBERS - 1, MAX_ACCOUNTS - 1).unwrap();
-        assert_eq!(check_limits(MAX_MEMBERS, 0).unwrap_err().reason(), Reason::MemberLimit);
-        assert_eq!(check_limits(0, MAX_ACCOUNTS).unwrap_err().reason(), Reason::MembershipLimit);
+        let settings = Settings::default();
+        check_limits(&settings, 999, 9_999).unwrap();
+        assert_eq!(check_limits(&settings, 1_000, 0).unwrap_err().reason(), Reason::MemberLimit);
+        assert_eq!(check_limits(&settings, 0, 10_000).unwrap_err().reason(), Reason::MembershipLimit);
+        let settings = Settings { account_member_limit: Some(2), membership_limit: Some(3), ..settings };
+        check_limits(&settings, 1, 2).unwrap();
+        assert_eq!(check_limits(&settings, 2, 0).unwrap_err().reason(), Reason::MemberLimit);
+        assert_eq!(check_limits(&settings, 0, 7).unwrap_err().reason(), Reason::MembershipLimit);
     }
 }

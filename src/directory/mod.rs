@@ -23,6 +23,7 @@ pub mod page;
 pub mod record;
 pub mod roles;
 pub mod roster;
+pub mod settings;
 pub mod standing;
 pub mod tenants;
 

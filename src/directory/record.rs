@@ -86,6 +86,10 @@ pub struct Settings {
     pub key_announcement: Option<Duration>,
     #[n(12)]
     pub member_token_ttl: Option<Duration>,
+    #[n(13)]
+    pub account_member_limit: Option<u32>,
+    #[n(14)]
+    pub membership_limit: Option<u32>,
 }
 
 /// Whether a principal may act.
@@ -324,6 +328,10 @@ pub struct KeySetRecord {
 
 /// How deep the account tree may be, the root included.
 pub const MAX_DEPTH: usize = 8;
+/// The most members that a tenant may allow an account.
+pub const MAX_MEMBERS: u32 = 1000;
+/// The most accounts that a tenant may allow a member.
+pub const MAX_ACCOUNTS: u32 = 10_000;
 /// How many live secrets a client may have.
 pub const MAX_SECRETS: usize = 5;
 
@@ -377,6 +385,16 @@ impl Settings {
 
     pub fn member_token_ttl(&self) -> Duration {
         self.member_token_ttl.unwrap_or(HOUR)
+    }
+
+    /// The most members of an account.
+    pub fn account_member_limit(&self) -> u32 {
+        self.account_member_limit.unwrap_or(MAX_MEMBERS)
+    }
+
+    /// The most accounts of a member.
+    pub fn membership_limit(&self) -> u32 {
+        self.membership_limit.unwrap_or(MAX_ACCOUNTS)
     }
 
     pub fn max_token_ttl(&self) -> Duration {

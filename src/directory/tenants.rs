@@ -11,6 +11,7 @@ use super::{
     load::{Wanted, key, tenant_key},
     page::{MAX_SIZE, Page, PageRequest},
     record::{Client, GrantType, KeySetRecord, Settings, State, Stored as _, Tenant},
+    settings::SettingsPatch,
 };
 use crate::{
     ambient::Time,
@@ -34,24 +35,6 @@ pub struct TenantPatch {
     pub display_name: Option<String>,
     pub service_urls: Option<BTreeMap<String, String>>,
     pub settings: SettingsPatch,
-}
-
-/// Settings to change; the inner `None` returns to the default.
-#[derive(Clone, Debug, Default)]
-pub struct SettingsPatch {
-    pub client_token_ttl: Option<Option<Duration>>,
-    pub account_token_ttl: Option<Option<Duration>>,
-    pub member_token_ttl: Option<Option<Duration>>,
-    pub max_token_ttl: Option<Option<Duration>>,
-    pub refresh_idle_ttl: Option<Option<Duration>>,
-    pub refresh_absolute_ttl: Option<Option<Duration>>,
-    pub replay_window: Option<Option<Duration>>,
-    pub session_idle_ttl: Option<Option<Duration>>,
-    pub eternal_tokens: Option<bool>,
-    pub default_audience: Option<Option<String>>,
-    pub signing_algorithm: Option<Option<Algorithm>>,
-    pub key_rotation_period: Option<Option<Duration>>,
-    pub key_announcement: Option<Option<Duration>>,
 }
 
 /// The fields that tenants can be filtered by.
@@ -443,37 +426,7 @@ fn apply(tenant: &mut Tenant, patch: TenantPatch) -> Result<()> {
     if let Some(urls) = patch.service_urls {
         tenant.service_urls = urls;
     }
-    let settings = &mut tenant.settings;
-    macro_rules! set {
-        ($($field:ident)*) => {$(
-            if let Some(value) = patch.settings.$field {
-                settings.$field = value;
-            }
-        )*};
-    }
-    set!(client_token_ttl account_token_ttl member_token_ttl max_token_ttl refresh_idle_ttl refresh_absolute_ttl replay_window);
-    set!(session_idle_ttl eternal_tokens default_audience signing_algorithm key_rotation_period key_announcement);
-    let mut violations = Vec::new();
-    let max = settings.max_token_ttl();
-    let mut at_most = |name: &str, ttl: Option<Duration>, bound: Duration, what: &str| {
-        if ttl.is_some_and(|ttl| ttl > bound) {
-            violations.push(crate::token::error::Violation {
-                field: format!("tenant.settings.{name}"),
-                description: format!("must not be longer than {what}"),
-            });
-        }
-    };
-    at_most("client_token_ttl", settings.client_token_ttl, max, "max_token_ttl");
-    at_most("account_token_ttl", settings.account_token_ttl, max, "max_token_ttl");
-    at_most("member_token_ttl", settings.member_token_ttl, max, "max_token_ttl");
-    at_most("refresh_idle_ttl", settings.refresh_idle_ttl, settings.refresh_absolute_ttl(), "refresh_absolute_ttl");
-    at_most(
-        "key_announcement",
-        Some(settings.key_announcement()),
-        settings.key_rotation_period(),
-        "key_rotation_period",
-    );
-    if violations.is_empty() { Ok(()) } else { Err(Error::fields(violations)) }
+    super::settings::apply(&mut tenant.settings, patch.settings)
 }
 
 fn put_new(kind: Kind, id: String, body: bytes::Bytes) -> Put {

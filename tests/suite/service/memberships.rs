@@ -20,6 +20,7 @@ on_both_stores! {
     deleting_a_member_ends_its_memberships
     a_deleted_account_or_member_gets_no_members
     an_account_has_at_most_1000_members_however_many_join_at_once
+    a_tenant_may_set_lower_limits_and_what_is_there_stays
     a_confined_caller_manages_the_memberships_of_its_own_accounts
     a_repeated_create_makes_one_membership
 }
@@ -381,4 +382,29 @@ async fn a_repeated_create_makes_one_membership(service: Service) {
     refused(caller.create_membership(request(&[])).await, Reason::RequestIdReused);
     leave(&caller, &account, &person).await.unwrap();
     refused(caller.create_membership(request(&["clerk"])).await, Reason::NotFound);
+}
+
+async fn a_tenant_may_set_lower_limits_and_what_is_there_stays(service: Service) {
+    let caller = caller(&service).await;
+    let (account, other) = (service.account("").await, service.account("").await);
+    for person in ["a", "b", "c"] {
+        member(&caller, person).await;
+    }
+    let set = async |members: i32, accounts: i32| {
+        let settings =
+            wire::TenantSettings { account_member_limit: members, membership_limit: accounts, ..Default::default() };
+        let tenant = wire::Tenant { tenant_id: "default".into(), settings: Some(settings), ..Default::default() };
+        let request = wire::UpdateTenantRequest { tenant: Some(tenant), update_mask: None };
+        service.admin().await.update_tenant(request).await.map(|reply| reply.tenant.unwrap().settings.unwrap())
+    };
+    join(&caller, place(&account, "a", &[])).await.unwrap();
+    join(&caller, place(&account, "b", &[])).await.unwrap();
+    let now = set(1, 1).await.unwrap();
+    assert_eq!((now.account_member_limit, now.membership_limit), (1, 1));
+    assert_eq!(list(&caller, Of::AccountId(account.clone()), "").await.len(), 2);
+    refused(join(&caller, place(&account, "c", &[])).await, Reason::MemberLimit);
+    refused(join(&caller, place(&other, "a", &[])).await, Reason::MembershipLimit);
+    join(&caller, place(&other, "c", &[])).await.unwrap();
+    let fields = ["tenant.settings.account_member_limit", "tenant.settings.membership_limit"];
+    refused_fields(set(1001, 10_001).await, Reason::InvalidField, &fields);
 }

@@ -203,7 +203,7 @@ async fn provoke(service: &Service, reason: Reason) -> Row {
         }
         Reason::MemberLimit => return Row::Elsewhere("`memberships`: a thousand members take their time"),
         Reason::MembershipLimit => {
-            return Row::Elsewhere("unit test of the limits: ten thousand accounts take too long");
+            return Row::Elsewhere("`memberships`: with a limit of the tenant");
         }
         Reason::AccountHasChildren => {
             let parent = service.account("").await;

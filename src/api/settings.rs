@@ -1,0 +1,84 @@
+//! A tenant's settings on the wire.
+
+use super::{
+    convert::{self, Mask, given},
+    wire,
+};
+use crate::{
+    directory::{record::Settings, settings::SettingsPatch},
+    keys::signing::Algorithm,
+    token::Result,
+};
+
+/// What a message changes of a tenant's settings.
+pub(super) fn patch(settings: wire::TenantSettings, mask: &Mask<'_>) -> Result<SettingsPatch> {
+    let ttl = |name: &str, ttl: Option<prost_types::Duration>| {
+        if !mask.changes(&format!("settings.{name}"), ttl.is_some()) {
+            return Ok(None);
+        }
+        ttl.map(|ttl| convert::positive(&format!("tenant.settings.{name}"), ttl)).transpose().map(Some)
+    };
+    // Validated: not negative. 0 is the default.
+    let limit = |name: &str, limit: i32| {
+        let limit = u32::try_from(limit).ok().filter(|limit| *limit > 0);
+        mask.changes(&format!("settings.{name}"), limit.is_some()).then_some(limit)
+    };
+    let algorithm = match settings.signing_algorithm() {
+        wire::SigningAlgorithm::Unspecified => None,
+        wire::SigningAlgorithm::Eddsa => Some(Algorithm::EdDsa),
+        wire::SigningAlgorithm::Es256 => Some(Algorithm::Es256),
+        wire::SigningAlgorithm::Rs256 => Some(Algorithm::Rs256),
+        wire::SigningAlgorithm::Ps256 => Some(Algorithm::Ps256),
+    };
+    let audience = given(&settings.default_audience).map(str::to_owned);
+    let eternal = settings.eternal_tokens;
+    Ok(SettingsPatch {
+        client_token_ttl: ttl("client_token_ttl", settings.client_token_ttl)?,
+        account_token_ttl: ttl("account_token_ttl", settings.account_token_ttl)?,
+        member_token_ttl: ttl("member_token_ttl", settings.member_token_ttl)?,
+        max_token_ttl: ttl("max_token_ttl", settings.max_token_ttl)?,
+        refresh_idle_ttl: ttl("refresh_idle_ttl", settings.refresh_idle_ttl)?,
+        refresh_absolute_ttl: ttl("refresh_absolute_ttl", settings.refresh_absolute_ttl)?,
+        replay_window: ttl("replay_window", settings.replay_window)?,
+        session_idle_ttl: ttl("session_idle_ttl", settings.session_idle_ttl)?,
+        eternal_tokens: mask
+            .changes("settings.eternal_tokens", eternal.is_some())
+            .then_some(eternal.unwrap_or_default()),
+        default_audience: mask.changes("settings.default_audience", audience.is_some()).then_some(audience),
+        signing_algorithm: mask.changes("settings.signing_algorithm", algorithm.is_some()).then_some(algorithm),
+        key_rotation_period: ttl("key_rotation_period", settings.key_rotation_period)?,
+        key_announcement: ttl("key_announcement", settings.key_announcement)?,
+        account_member_limit: limit("account_member_limit", settings.account_member_limit),
+        membership_limit: limit("membership_limit", settings.membership_limit),
+    })
+}
+
+/// The settings with their defaults; `issuer` is the tenant's.
+pub(super) fn to_wire(settings: &Settings, issuer: &str) -> wire::TenantSettings {
+    wire::TenantSettings {
+        client_token_ttl: Some(convert::duration(settings.client_token_ttl())),
+        account_token_ttl: Some(convert::duration(settings.account_token_ttl())),
+        member_token_ttl: Some(convert::duration(settings.member_token_ttl())),
+        max_token_ttl: Some(convert::duration(settings.max_token_ttl())),
+        refresh_idle_ttl: Some(convert::duration(settings.refresh_idle_ttl())),
+        refresh_absolute_ttl: Some(convert::duration(settings.refresh_absolute_ttl())),
+        replay_window: Some(convert::duration(settings.replay_window())),
+        session_idle_ttl: Some(convert::duration(settings.session_idle_ttl())),
+        eternal_tokens: Some(settings.eternal_tokens),
+        default_audience: settings.default_audience(&issuer),
+        signing_algorithm: algorithm(settings.signing_algorithm()).into(),
+        key_rotation_period: Some(convert::duration(settings.key_rotation_period())),
+        key_announcement: Some(convert::duration(settings.key_announcement())),
+        account_member_limit: i32::try_from(settings.account_member_limit()).unwrap_or(i32::MAX),
+        membership_limit: i32::try_from(settings.membership_limit()).unwrap_or(i32::MAX),
+    }
+}
+
+pub(super) const fn algorithm(algorithm: Algorithm) -> wire::SigningAlgorithm {
+    match algorithm {
+        Algorithm::EdDsa => wire::SigningAlgorithm::Eddsa,
+        Algorithm::Es256 => wire::SigningAlgorithm::Es256,
+        Algorithm::Rs256 => wire::SigningAlgorithm::Rs256,
+        Algorithm::Ps256 => wire::SigningAlgorithm::Ps256,
+    }
+}
