@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What a message changes of a tenant's settings.
-pub(super) fn patch(settings: wire::TenantSettings, mask: &Mask<'_>) -> Result<SettingsPatch> {
+pub(super) fn patch(settings: &wire::TenantSettings, mask: &Mask<'_>) -> Result<SettingsPatch> {
     let ttl = |name: &str, ttl: Option<prost_types::Duration>| {
         if !mask.changes(&format!("settings.{name}"), ttl.is_some()) {
             return Ok(None);
@@ -65,7 +65,7 @@ pub(super) fn to_wire(settings: &Settings, issuer: &str) -> wire::TenantSettings
         replay_window: Some(convert::duration(settings.replay_window())),
         session_idle_ttl: Some(convert::duration(settings.session_idle_ttl())),
         eternal_tokens: Some(settings.eternal_tokens),
-        default_audience: settings.default_audience(&issuer),
+        default_audience: settings.default_audience(issuer),
         signing_algorithm: algorithm(settings.signing_algorithm()).into(),
         key_rotation_period: Some(convert::duration(settings.key_rotation_period())),
         key_announcement: Some(convert::duration(settings.key_announcement())),

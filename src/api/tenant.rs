@@ -380,7 +380,7 @@ fn patch(tenant: &wire::Tenant, mask: &Mask<'_>) -> Result<TenantPatch> {
         service_urls: mask
             .changes("service_urls", !tenant.service_urls.is_empty())
             .then(|| tenant.service_urls.clone()),
-        settings: settings::patch(tenant.settings.clone().unwrap_or_default(), mask)?,
+        settings: settings::patch(&tenant.settings.clone().unwrap_or_default(), mask)?,
     })
 }
 
