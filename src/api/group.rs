@@ -124,7 +124,7 @@ impl EntityGroupService for Services {
             let filter = Filter::parse(&message.filter, groups::FIELDS)?;
             let page = directory.list_groups(&call.caller, &tenant, &filter, &page).await?;
             Ok(wire::ListEntityGroupsResponse {
-                entity_groups: page.items.iter().map(|group| to_wire(group)).collect(),
+                entity_groups: page.items.iter().map(to_wire).collect(),
                 next_page_token: page.next,
             })
         })

@@ -129,9 +129,7 @@ impl Directory {
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Account>, Position)> {
         self.follower.head().await?;
-        if self.tenant(tenant).await?.is_none() {
-            return Err(Error::not_found("Tenant", tenant.to_string()));
-        }
+        self.existing_tenant(tenant).await?;
         let now = self.now();
         let id = AccountId::random()?;
         let mut change = Change::new(tenant.clone(), now);

@@ -33,9 +33,7 @@ impl Directory {
             client.parse().map_err(|_| Error::field("admission.client_id", "must be a client id"))?;
         let (scopes, audiences) = ceiling;
         caller.may_grant(&scopes)?;
-        if self.tenant(tenant).await?.is_none() {
-            return Err(Error::not_found("Tenant", tenant.to_string()));
-        }
+        self.existing_tenant(tenant).await?;
         let confinement = self.confinement_for(caller, tenant, account).await?;
         let now = self.now();
         let admission = Admission {

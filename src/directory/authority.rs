@@ -7,7 +7,7 @@ use super::{
     caller::{Caller, Right},
     load::Wanted,
     record::{Account, State, Stored as _},
-    roster::{Member, Membership, MembershipState},
+    roster::{Member, MembershipState},
 };
 use crate::{
     store::{Index, Kind},
@@ -84,12 +84,13 @@ impl Directory {
             None => self.only_account(tenant, &id).await?.ok_or_else(not_a_member)?,
         };
         let membership = self.membership(tenant, &account.id, &id).await?;
-        let belongs = |membership: &Arc<Membership>| membership.state != MembershipState::Deleted;
-        let membership = membership.filter(belongs).ok_or_else(not_a_member)?;
+        if membership.is_none_or(|membership| membership.state == MembershipState::Deleted) {
+            return Err(not_a_member());
+        }
         if account.state == State::Deleted {
             return Err(Error::not_found(Account::NAME, account.id.to_string()));
         }
-        if membership.state != MembershipState::Active || self.authority(tenant, &account.id, &id).await?.is_none() {
+        if self.authority(tenant, &account.id, &id).await?.is_none() {
             return Err(Error::new(Reason::Disabled, "the member or the membership is not active"));
         }
         Ok((account, id))

@@ -72,9 +72,7 @@ impl Directory {
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Client>, ShownSecret, Position)> {
         self.follower.head().await?;
-        if self.tenant(tenant).await?.is_none() {
-            return Err(Error::not_found("Tenant", tenant.to_string()));
-        }
+        self.existing_tenant(tenant).await?;
         let confinement = self.confinement_for(caller, tenant, account).await?;
         let client = new_client(ClientId::random()?, tenant, confinement, self.now());
         let (client, shown) = self.with_first_secret(apply(client, patch, Some(caller))?)?;

@@ -7,9 +7,9 @@ use super::{
     accounts::any,
     caller::{Caller, require_unconfined},
     commit::{Edit, Repeat},
-    load::{Wanted, key},
+    load::key,
     names::{change_data, foreign_id, read_foreign_id, rename},
-    page::{MAX_SIZE, Page, PageRequest},
+    page::{Page, PageRequest},
     record::{EntityGroup, State, Stored as _},
 };
 use crate::{
@@ -64,9 +64,7 @@ impl Directory {
     ) -> Result<(Arc<EntityGroup>, Position)> {
         self.follower.head().await?;
         require_unconfined(caller)?;
-        if self.tenant(tenant).await?.is_none() {
-            return Err(Error::not_found("Tenant", tenant.to_string()));
-        }
+        self.existing_tenant(tenant).await?;
         let now = self.now();
         let id = GroupId::random()?;
         let mut change = Change::new(tenant.clone(), now);
@@ -140,35 +138,20 @@ impl Directory {
         Ok(edited.await?.1)
     }
 
-    /// Lists groups by id. A page examines at most [`MAX_SIZE`] rows.
+    /// Lists groups by id.
     pub async fn list_groups(
         &self,
         caller: &Caller,
         tenant: &TenantId,
         filter: &Filter,
         page: &PageRequest,
-    ) -> Result<Page<Arc<EntityGroup>>> {
+    ) -> Result<Page<EntityGroup>> {
         self.follower.head().await?;
         require_unconfined(caller)?;
-        let ids = self.store.list(&all(tenant), page.cursor.as_deref(), MAX_SIZE).await?;
-        let wanted = ids.iter().filter_map(|id| Some((tenant.clone(), id.parse().ok()?))).collect();
-        self.preload(&[Wanted { groups: wanted, ..Wanted::default() }]).await?;
-        let mut items = Vec::new();
-        for (row, id) in ids.iter().enumerate() {
-            let group_id = id.parse().map_err(|_| Error::internal("read an index of entity groups"))?;
-            let Some(group) = self.group(tenant, &group_id).await? else { continue };
-            if group.state != State::Deleted && matches(filter, &group) {
-                items.push(group);
-            }
-            if items.len() == page.size && row + 1 < ids.len() {
-                return Ok(Page { items, next: page.next(id, &self.ring)? });
-            }
-        }
-        let next = match ids.last() {
-            Some(last) if ids.len() == MAX_SIZE => page.next(last, &self.ring)?,
-            _ => String::new(),
-        };
-        Ok(Page { items, next })
+        self.list_records(tenant, &all(tenant), page, filter.is_empty(), |group: &EntityGroup| {
+            group.state != State::Deleted && matches(filter, group)
+        })
+        .await
     }
 
     /// The group that a slot names by id or foreign id, deleted ones included.

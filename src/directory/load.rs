@@ -24,7 +24,6 @@ pub struct Wanted {
     pub clients: Vec<(TenantId, ClientId)>,
     pub admissions: Vec<(TenantId, ClientId)>,
     pub accounts: Vec<(TenantId, AccountId)>,
-    pub groups: Vec<(TenantId, GroupId)>,
     /// Members, each in one account.
     pub members: Vec<(TenantId, AccountId, MemberId)>,
     pub roles: Vec<(TenantId, RoleId)>,
@@ -55,11 +54,6 @@ impl Directory {
             for (tenant, account) in &wanted.accounts {
                 if self.accounts.get(account).is_none() {
                     keys.push(key::<Account>(tenant, account));
-                }
-            }
-            for (tenant, group) in &wanted.groups {
-                if self.groups.get(group).is_none() {
-                    keys.push(key::<EntityGroup>(tenant, group));
                 }
             }
             for (tenant, account, member) in &wanted.members {
@@ -97,10 +91,15 @@ impl Directory {
     /// The tenant that a request is about: the caller's own, or one that exists and that the caller may name.
     pub async fn tenant_of(&self, caller: &Caller, requested: Option<&str>) -> Result<TenantId> {
         let tenant = caller.nameable_tenant(requested)?;
-        if tenant != caller.tenant && self.tenant(&tenant).await?.is_none() {
-            return Err(Error::not_found("Tenant", tenant.to_string()));
+        if tenant != caller.tenant {
+            self.existing_tenant(&tenant).await?;
         }
         Ok(tenant)
+    }
+
+    /// The tenant, which must exist.
+    pub async fn existing_tenant(&self, id: &TenantId) -> Result<Arc<Tenant>> {
+        self.tenant(id).await?.ok_or_else(|| Error::not_found(Tenant::NAME, id.to_string()))
     }
 
     pub async fn tenant(&self, id: &TenantId) -> Result<Option<Arc<Tenant>>> {

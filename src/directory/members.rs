@@ -71,8 +71,7 @@ impl Directory {
             return Err(not_found());
         }
         let id: MemberId = self.id_of(tenant, Kind::Member, slot).await?.ok_or_else(not_found)?;
-        let member: Option<Member> = self.read(&key::<Member>(tenant, &id)).await?;
-        member.map(Arc::new).ok_or_else(not_found)
+        self.member(tenant, &id).await?.ok_or_else(not_found)
     }
 
     pub async fn create_member(
@@ -83,9 +82,7 @@ impl Directory {
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Member>, Position)> {
         self.follower.head().await?;
-        if self.tenant(tenant).await?.is_none() {
-            return Err(Error::not_found("Tenant", tenant.to_string()));
-        }
+        self.existing_tenant(tenant).await?;
         if caller.confinement(tenant).is_some() {
             return Err(Error::new(
                 Reason::ScopeInsufficient,

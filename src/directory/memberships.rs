@@ -81,11 +81,11 @@ impl Directory {
         tenant: &TenantId,
         account: &str,
         member: &str,
-    ) -> Result<Membership> {
+    ) -> Result<Arc<Membership>> {
         let account = self.reachable_account(caller, tenant, account, Right::Scope).await?;
         let not_found = || Error::not_found(Membership::NAME, member);
         let member: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
-        let membership: Option<Membership> = self.fresh(&place(tenant, &account, &member)).await?;
+        let membership = self.membership(tenant, &account.id, &member).await?;
         membership.filter(|membership| membership.state != MembershipState::Deleted).ok_or_else(not_found)
     }
 
@@ -101,8 +101,7 @@ impl Directory {
         // Whoever cannot see members must not find out by their foreign ids who is one.
         require_unconfined(caller)?;
         let not_a_member = || Error::not_found(Member::NAME, &*new.member);
-        let record = self.tenant(tenant).await?.ok_or_else(|| Error::not_found("Tenant", tenant.to_string()))?;
-        let settings = record.settings.clone();
+        let settings = &self.existing_tenant(tenant).await?.settings;
         let account_id = self.living_account(caller, tenant, &new.account).await?.id.clone();
         let member_id: MemberId = self.id_of(tenant, Kind::Member, &new.member).await?.ok_or_else(not_a_member)?;
         for _ in 0..MAX_RACES {
@@ -131,7 +130,7 @@ impl Directory {
                 version: version + 1,
             };
             let [of_account, of_member] = self.tallies(&membership).await?;
-            check_limits(&settings, of_account.count, of_member.count)?;
+            check_limits(settings, of_account.count, of_member.count)?;
             let mut change = Change::new(tenant.clone(), now);
             change.puts = vec![
                 put(&membership, version),
@@ -158,10 +157,7 @@ impl Directory {
                 other @ (Written::Taken(_) | Written::NotEmpty(_)) => return Err(refused(other)),
             }
         }
-        Err(Error::new(
-            Reason::ConcurrentUpdate,
-            "too many concurrent changes of the account's or member's memberships",
-        ))
+        Err(outraced())
     }
 
     /// Replaces the roles of a membership.
@@ -321,10 +317,7 @@ impl Directory {
                 }
             }
         }
-        Err(Error::new(
-            Reason::ConcurrentUpdate,
-            "too many concurrent changes of the account's or member's memberships",
-        ))
+        Err(outraced())
     }
 
     async fn tallies(&self, membership: &Membership) -> Result<[Tally; 2]> {
@@ -372,6 +365,10 @@ impl Event {
             )),
         }
     }
+}
+
+fn outraced() -> Error {
+    Error::new(Reason::ConcurrentUpdate, "too many concurrent changes of the account's or member's memberships")
 }
 
 /// Refuses one membership more than an account or a member may have. Where there are more already, they stay.

@@ -368,6 +368,20 @@ stored! {
     KeySetRecord KeySet "SigningKey" |self| Ident::Tenant(self.tenant.clone());
 }
 
+// === impl GrantType ===
+
+impl GrantType {
+    /// What the contract calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::Account => "account",
+            Self::Member => "member",
+            Self::TokenExchange => "token_exchange",
+        }
+    }
+}
+
 // === impl Settings ===
 
 const MINUTE: Duration = Duration::from_secs(60);

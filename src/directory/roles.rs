@@ -39,10 +39,10 @@ const NAME: &str = "name";
 
 impl Directory {
     /// The role of an id, if the caller may see it: those of the tenant, and those of accounts within its reach.
-    pub async fn reachable_role(&self, caller: &Caller, tenant: &TenantId, id: &str) -> Result<Role> {
+    pub async fn reachable_role(&self, caller: &Caller, tenant: &TenantId, id: &str) -> Result<Arc<Role>> {
         let not_found = || Error::not_found(Role::NAME, id);
         let role_id: RoleId = id.parse().map_err(|_| not_found())?;
-        let role = self.fresh::<Role>(&key::<Role>(tenant, &role_id)).await?;
+        let role = self.role(tenant, &role_id).await?;
         role.filter(|role| role.state != State::Deleted && is_visible(caller, role)).ok_or_else(not_found)
     }
 
@@ -55,9 +55,7 @@ impl Directory {
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Role>, Position)> {
         self.follower.head().await?;
-        if self.tenant(tenant).await?.is_none() {
-            return Err(Error::not_found("Tenant", tenant.to_string()));
-        }
+        self.existing_tenant(tenant).await?;
         let account = match account {
             Some(slot) => Some(self.living_account(caller, tenant, slot).await?.confinement()),
             None => {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::record::{Admission, Client, Confinement, GrantType, State, Tenant};
-use crate::token::{Scopes, scope::is_management};
+use crate::token::Scopes;
 
 /// A client in a tenant.
 #[derive(Clone, Debug)]
@@ -40,9 +40,7 @@ impl Standing {
     fn ceiling(&self, scopes: &Scopes) -> Scopes {
         match &self.admission {
             // An admission that names no scopes does not narrow ordinary ones.
-            Some(admission) if admission.scopes.is_empty() => {
-                Scopes::new(scopes.iter().filter(|scope| !is_management(scope)))
-            }
+            Some(admission) if admission.scopes.is_empty() => scopes.without_management(),
             Some(admission) => scopes.intersection(&admission.scopes),
             None => scopes.clone(),
         }

@@ -12,12 +12,10 @@ use crate::{
     directory::{
         caller::{Caller, Right},
         record::GrantType,
-        standing::Standing,
     },
     token::{
-        AccessToken, Actor, Error, Reason, Result, Scopes, TenantId,
+        AccessToken, Actor, Error, Result, TenantId,
         access::{Acting, MAX_ACTORS},
-        scope::{is_management, management},
     },
 };
 
@@ -36,18 +34,12 @@ impl Issuer {
         actor: Option<&str>,
     ) -> Result<Granted> {
         let caller = &call.caller;
-        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
-        caller.require(management::TOKENS_ISSUE)?;
-        let missing = || Error::not_found("Tenant", tenant.to_string());
-        let record = self.directory.tenant(&tenant).await?.ok_or_else(missing)?;
-        let standing = Arc::new(Standing { tenant: record, ..(*caller.standing).clone() });
-        if !standing.allows_grant(GrantType::TokenExchange) {
-            return Err(Error::new(Reason::GrantNotAllowed, "the client may not use the token_exchange grant"));
-        }
+        let standing = self.standing_for_grant(caller, request, GrantType::TokenExchange).await?;
+        let tenant = &standing.tenant.id;
         if request.refresh {
             return Err(Error::field("include_refresh_token", "must not be set for a token that is exchanged"));
         }
-        let (subject, actor) = self.presented(call, &tenant, subject, actor).await?;
+        let (subject, actor) = self.presented(call, tenant, subject, actor).await?;
         let client = &standing.client;
         let mut chain = subject.actors();
         if let Some(actor) = &actor {
@@ -61,14 +53,13 @@ impl Issuer {
         if request.session.is_some() && request.session != subject.session {
             return Err(Error::field("session_id", "must be the subject token's own session or left out"));
         }
-        let default = Scopes::new(standing.default_scopes().iter().filter(|scope| !is_management(scope)));
         Ok(Granted {
             grant: GrantType::TokenExchange,
             subject: subject.subject_for(&client.id),
             ancestors: subject.ancestors.clone(),
             actor: Actor::new(chain, &client.id),
             allowed: subject.scopes.intersection(&standing.allowed_scopes()),
-            default: default.intersection(&subject.scopes),
+            default: standing.default_scopes().without_management().intersection(&subject.scopes),
             parents: [Some(subject), actor].into_iter().flatten().collect(),
             standing,
         })

@@ -2,13 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Call, Issuer, exchange};
+use super::{Call, Issuer, exchange, terms};
 use crate::{
     ambient::Time,
     directory::{
-        caller::{Caller, Right},
         commit::{REQUEST_MEMORY, Repeat},
-        record::{GrantType, State, Tenant},
+        record::{GrantType, Tenant},
         standing::Standing,
         tenants::Rotation,
     },
@@ -18,10 +17,9 @@ use crate::{
     token::{
         AccessToken, AccountId, Actor, Error, Family, FamilyId, Format, Ident, Position, Reason, Result, Scopes,
         Subject, TokenId,
-        access::{Audience, Json, MAX_SOURCES, RequestDigest, SessionId, Source},
+        access::{Json, RequestDigest, SessionId},
         claims::MAX_TOKEN_BYTES,
         family::Minted,
-        scope::management,
         secret::{Mac as _, OpaqueContent, RefreshContent, SecretText},
     },
 };
@@ -75,10 +73,6 @@ pub struct Issued {
     pub position: Position,
 }
 
-/// The most bytes of all scopes of a token together.
-const MAX_SCOPE_BYTES: usize = 1024;
-/// The most bytes of options, and of claims, as JSON.
-const MAX_JSON_BYTES: usize = 2048;
 /// Slots of tokens and families outlive them by this.
 pub(super) const SLOT_MARGIN: Duration = Duration::from_secs(3600);
 /// A family's record outlives it by this, so that a late renewal is told why it fails.
@@ -142,146 +136,24 @@ impl Issuer {
         Ok(issued)
     }
 
-    async fn grant_client(&self, caller: &Caller, request: &Request) -> Result<Granted> {
-        if caller.token.is_some() {
-            return Err(Error::new(
-                Reason::InvalidClient,
-                "this grant wants client authentication, not a bearer token",
-            ));
-        }
-        let client = &caller.standing.client;
-        let not_granted =
-            || Error::new(Reason::TenantNotGranted, "the tenant is unknown or has not admitted the client");
-        let standing = match request.tenant.as_deref().filter(|tenant| !tenant.is_empty()) {
-            None => Arc::clone(&caller.standing),
-            Some(tenant) => {
-                let tenant = tenant.parse().map_err(|_| not_granted())?;
-                let standing = Box::pin(self.directory.standing(&tenant, &client.tenant, &client.id)).await?;
-                standing.filter(|standing| standing.is_enabled()).ok_or_else(not_granted)?
-            }
-        };
-        if !standing.allows_grant(GrantType::ClientCredentials) {
-            return Err(Error::new(Reason::GrantNotAllowed, "the client may not use the client_credentials grant"));
-        }
-        let confinement = standing.confinement().cloned();
-        if let Some(confinement) = &confinement
-            && !self.directory.is_alive(&standing.tenant.id, confinement).await?
-        {
-            return Err(Error::new(Reason::Disabled, "the account that confines the client is disabled"));
-        }
-        let (account, ancestors) = match confinement {
-            Some(confinement) => (Some(confinement.account), confinement.ancestors),
-            None => (None, Vec::new()),
-        };
-        Ok(Granted {
-            grant: GrantType::ClientCredentials,
-            subject: Subject::Client(account),
-            ancestors,
-            actor: None,
-            allowed: standing.allowed_scopes(),
-            default: standing.default_scopes(),
-            parents: Vec::new(),
-            standing,
-        })
-    }
-
-    async fn grant_account(&self, caller: &Caller, request: &Request, slot: &str) -> Result<Granted> {
-        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
-        let right = caller.account_right(management::TOKENS_ISSUE)?;
-        let account = self.directory.reachable_account(caller, &tenant, slot, right).await?;
-        if account.state == State::Deleted {
-            return Err(Error::not_found("Account", slot));
-        }
-        let tenant_record =
-            self.directory.tenant(&tenant).await?.ok_or_else(|| Error::not_found("Tenant", tenant.to_string()))?;
-        if tenant_record.state != State::Enabled || !self.directory.is_alive(&tenant, &account.confinement()).await? {
-            return Err(Error::new(Reason::Disabled, "the account, one of its ancestors, or the tenant is disabled"));
-        }
-        let standing = Arc::new(Standing { tenant: tenant_record, ..(*caller.standing).clone() });
-        if right == Right::Scope && !standing.allows_grant(GrantType::Account) {
-            return Err(Error::new(Reason::GrantNotAllowed, "the client may not use the account grant"));
-        }
-        let default =
-            Scopes::new(standing.default_scopes().iter().filter(|scope| !crate::token::scope::is_management(scope)));
-        let (allowed, default, parents) = match right {
-            Right::Scope => (standing.allowed_scopes(), default, Vec::new()),
-            Right::OwnOnly => {
-                let parents = caller.token.iter().cloned().collect();
-                (caller.scopes.clone(), default.intersection(&caller.scopes), parents)
-            }
-        };
-        let actor = if caller.sub == account.id.to_string() {
-            None
-        } else if caller.sub == standing.client.id.to_string() {
-            Some(Actor::Client)
-        } else {
-            Some(Actor::Other(caller.sub.clone()))
-        };
-        Ok(Granted {
-            grant: GrantType::Account,
-            subject: Subject::Account(account.id.clone()),
-            ancestors: account.ancestors.clone(),
-            actor,
-            allowed,
-            default,
-            parents,
-            standing,
-        })
-    }
-
-    async fn grant_member(
-        &self,
-        caller: &Caller,
-        request: &Request,
-        member: &str,
-        account: Option<&str>,
-    ) -> Result<Granted> {
-        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
-        caller.require(management::TOKENS_ISSUE)?;
-        let missing = || Error::not_found("Tenant", tenant.to_string());
-        let record = self.directory.tenant(&tenant).await?.ok_or_else(missing)?;
-        let standing = Arc::new(Standing { tenant: record, ..(*caller.standing).clone() });
-        if !standing.allows_grant(GrantType::Member) {
-            return Err(Error::new(Reason::GrantNotAllowed, "the client may not use the member grant"));
-        }
-        let (account, member) = self.directory.place_of(caller, &tenant, member, account).await?;
-        let line = account.confinement();
-        if standing.tenant.state != State::Enabled || !self.directory.is_alive(&tenant, &line).await? {
-            return Err(Error::new(Reason::Disabled, "the account, one of its ancestors, or the tenant is disabled"));
-        }
-        // What a member may do at jeton itself is not decided by its client's scopes.
-        let own =
-            |scopes: Scopes| Scopes::new(scopes.iter().filter(|scope| !crate::token::scope::is_management(scope)));
-        Ok(Granted {
-            grant: GrantType::Member,
-            subject: Subject::Member(account.id.clone(), member),
-            ancestors: account.ancestors.clone(),
-            actor: None,
-            allowed: own(standing.allowed_scopes()),
-            default: own(standing.default_scopes()),
-            parents: Vec::new(),
-            standing,
-        })
-    }
-
     /// Decides everything about the token, or refuses.
     async fn decide(&self, call: &Call, request: &Request, granted: Granted) -> Result<Decided> {
         let Granted { standing, grant, subject, ancestors, actor, allowed, default, parents } = granted;
         let tenant = Arc::clone(&standing.tenant);
         let issuer = self.directory.issuer(&tenant.id);
         let now = self.now();
-        let scopes = decide_scopes(request, &allowed, default, &call.caller)?;
-        let audience = decide_audience(request, &scopes, &standing, &issuer)?;
+        let scopes = terms::decide_scopes(request, &allowed, default, &call.caller)?;
+        let audience = terms::decide_audience(request, &scopes, &standing, &issuer)?;
         let format = request.format.unwrap_or(match grant {
             GrantType::ClientCredentials | GrantType::Member | GrantType::TokenExchange => Format::Jwt,
             GrantType::Account => Format::Opaque,
         });
-        let ttl = decide_ttl(request, &standing, grant, &parents, &call.caller, now)?;
+        let ttl = terms::decide_ttl(request, &standing, grant, &parents, &call.caller, now)?;
         if ttl.is_none() {
-            refuse_eternal_with(format, request.refresh)?;
+            terms::refuse_eternal_with(format, request.refresh)?;
         }
-        let session = decide_session(request, parents.first())?;
-        check_json(request)?;
+        let session = terms::decide_session(request, parents.first())?;
+        terms::check_json(request)?;
 
         let request_key = request.repeat.map(|repeat| repeat.key(&tenant.id, &call.caller));
         let derived = |label: &[u8]| request_key.map(|key| digest128(&[label, &key]));
@@ -321,7 +193,7 @@ impl Issuer {
             request: request.repeat.map(|repeat| RequestDigest(repeat.body)),
             home: Some(client.tenant.clone()).filter(|home| *home != tenant.id),
         };
-        token.sources = sources_of(&token, &parents)?;
+        token.sources = terms::sources_of(&token, &parents)?;
         let family = self.new_family(&token, &standing, &parents, now);
         Ok(Decided { token, family, tenant, issuer, key })
     }
@@ -336,7 +208,7 @@ impl Issuer {
     ) -> Option<Family> {
         let (id, ttl_secs) = (token.family.clone()?, token.ttl_secs?);
         let end = now.plus(standing.refresh_absolute_ttl());
-        let absolute_expiry = end.min(end_of(parents));
+        let absolute_expiry = end.min(terms::end_of(parents));
         Some(Family {
             id,
             tenant: token.tenant.clone(),
@@ -544,148 +416,6 @@ impl Issuer {
             }
         });
     }
-}
-
-fn decide_scopes(request: &Request, allowed: &Scopes, default: Scopes, caller: &Caller) -> Result<Scopes> {
-    let scopes = if request.scopes.is_empty() { default } else { Scopes::new(&request.scopes) };
-    if let Some(beyond) = scopes.beyond(allowed) {
-        return Err(Error::new(Reason::ScopeNotAllowed, format!("the scope {beyond} is not allowed")));
-    }
-    if scopes.to_claim().len() > MAX_SCOPE_BYTES {
-        return Err(Error::field("scopes", format!("must be at most {MAX_SCOPE_BYTES} bytes in all")));
-    }
-    caller.may_grant(&scopes)?;
-    Ok(scopes)
-}
-
-fn decide_audience(request: &Request, scopes: &Scopes, standing: &Standing, issuer: &str) -> Result<Audience> {
-    let refuse = |message: String| Error::new(Reason::AudienceNotAllowed, message);
-    // A resource server must not be able to replay at jeton what it was sent.
-    let for_jeton = request.audience.iter().any(|audience| audience == issuer);
-    if (for_jeton || scopes.has_management()) && request.audience.iter().any(|audience| audience != issuer) {
-        return Err(refuse("a token for jeton itself has no other audience than the issuer".to_owned()));
-    }
-    if request.audience.is_empty() {
-        return Ok(if scopes.has_management() {
-            Audience::new([issuer], issuer)
-        } else {
-            Audience::new([standing.tenant.settings.default_audience(issuer)], issuer)
-        });
-    }
-    let beyond =
-        request.audience.iter().find(|audience| *audience != issuer && !standing.allows_audience(audience, issuer));
-    match beyond {
-        Some(beyond) => Err(refuse(format!("the audience {beyond} is not allowed"))),
-        None => Ok(Audience::new(&request.audience, issuer)),
-    }
-}
-
-/// How long the token lives, in whole seconds; `None`: for ever.
-fn decide_ttl(
-    request: &Request,
-    standing: &Standing,
-    grant: GrantType,
-    parents: &[Arc<AccessToken>],
-    caller: &Caller,
-    now: Time,
-) -> Result<Option<Duration>> {
-    let max = standing.tenant.settings.max_token_ttl();
-    let left = end_of(parents).since(now.whole_secs());
-    let out_of_range = |message: String| {
-        let field = "lifetime";
-        Error::new(Reason::TtlOutOfRange, message.clone()).with_violation(field, message)
-    };
-    match request.lifetime {
-        Lifetime::Never => {
-            let allowed = standing.tenant.settings.eternal_tokens && caller.has(management::TOKENS_ETERNAL);
-            if grant == GrantType::TokenExchange {
-                return Err(Error::new(Reason::EternalNotAllowed, "a token that is exchanged always expires"));
-            }
-            if !allowed || !end_of(parents).is_never() {
-                return Err(Error::new(
-                    Reason::EternalNotAllowed,
-                    "eternal tokens want jeton.tokens.eternal and a tenant that allows them",
-                ));
-            }
-            Ok(None)
-        }
-        Lifetime::Default => Ok(Some(standing.token_ttl(grant).min(left).max(Duration::from_secs(1)))),
-        Lifetime::For(ttl) => {
-            let ttl = Duration::from_secs(ttl.as_secs());
-            if ttl.is_zero() {
-                return Err(out_of_range("must be at least 1s".to_owned()));
-            }
-            if ttl > max {
-                return Err(out_of_range(format!("must be at most {}s, the tenant's max_token_ttl", max.as_secs())));
-            }
-            if ttl > left {
-                return Err(out_of_range(format!(
-                    "must be at most {}s, what is left of the life of the token that it comes from",
-                    left.as_secs()
-                )));
-            }
-            Ok(Some(ttl))
-        }
-    }
-}
-
-fn refuse_eternal_with(format: Format, refresh: bool) -> Result<()> {
-    if format == Format::Jwt {
-        // Its signing key could never retire.
-        return Err(Error::field("format", "must be TOKEN_FORMAT_OPAQUE for a token that never expires"));
-    }
-    if refresh {
-        return Err(Error::field("include_refresh_token", "must not be set for a token that never expires"));
-    }
-    Ok(())
-}
-
-/// A token that dies with its bearer also dies with the bearer's session.
-fn decide_session(request: &Request, bearer: Option<&Arc<AccessToken>>) -> Result<Option<SessionId>> {
-    let own = bearer.and_then(|bearer| bearer.session.clone());
-    match (&request.session, own) {
-        (Some(asked), Some(own)) if *asked != own => {
-            Err(Error::field("session_id", "must be the bearer's own session or left out"))
-        }
-        (Some(asked), _) => Ok(Some(asked.clone())),
-        (None, own) => Ok(own),
-    }
-}
-
-fn check_json(request: &Request) -> Result<()> {
-    for (name, json) in [("options", &request.options), ("claims", &request.claims)] {
-        if json.as_ref().is_some_and(|json| json.as_str().len() > MAX_JSON_BYTES) {
-            let message = format!("{name} must be at most {MAX_JSON_BYTES} bytes as JSON");
-            return Err(Error::new(Reason::TokenTooLarge, message.clone()).with_violation(name, message));
-        }
-    }
-    Ok(())
-}
-
-/// When the first of some tokens expires.
-fn end_of(parents: &[Arc<AccessToken>]) -> Time {
-    parents.iter().map(|parent| parent.expires()).min().unwrap_or(Time::NEVER)
-}
-
-/// What the new token dies with besides what it names itself: all that its parents die with.
-fn sources_of(token: &AccessToken, parents: &[Arc<AccessToken>]) -> Result<Vec<Source>> {
-    let own = token.idents();
-    let mut sources = Vec::new();
-    for ident in parents.iter().flat_map(|parent| parent.idents().iter().cloned().collect::<Vec<_>>()) {
-        if let Some(source) = Source::of(&ident)
-            && !own.iter().any(|own| *own == ident)
-            && !sources.contains(&source)
-        {
-            sources.push(source);
-        }
-    }
-    if sources.len() > MAX_SOURCES {
-        return Err(Error::new(
-            Reason::GrantNotAllowed,
-            format!("the token would depend on too much; at most {MAX_SOURCES} tokens and other things are recorded"),
-        ));
-    }
-    Ok(sources)
 }
 
 fn mint(decided: &Decided, exists: Existing, revive: bool, now: Time) -> Mint {

@@ -8,11 +8,13 @@
 
 pub mod authenticate;
 mod exchange;
+mod grant;
 pub mod introspect;
 pub mod issue;
 pub mod list;
 pub mod renew;
 pub mod revoke;
+mod terms;
 pub mod verify;
 
 use std::{fmt, sync::Arc};

@@ -189,20 +189,14 @@ impl Issuer {
             Target::Sessions(sessions) => {
                 insufficient()?;
                 require_unconfined(caller)?;
-                let record = self
-                    .directory
-                    .tenant(tenant)
-                    .await?
-                    .ok_or_else(|| Error::not_found("Tenant", tenant.to_string()))?;
+                let record = self.directory.existing_tenant(tenant).await?;
                 let idents = sessions.iter().map(|session| Ident::Session(tenant.clone(), session.as_str().into()));
                 Ok((idents.collect(), session_slot_until(&record, self.now())))
             }
             Target::Tenant => {
                 insufficient()?;
                 require_unconfined(caller)?;
-                if self.directory.tenant(tenant).await?.is_none() {
-                    return Err(Error::not_found("Tenant", tenant.to_string()));
-                }
+                self.directory.existing_tenant(tenant).await?;
                 Ok((vec![Ident::Tenant(tenant.clone())], Time::NEVER))
             }
         }

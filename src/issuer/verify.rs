@@ -104,7 +104,6 @@ impl Verified {
                 .chain(&token.ancestors)
                 .map(|id| (token.tenant.clone(), id.clone()))
                 .collect(),
-            groups: Vec::new(),
             members: match &token.subject {
                 Subject::Member(account, member) => vec![(token.tenant.clone(), account.clone(), member.clone())],
                 Subject::Client(_) | Subject::Account(_) | Subject::OtherClient(..) => Vec::new(),

@@ -61,6 +61,11 @@ impl Scopes {
         Self::new(self.iter().filter(|scope| other.contains(scope)))
     }
 
+    /// Those that give no rights over jeton itself.
+    pub fn without_management(&self) -> Self {
+        Self::new(self.iter().filter(|scope| !is_management(scope)))
+    }
+
     /// Whether any scope gives rights over jeton itself.
     pub fn has_management(&self) -> bool {
         self.iter().any(is_management)

@@ -6,8 +6,9 @@ use jeton::{api::wire, token::error::Reason};
 use tonic::Status;
 
 use super::{
-    calls::{Caller, IssueExt as _, owned, refused, uuid},
+    calls::{IssueExt as _, owned, refused, uuid},
     harness::{Kind, Service, plain},
+    memberships::{self, place},
 };
 
 on_both_stores! {
@@ -181,25 +182,31 @@ async fn provoke(service: &Service, reason: Reason) -> Row {
             admin.create_tenant(request).await.unwrap_err()
         }
         Reason::RoleNameTaken => {
-            role(&admin, "twice").await.unwrap();
-            role(&admin, "twice").await.unwrap_err()
+            let manager = memberships::caller(service).await;
+            memberships::role(&manager, "twice", "").await;
+            let role = wire::Role { name: "twice".into(), ..Default::default() };
+            let request = wire::CreateRoleRequest { role: Some(role), ..Default::default() };
+            manager.create_role(request).await.unwrap_err()
         }
         Reason::MembershipExists => {
-            let (account, member) = (service.account("").await, member(&admin).await);
-            join(&admin, &account, &member, "").await.unwrap();
-            join(&admin, &account, &member, "").await.unwrap_err()
+            let manager = memberships::caller(service).await;
+            let (account, member) = (service.account("").await, memberships::member(&manager, "").await);
+            memberships::join(&manager, place(&account, &member, &[])).await.unwrap();
+            memberships::join(&manager, place(&account, &member, &[])).await.unwrap_err()
         }
         Reason::RoleInUse => {
-            let role_id = role(&admin, "in use").await.unwrap().role_id;
-            join(&admin, &service.account("").await, &member(&admin).await, &role_id).await.unwrap();
-            let request = wire::DeleteRoleRequest { tenant_id: tenant(), role_id, ..Default::default() };
-            admin.delete_role(request).await.unwrap_err()
+            let manager = memberships::caller(service).await;
+            let role_id = memberships::role(&manager, "in use", "").await;
+            let (account, member) = (service.account("").await, memberships::member(&manager, "").await);
+            memberships::join(&manager, place(&account, &member, &[&role_id])).await.unwrap();
+            let request = wire::DeleteRoleRequest { role_id, ..Default::default() };
+            manager.delete_role(request).await.unwrap_err()
         }
         Reason::MembershipState => {
-            let (account_id, member_id) = (service.account("").await, member(&admin).await);
-            join(&admin, &account_id, &member_id, "").await.unwrap();
-            let request = wire::RejectMembershipRequest { tenant_id: tenant(), account_id, member_id };
-            admin.reject_membership(request).await.unwrap_err()
+            let manager = memberships::caller(service).await;
+            let (account, member) = (service.account("").await, memberships::member(&manager, "").await);
+            memberships::join(&manager, place(&account, &member, &[])).await.unwrap();
+            memberships::reject(&manager, &account, &member).await.unwrap_err()
         }
         Reason::MemberLimit => return Row::Elsewhere("`memberships`: a thousand members take their time"),
         Reason::MembershipLimit => {
@@ -276,33 +283,4 @@ async fn provoke(service: &Service, reason: Reason) -> Row {
         Reason::StoreLostData => return Row::Elsewhere("on Redis only: the test of a restored copy in this file"),
     };
     Row::Here(status)
-}
-
-async fn role(admin: &Caller, name: &str) -> Result<wire::Role, Status> {
-    let role = wire::Role { name: name.into(), ..Default::default() };
-    let request = wire::CreateRoleRequest { tenant_id: "default".into(), role: Some(role), ..Default::default() };
-    admin.create_role(request).await.map(|reply| reply.role.unwrap())
-}
-
-async fn member(admin: &Caller) -> String {
-    let member = wire::Member { display_name: "n".into(), ..Default::default() };
-    let request = wire::CreateMemberRequest { tenant_id: "default".into(), member: Some(member), ..Default::default() };
-    admin.create_member(request).await.unwrap().member.unwrap().member_id
-}
-
-/// A membership that needs no confirmation, with a role if one is named.
-async fn join(admin: &Caller, account: &str, member: &str, role: &str) -> Result<(), Status> {
-    let membership = wire::Membership {
-        account_id: account.into(),
-        member_id: member.into(),
-        role_ids: (!role.is_empty()).then(|| role.into()).into_iter().collect(),
-        ..Default::default()
-    };
-    let request = wire::CreateMembershipRequest {
-        tenant_id: "default".into(),
-        membership: Some(membership),
-        require_confirmation: Some(false),
-        ..Default::default()
-    };
-    admin.create_membership(request).await.map(|_| ())
 }

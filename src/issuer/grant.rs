@@ -1,0 +1,157 @@
+//! Grants: whom a token is for, by which right, and what it may be given at most. [`super::exchange`] has one more.
+
+use std::sync::Arc;
+
+use super::{
+    Issuer,
+    issue::{Granted, Request},
+};
+use crate::{
+    directory::{
+        caller::{Caller, Right},
+        record::{Account, GrantType, State, Tenant},
+        standing::Standing,
+    },
+    token::{Actor, Error, Reason, Result, Subject, TenantId, scope::management},
+};
+
+// === impl Issuer ===
+
+impl Issuer {
+    pub(super) async fn grant_client(&self, caller: &Caller, request: &Request) -> Result<Granted> {
+        if caller.token.is_some() {
+            return Err(Error::new(
+                Reason::InvalidClient,
+                "this grant wants client authentication, not a bearer token",
+            ));
+        }
+        let client = &caller.standing.client;
+        let not_granted =
+            || Error::new(Reason::TenantNotGranted, "the tenant is unknown or has not admitted the client");
+        let standing = match request.tenant.as_deref().filter(|tenant| !tenant.is_empty()) {
+            None => Arc::clone(&caller.standing),
+            Some(tenant) => {
+                let tenant = tenant.parse().map_err(|_| not_granted())?;
+                let standing = Box::pin(self.directory.standing(&tenant, &client.tenant, &client.id)).await?;
+                standing.filter(|standing| standing.is_enabled()).ok_or_else(not_granted)?
+            }
+        };
+        require_allowed(&standing, GrantType::ClientCredentials)?;
+        let confinement = standing.confinement().cloned();
+        if let Some(confinement) = &confinement
+            && !self.directory.is_alive(&standing.tenant.id, confinement).await?
+        {
+            return Err(Error::new(Reason::Disabled, "the account that confines the client is disabled"));
+        }
+        let (account, ancestors) = match confinement {
+            Some(confinement) => (Some(confinement.account), confinement.ancestors),
+            None => (None, Vec::new()),
+        };
+        Ok(Granted {
+            grant: GrantType::ClientCredentials,
+            subject: Subject::Client(account),
+            ancestors,
+            actor: None,
+            allowed: standing.allowed_scopes(),
+            default: standing.default_scopes(),
+            parents: Vec::new(),
+            standing,
+        })
+    }
+
+    pub(super) async fn grant_account(&self, caller: &Caller, request: &Request, slot: &str) -> Result<Granted> {
+        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
+        let right = caller.account_right(management::TOKENS_ISSUE)?;
+        let account = self.directory.reachable_account(caller, &tenant, slot, right).await?;
+        if account.state == State::Deleted {
+            return Err(Error::not_found("Account", slot));
+        }
+        let standing = self.standing_in(caller, &tenant).await?;
+        self.require_alive(&standing.tenant, &account).await?;
+        if right == Right::Scope {
+            require_allowed(&standing, GrantType::Account)?;
+        }
+        let default = standing.default_scopes().without_management();
+        let (allowed, default, parents) = match right {
+            Right::Scope => (standing.allowed_scopes(), default, Vec::new()),
+            Right::OwnOnly => {
+                let parents = caller.token.iter().cloned().collect();
+                (caller.scopes.clone(), default.intersection(&caller.scopes), parents)
+            }
+        };
+        let actor = if caller.sub == account.id.to_string() {
+            None
+        } else if caller.sub == standing.client.id.to_string() {
+            Some(Actor::Client)
+        } else {
+            Some(Actor::Other(caller.sub.clone()))
+        };
+        Ok(Granted {
+            grant: GrantType::Account,
+            subject: Subject::Account(account.id.clone()),
+            ancestors: account.ancestors.clone(),
+            actor,
+            allowed,
+            default,
+            parents,
+            standing,
+        })
+    }
+
+    pub(super) async fn grant_member(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        member: &str,
+        account: Option<&str>,
+    ) -> Result<Granted> {
+        let standing = self.standing_for_grant(caller, request, GrantType::Member).await?;
+        let (account, member) = self.directory.place_of(caller, &standing.tenant.id, member, account).await?;
+        self.require_alive(&standing.tenant, &account).await?;
+        Ok(Granted {
+            grant: GrantType::Member,
+            subject: Subject::Member(account.id.clone(), member),
+            ancestors: account.ancestors.clone(),
+            actor: None,
+            // What a member may do at jeton itself is not decided by its client's scopes.
+            allowed: standing.allowed_scopes().without_management(),
+            default: standing.default_scopes().without_management(),
+            parents: Vec::new(),
+            standing,
+        })
+    }
+
+    /// The standing of a caller that asks for a grant which wants `jeton.tokens.issue`, in the tenant that it names.
+    pub(super) async fn standing_for_grant(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        grant: GrantType,
+    ) -> Result<Arc<Standing>> {
+        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
+        caller.require(management::TOKENS_ISSUE)?;
+        let standing = self.standing_in(caller, &tenant).await?;
+        require_allowed(&standing, grant)?;
+        Ok(standing)
+    }
+
+    /// What the caller's client may do, in a tenant that the caller reaches.
+    async fn standing_in(&self, caller: &Caller, tenant: &TenantId) -> Result<Arc<Standing>> {
+        let tenant = self.directory.existing_tenant(tenant).await?;
+        Ok(Arc::new(Standing { tenant, ..(*caller.standing).clone() }))
+    }
+
+    async fn require_alive(&self, tenant: &Tenant, account: &Account) -> Result<()> {
+        if tenant.state == State::Enabled && self.directory.is_alive(&tenant.id, &account.confinement()).await? {
+            return Ok(());
+        }
+        Err(Error::new(Reason::Disabled, "the account, one of its ancestors, or the tenant is disabled"))
+    }
+}
+
+fn require_allowed(standing: &Standing, grant: GrantType) -> Result<()> {
+    if standing.allows_grant(grant) {
+        return Ok(());
+    }
+    Err(Error::new(Reason::GrantNotAllowed, format!("the client may not use the {} grant", grant.name())))
+}

@@ -1,0 +1,166 @@
+//! What a token may be, decided without looking anything up: its scopes, audience, life, session, and what it dies with.
+
+use std::{sync::Arc, time::Duration};
+
+use super::issue::{Lifetime, Request};
+use crate::{
+    ambient::Time,
+    directory::{caller::Caller, record::GrantType, standing::Standing},
+    token::{
+        AccessToken, Error, Format, Reason, Result, Scopes,
+        access::{Audience, MAX_SOURCES, SessionId, Source},
+        scope::management,
+    },
+};
+
+/// The most bytes of all scopes of a token together.
+const MAX_SCOPE_BYTES: usize = 1024;
+/// The most bytes of options, and of claims, as JSON.
+const MAX_JSON_BYTES: usize = 2048;
+
+pub(super) fn decide_scopes(request: &Request, allowed: &Scopes, default: Scopes, caller: &Caller) -> Result<Scopes> {
+    let scopes = if request.scopes.is_empty() { default } else { Scopes::new(&request.scopes) };
+    if let Some(beyond) = scopes.beyond(allowed) {
+        return Err(Error::new(Reason::ScopeNotAllowed, format!("the scope {beyond} is not allowed")));
+    }
+    if scopes.to_claim().len() > MAX_SCOPE_BYTES {
+        return Err(Error::field("scopes", format!("must be at most {MAX_SCOPE_BYTES} bytes in all")));
+    }
+    caller.may_grant(&scopes)?;
+    Ok(scopes)
+}
+
+pub(super) fn decide_audience(
+    request: &Request,
+    scopes: &Scopes,
+    standing: &Standing,
+    issuer: &str,
+) -> Result<Audience> {
+    let refuse = |message: String| Error::new(Reason::AudienceNotAllowed, message);
+    // A resource server must not be able to replay at jeton what it was sent.
+    let for_jeton = request.audience.iter().any(|audience| audience == issuer);
+    if (for_jeton || scopes.has_management()) && request.audience.iter().any(|audience| audience != issuer) {
+        return Err(refuse("a token for jeton itself has no other audience than the issuer".to_owned()));
+    }
+    if request.audience.is_empty() {
+        return Ok(if scopes.has_management() {
+            Audience::new([issuer], issuer)
+        } else {
+            Audience::new([standing.tenant.settings.default_audience(issuer)], issuer)
+        });
+    }
+    let beyond =
+        request.audience.iter().find(|audience| *audience != issuer && !standing.allows_audience(audience, issuer));
+    match beyond {
+        Some(beyond) => Err(refuse(format!("the audience {beyond} is not allowed"))),
+        None => Ok(Audience::new(&request.audience, issuer)),
+    }
+}
+
+/// How long the token lives, in whole seconds; `None`: for ever.
+pub(super) fn decide_ttl(
+    request: &Request,
+    standing: &Standing,
+    grant: GrantType,
+    parents: &[Arc<AccessToken>],
+    caller: &Caller,
+    now: Time,
+) -> Result<Option<Duration>> {
+    let max = standing.tenant.settings.max_token_ttl();
+    let left = end_of(parents).since(now.whole_secs());
+    let out_of_range = |message: String| {
+        let field = "lifetime";
+        Error::new(Reason::TtlOutOfRange, message.clone()).with_violation(field, message)
+    };
+    match request.lifetime {
+        Lifetime::Never => {
+            let allowed = standing.tenant.settings.eternal_tokens && caller.has(management::TOKENS_ETERNAL);
+            if grant == GrantType::TokenExchange {
+                return Err(Error::new(Reason::EternalNotAllowed, "a token that is exchanged always expires"));
+            }
+            if !allowed || !end_of(parents).is_never() {
+                return Err(Error::new(
+                    Reason::EternalNotAllowed,
+                    "eternal tokens want jeton.tokens.eternal and a tenant that allows them",
+                ));
+            }
+            Ok(None)
+        }
+        Lifetime::Default => Ok(Some(standing.token_ttl(grant).min(left).max(Duration::from_secs(1)))),
+        Lifetime::For(ttl) => {
+            let ttl = Duration::from_secs(ttl.as_secs());
+            if ttl.is_zero() {
+                return Err(out_of_range("must be at least 1s".to_owned()));
+            }
+            if ttl > max {
+                return Err(out_of_range(format!("must be at most {}s, the tenant's max_token_ttl", max.as_secs())));
+            }
+            if ttl > left {
+                return Err(out_of_range(format!(
+                    "must be at most {}s, what is left of the life of the token that it comes from",
+                    left.as_secs()
+                )));
+            }
+            Ok(Some(ttl))
+        }
+    }
+}
+
+pub(super) fn refuse_eternal_with(format: Format, refresh: bool) -> Result<()> {
+    if format == Format::Jwt {
+        // Its signing key could never retire.
+        return Err(Error::field("format", "must be TOKEN_FORMAT_OPAQUE for a token that never expires"));
+    }
+    if refresh {
+        return Err(Error::field("include_refresh_token", "must not be set for a token that never expires"));
+    }
+    Ok(())
+}
+
+/// A token that dies with its bearer also dies with the bearer's session.
+pub(super) fn decide_session(request: &Request, bearer: Option<&Arc<AccessToken>>) -> Result<Option<SessionId>> {
+    let own = bearer.and_then(|bearer| bearer.session.clone());
+    match (&request.session, own) {
+        (Some(asked), Some(own)) if *asked != own => {
+            Err(Error::field("session_id", "must be the bearer's own session or left out"))
+        }
+        (Some(asked), _) => Ok(Some(asked.clone())),
+        (None, own) => Ok(own),
+    }
+}
+
+pub(super) fn check_json(request: &Request) -> Result<()> {
+    for (name, json) in [("options", &request.options), ("claims", &request.claims)] {
+        if json.as_ref().is_some_and(|json| json.as_str().len() > MAX_JSON_BYTES) {
+            let message = format!("{name} must be at most {MAX_JSON_BYTES} bytes as JSON");
+            return Err(Error::new(Reason::TokenTooLarge, message.clone()).with_violation(name, message));
+        }
+    }
+    Ok(())
+}
+
+/// When the first of some tokens expires.
+pub(super) fn end_of(parents: &[Arc<AccessToken>]) -> Time {
+    parents.iter().map(|parent| parent.expires()).min().unwrap_or(Time::NEVER)
+}
+
+/// What the new token dies with besides what it names itself: all that its parents die with.
+pub(super) fn sources_of(token: &AccessToken, parents: &[Arc<AccessToken>]) -> Result<Vec<Source>> {
+    let own = token.idents();
+    let mut sources = Vec::new();
+    for ident in parents.iter().flat_map(|parent| parent.idents().iter().cloned().collect::<Vec<_>>()) {
+        if let Some(source) = Source::of(&ident)
+            && !own.iter().any(|own| *own == ident)
+            && !sources.contains(&source)
+        {
+            sources.push(source);
+        }
+    }
+    if sources.len() > MAX_SOURCES {
+        return Err(Error::new(
+            Reason::GrantNotAllowed,
+            format!("the token would depend on too much; at most {MAX_SOURCES} tokens and other things are recorded"),
+        ));
+    }
+    Ok(sources)
+}
