@@ -18,7 +18,7 @@ use crate::{
     token::{
         ClientId, Error, Position, Reason, Result, Scopes, TenantId,
         family::RenewalPolicy,
-        filter::{Field, Filter, TEXT_OPS, Value},
+        filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
         secret::{ClientSecretContent, Mac as _, SecretText},
     },
 };
@@ -50,7 +50,7 @@ pub struct ShownSecret {
 /// The fields that clients can be filtered by.
 pub const FIELDS: &[Field] = &[
     Field { name: "display_name", ops: TEXT_OPS, value: any },
-    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "state", ops: NAME_OPS, value: state_name },
     Field { name: "account_id", ops: TEXT_OPS, value: any },
     Field { name: "labels.", ops: TEXT_OPS, value: any },
 ];

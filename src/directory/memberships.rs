@@ -21,7 +21,7 @@ use crate::{
     store::{Change, Index, Kind, Put, RecordKey, Written},
     token::{
         Error, MemberId, Position, Reason, Result, RoleId, TenantId,
-        filter::{Field, Filter, SET_OPS, TEXT_OPS, Value},
+        filter::{Field, Filter, NAME_OPS, SET_OPS, Value},
     },
 };
 
@@ -60,7 +60,7 @@ pub enum ListMemberships {
 
 /// The fields that memberships can be filtered by.
 pub const FIELDS: &[Field] = &[
-    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "state", ops: NAME_OPS, value: state_name },
     Field { name: "role_id", ops: SET_OPS, value: super::accounts::any },
 ];
 
