@@ -13,7 +13,7 @@ use super::{
     registry::{Key, Kind},
     sources::{Found, Values},
 };
-use crate::{keys::master::MasterKey, token::secret::SecretText};
+use crate::{keys::master::MasterKey, outbound::allow::Allow, token::secret::SecretText};
 
 /// Reads values by the path of their key and collects what is wrong with them.
 ///
@@ -116,11 +116,12 @@ impl Reader<'_> {
         })
     }
 
-    pub(super) fn listen(&mut self) -> Vec<Listen> {
-        let Some(Found { values, origin }) = self.values.get("listen") else { return Vec::new() };
+    /// The values after `parse`, none of them twice.
+    pub(super) fn list<T: PartialEq>(&mut self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let Some(Found { values, origin }) = self.values.get(path) else { return Vec::new() };
         let mut all = Vec::new();
         for text in values {
-            match listen(text) {
+            match parse(text) {
                 Ok(one) if all.contains(&one) => {
                     self.mistakes.push(Mistake::new(origin, format!("`{}` stands there twice", text.as_str())));
                 }
@@ -134,7 +135,7 @@ impl Reader<'_> {
 
 // === rules ===
 
-fn listen(text: &str) -> Result<Listen, String> {
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         // gRPC's own notation has two slashes before the path.
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -199,9 +200,13 @@ pub(super) fn master_keys(text: &str) -> Result<Vec<MasterKey>, String> {
     MasterKey::parse_all(text).map_err(|error| error.to_string())
 }
 
-pub(super) fn data_dir(text: &str) -> Result<PathBuf, String> {
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
-    if text.contains('\0') { Err("names no directory".to_owned()) } else { Ok(path.to_owned()) }
+    if text.contains('\0') { Err("is no path".to_owned()) } else { Ok(path.to_owned()) }
+}
+
+pub(super) fn allow(text: &str) -> Result<Allow, String> {
+    text.parse().map_err(|error| format!("`{text}` is {error}"))
 }
 
 pub(super) fn directives(text: &str) -> Result<String, String> {

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use crate::{
     ambient::Time,
     directory::{Directory, caller::Caller},
+    outbound::{Outbound, jwks::JwksCache},
     token::{ClientId, Position, secret::SecretText},
 };
 use verify::Verified;
@@ -31,12 +32,25 @@ use verify::Verified;
 /// Issues and judges tokens.
 pub struct Issuer {
     pub directory: Arc<Directory>,
+    /// Calls to other services.
+    pub outbound: Arc<Outbound>,
+    /// Their public keys.
+    pub key_sets: JwksCache,
     /// Tokens whose text was checked, by digest.
     verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,
     /// The client that the configuration names.
     bootstrap: Option<Bootstrap>,
     /// When the use of a secret was last written.
     uses: Mutex<std::collections::HashMap<[u8; 8], Time>>,
+}
+
+/// What an issuer works with.
+#[derive(Debug)]
+pub struct Parts {
+    pub directory: Arc<Directory>,
+    pub bootstrap: Option<Bootstrap>,
+    pub outbound: Arc<Outbound>,
+    pub key_sets: JwksCache,
 }
 
 /// Credentials that stand in the configuration. Compared in memory, never stored.
@@ -59,9 +73,12 @@ const VERIFIED_TOKENS: usize = 100_000;
 // === impl Issuer ===
 
 impl Issuer {
-    pub fn new(directory: Arc<Directory>, bootstrap: Option<Bootstrap>) -> Arc<Self> {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { directory, bootstrap, outbound, key_sets } = parts;
         Arc::new(Self {
             directory,
+            outbound,
+            key_sets,
             verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
             bootstrap,
             uses: Mutex::default(),
