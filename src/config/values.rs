@@ -13,7 +13,12 @@ use super::{
     registry::{Key, Kind},
     sources::{Found, Values},
 };
-use crate::{keys::master::MasterKey, outbound::{Url, allow::Allow}, outbox::webhook::SigningSecret, token::secret::SecretText};
+use crate::{
+    keys::master::MasterKey,
+    outbound::{Url, allow::Allow},
+    outbox::webhook::SigningSecret,
+    token::secret::SecretText,
+};
 
 /// Reads values by the path of their key and collects what is wrong with them.
 ///
@@ -215,8 +220,7 @@ pub(super) fn webhook_url(text: &str) -> Result<Option<Url>, String> {
 pub(super) fn webhook_secrets(text: &str) -> Result<Vec<SigningSecret>, String> {
     let parts = text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty());
     let parse = |(part, number): (&str, usize)| {
-        SigningSecret::parse(part)
-            .map_err(|_| format!("secret {number} is not `whsec_` and 24 to 64 bytes in base64"))
+        SigningSecret::parse(part).map_err(|_| format!("secret {number} is not `whsec_` and 24 to 64 bytes in base64"))
     };
     let secrets = parts.zip(1..).map(parse).collect::<Result<Vec<_>, _>>()?;
     if secrets.is_empty() { Err("holds no secret".to_owned()) } else { Ok(secrets) }

@@ -112,7 +112,7 @@ impl Outbox {
     }
 
     /// Delivers what is due, as many as go at a time. Returns whether there may be more.
-    async fn deliver_due(self: &Arc<Self>) -> store::Result<bool> {
+    pub async fn deliver_due(self: &Arc<Self>) -> store::Result<bool> {
         let rows = self.store.list(&index(&self.system), None, AT_ONCE).await?;
         let now = self.clock.now();
         let mut deliveries = JoinSet::new();
@@ -150,6 +150,10 @@ impl Outbox {
             return Ok(());
         };
         let event: Event = minicbor::decode(&record.body).map_err(|error| store::Error::corrupt(error.to_string()))?;
+        if event.due > now {
+            // Another replica has moved it on since the list was read.
+            return Ok(());
+        }
         if event.until <= now {
             event.remove(record.version, &mut change);
             if self.store.write(&change).await? == Written::Done {
@@ -169,8 +173,11 @@ impl Outbox {
             Err(failed) => {
                 let pause = event.pause();
                 tracing::warn!(
-                    event = id, attempts = event.attempts, pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                    error = chain(&failed), "delivering an event failed"
+                    event = id,
+                    attempts = event.attempts,
+                    pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+                    error = chain(&failed),
+                    "delivering an event failed"
                 );
                 event.postpone(record.version + 1, now.plus(pause), &mut change);
             }
@@ -201,7 +208,8 @@ impl Outbox {
 
 /// The headers of a delivery.
 fn headers(id: &str, timestamp: u64, signature: String) -> HeaderMap {
-    let values = [("webhook-id", id.to_owned()), ("webhook-timestamp", timestamp.to_string()), ("webhook-signature", signature)];
+    let values =
+        [("webhook-id", id.to_owned()), ("webhook-timestamp", timestamp.to_string()), ("webhook-signature", signature)];
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     for (name, value) in values {
