@@ -18,11 +18,12 @@ use super::{
     tally::Tally,
 };
 use crate::{
+    ambient::Time,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, RecordKey, Written},
     token::{
         Error, MemberId, Position, Reason, Result, RoleId, TenantId,
-        filter::{Field, Filter, SET_OPS, TEXT_OPS, Value},
+        filter::{Field, Filter, NAME_OPS, SET_OPS, Value},
     },
 };
 
@@ -61,7 +62,7 @@ pub enum ListMemberships {
 
 /// The fields that memberships can be filtered by.
 pub const FIELDS: &[Field] = &[
-    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "state", ops: NAME_OPS, value: state_name },
     Field { name: "role_id", ops: SET_OPS, value: super::accounts::any },
 ];
 
@@ -367,6 +368,7 @@ fn put(membership: &Membership, version: u64) -> Put {
         expected: Some(version),
         pending: Vec::new(),
         body: membership.to_bytes(),
+        keep_until: Time::NEVER,
     }
 }
 

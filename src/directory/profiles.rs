@@ -14,6 +14,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
+    ambient::Time,
     keys::ring::{Keyring, Sealed},
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Written},
@@ -199,6 +200,7 @@ impl Directory {
                 expected: Some(version),
                 pending: Vec::new(),
                 body: profile.to_bytes(),
+                keep_until: Time::NEVER,
             });
             let (written, position) = self.commit(change, &[Entry::changed(profile.ident())]).await?;
             match written {

@@ -2,6 +2,7 @@
 
 use super::Directory;
 use crate::{
+    ambient::Time,
     store::{Kind, Put, RecordKey},
     token::{Error, Result, TenantId},
 };
@@ -39,6 +40,13 @@ impl Tally {
     /// Writes another count, if nobody else did.
     pub(super) fn put(&self, count: u32) -> Put {
         let body = minicbor::to_vec(count).unwrap_or_default().into();
-        Put { kind: Kind::Tally, id: self.of.clone(), expected: Some(self.version), pending: Vec::new(), body }
+        Put {
+            kind: Kind::Tally,
+            id: self.of.clone(),
+            expected: Some(self.version),
+            pending: Vec::new(),
+            body,
+            keep_until: Time::NEVER,
+        }
     }
 }
