@@ -7,13 +7,18 @@
 //! [`issue`] and [`renew`].
 
 pub mod authenticate;
+pub mod credentials;
 mod exchange;
+mod failures;
 mod grant;
 pub mod introspect;
 pub mod issue;
 pub mod list;
+pub mod passwords;
 pub mod renew;
 pub mod revoke;
+pub mod signin;
+mod signing;
 mod terms;
 pub mod verify;
 
@@ -26,6 +31,8 @@ use crate::{
     directory::{Directory, caller::Caller},
     token::{ClientId, Position, secret::SecretText},
 };
+use failures::Failures;
+use passwords::Passwords;
 use verify::Verified;
 
 /// Issues and judges tokens.
@@ -37,6 +44,9 @@ pub struct Issuer {
     bootstrap: Option<Bootstrap>,
     /// When the use of a secret was last written.
     uses: Mutex<std::collections::HashMap<[u8; 8], Time>>,
+    /// Where members' passwords are hashed.
+    pub passwords: Arc<Passwords>,
+    failures: Failures,
 }
 
 /// Credentials that stand in the configuration. Compared in memory, never stored.
@@ -65,6 +75,8 @@ impl Issuer {
             verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
             bootstrap,
             uses: Mutex::default(),
+            passwords: Arc::new(Passwords::for_this_machine()),
+            failures: Failures::default(),
         })
     }
 

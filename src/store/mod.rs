@@ -160,8 +160,10 @@ pub enum Kind {
     Tally,
     /// An identity profile.
     IdentityProfile,
-    /// A member's way in through an identity profile; its id is the ids of both.
+    /// A member's way in through an identity profile: only its name and lists, the rest is in the member's record.
     Identity,
+    /// How often it was attempted of late to sign in as somebody.
+    Attempts,
     /// A tenant's signing keys, all in one record.
     KeySet,
     /// Until when the master keys are needed, in the directory of `system`.
@@ -424,6 +426,7 @@ impl Kind {
             Self::Tally => "tally",
             Self::IdentityProfile => "identityprofile",
             Self::Identity => "identity",
+            Self::Attempts => "attempts",
             Self::KeySet => "keyset",
             Self::MasterKeys => "masterkeys",
         }

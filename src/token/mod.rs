@@ -6,8 +6,10 @@
 //! Start reading at [`access::AccessToken`] and [`family::Family`].
 
 pub mod access;
+pub mod authentication;
 pub mod base62;
 pub mod claims;
+pub mod email;
 pub mod error;
 pub mod family;
 pub mod filter;
@@ -21,6 +23,7 @@ pub mod scope;
 pub mod secret;
 
 pub use access::{AccessToken, Actor, Format, Subject};
+pub use authentication::Authentication;
 pub use error::{Error, Reason, Result};
 pub use family::Family;
 pub use id::{AccountId, ClientId, FamilyId, GroupId, IdentityProfileId, MemberId, RoleId, TenantId, TokenId};
