@@ -281,6 +281,7 @@ const fn grant_from_wire(grant: wire::GrantType) -> Option<GrantType> {
         wire::GrantType::Account => Some(GrantType::Account),
         wire::GrantType::Member => Some(GrantType::Member),
         wire::GrantType::TokenExchange => Some(GrantType::TokenExchange),
+        wire::GrantType::AuthenticatedMember => Some(GrantType::AuthenticatedMember),
     }
 }
 
@@ -290,6 +291,7 @@ fn to_wire(client: &Client) -> wire::Client {
         GrantType::Account => wire::GrantType::Account.into(),
         GrantType::Member => wire::GrantType::Member.into(),
         GrantType::TokenExchange => wire::GrantType::TokenExchange.into(),
+        GrantType::AuthenticatedMember => wire::GrantType::AuthenticatedMember.into(),
     };
     let state = match client.state {
         State::Enabled => wire::ClientState::Enabled,

@@ -42,8 +42,17 @@ pub(super) enum Shape {
 }
 
 /// Fields that hold secrets. Every user of a machine can read the command lines of its processes.
-const SECRETS: [&str; 7] =
-    ["access_token", "actor_token", "client_secret", "refresh_token", "subject_token", "token", "tokens"];
+const SECRETS: [&str; 9] = [
+    "access_token",
+    "actor_token",
+    "client_secret",
+    "current_password",
+    "password",
+    "refresh_token",
+    "subject_token",
+    "token",
+    "tokens",
+];
 
 /// Messages that are given as JSON, because their fields' names mean nothing outside of them.
 const JSON: [&str; 1] = ["jeton.v1.TokenOptions"];

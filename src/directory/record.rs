@@ -140,6 +140,9 @@ pub enum GrantType {
     Member,
     #[n(4)]
     TokenExchange,
+    /// Members sign in through the client.
+    #[n(6)]
+    AuthenticatedMember,
 }
 
 /// One of a client's secrets: its id and how to make it again, never itself.
@@ -338,6 +341,7 @@ impl GrantType {
             Self::Account => "account",
             Self::Member => "member",
             Self::TokenExchange => "token_exchange",
+            Self::AuthenticatedMember => "authenticated_member",
         }
     }
 }

@@ -55,6 +55,7 @@ impl Issuer {
             allowed: standing.allowed_scopes(),
             default: standing.default_scopes(),
             parents: Vec::new(),
+            authentication: None,
             standing,
         })
     }
@@ -94,6 +95,7 @@ impl Issuer {
             allowed,
             default,
             parents,
+            authentication: None,
             standing,
         })
     }
@@ -117,6 +119,7 @@ impl Issuer {
             allowed: standing.allowed_scopes().without_management(),
             default: standing.default_scopes().without_management(),
             parents: Vec::new(),
+            authentication: None,
             standing,
         })
     }
@@ -136,7 +139,7 @@ impl Issuer {
     }
 
     /// What the caller's client may do, in a tenant that the caller reaches.
-    async fn standing_in(&self, caller: &Caller, tenant: &TenantId) -> Result<Arc<Standing>> {
+    pub(super) async fn standing_in(&self, caller: &Caller, tenant: &TenantId) -> Result<Arc<Standing>> {
         let tenant = self.directory.existing_tenant(tenant).await?;
         Ok(Arc::new(Standing { tenant, ..(*caller.standing).clone() }))
     }
@@ -149,7 +152,7 @@ impl Issuer {
     }
 }
 
-fn require_allowed(standing: &Standing, grant: GrantType) -> Result<()> {
+pub(super) fn require_allowed(standing: &Standing, grant: GrantType) -> Result<()> {
     if standing.allows_grant(grant) {
         return Ok(());
     }

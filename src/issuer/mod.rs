@@ -7,13 +7,18 @@
 //! [`issue`] and [`renew`].
 
 pub mod authenticate;
+pub mod credentials;
 mod exchange;
+mod failures;
 mod grant;
 pub mod introspect;
 pub mod issue;
 pub mod list;
+pub mod passwords;
 pub mod renew;
 pub mod revoke;
+pub mod signin;
+mod signing;
 mod terms;
 pub mod verify;
 
@@ -28,6 +33,8 @@ use crate::{
     outbox::Outbox,
     token::{ClientId, Position, secret::SecretText},
 };
+use failures::Failures;
+use passwords::Passwords;
 use verify::Verified;
 
 /// Issues and judges tokens.
@@ -45,6 +52,9 @@ pub struct Issuer {
     bootstrap: Option<Bootstrap>,
     /// When the use of a secret was last written.
     uses: Mutex<std::collections::HashMap<[u8; 8], Time>>,
+    /// Where members' passwords are hashed.
+    pub passwords: Arc<Passwords>,
+    failures: Failures,
 }
 
 /// What an issuer works with.
@@ -87,6 +97,8 @@ impl Issuer {
             verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
             bootstrap,
             uses: Mutex::default(),
+            passwords: Arc::new(Passwords::for_this_machine()),
+            failures: Failures::default(),
         })
     }
 
