@@ -325,7 +325,7 @@ const CHANGEABLE: &[&str] = &[
     "metadata.",
 ];
 
-fn patch(member: &wire::Member, mask: &Mask<'_>) -> MemberPatch {
+pub(super) fn patch(member: &wire::Member, mask: &Mask<'_>) -> MemberPatch {
     let text = |name: &str, text: &String| mask.changes(name, !text.is_empty()).then(|| text.clone());
     MemberPatch {
         foreign_id: text("foreign_id", &member.foreign_id),

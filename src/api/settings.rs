@@ -50,6 +50,7 @@ pub(super) fn patch(settings: &wire::TenantSettings, mask: &Mask<'_>) -> Result<
         key_announcement: ttl("key_announcement", settings.key_announcement)?,
         account_member_limit: limit("account_member_limit", settings.account_member_limit),
         membership_limit: limit("membership_limit", settings.membership_limit),
+        group_token_ttl: ttl("group_token_ttl", settings.group_token_ttl)?,
     })
 }
 
@@ -71,6 +72,7 @@ pub(super) fn to_wire(settings: &Settings, issuer: &str) -> wire::TenantSettings
         key_announcement: Some(convert::duration(settings.key_announcement())),
         account_member_limit: i32::try_from(settings.account_member_limit()).unwrap_or(i32::MAX),
         membership_limit: i32::try_from(settings.membership_limit()).unwrap_or(i32::MAX),
+        group_token_ttl: Some(convert::duration(settings.group_token_ttl())),
     }
 }
 

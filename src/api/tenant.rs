@@ -362,6 +362,7 @@ const CHANGEABLE: &[&str] = &[
     "settings.key_announcement",
     "settings.account_member_limit",
     "settings.membership_limit",
+    "settings.group_token_ttl",
 ];
 
 /// `jeton.admin` outside of `system` administers nothing.

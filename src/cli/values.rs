@@ -12,10 +12,13 @@ pub(super) fn single(field: &FieldDescriptor, text: &str) -> Result<Value, Strin
     of_kind(&field.kind(), text)
 }
 
-/// The items of a list.
+/// The items of a list. Messages are JSON, in which commas mean something else.
 pub(super) fn list<'a>(field: &FieldDescriptor, texts: impl Iterator<Item = &'a str>) -> Result<Value, String> {
-    let items = texts.flat_map(split).map(|item| single(field, &item));
-    items.collect::<Result<_, _>>().map(Value::List)
+    let items = match field.kind() {
+        Kind::Message(_) => texts.map(|item| single(field, item)).collect::<Result<_, _>>(),
+        _ => texts.flat_map(split).map(|item| single(field, &item)).collect(),
+    };
+    items.map(Value::List)
 }
 
 /// The pairs of a map with text keys.

@@ -89,25 +89,10 @@ impl Directory {
                 "members belong to the tenant: a caller that is confined to an account cannot create one",
             ));
         }
-        let now = self.now();
-        let id: MemberId = MemberId::random()?;
-        let mut change = Change::new(tenant.clone(), now);
-        let mut member = Member {
-            id: id.clone(),
-            tenant: tenant.clone(),
-            state: State::Enabled,
-            profile: Profile::default(),
-            created: now,
-            updated: now,
-            deleted: None,
-            version: 1,
-        };
-        apply(&mut member, patch, &mut change)?;
-        if member.profile.display_name.is_empty() {
-            return Err(Error::field("member.display_name", "must be set"));
-        }
-        change.index.push((all(tenant), id.to_string()));
-        self.create(caller, member, id.to_string(), change, repeat).await
+        let mut change = Change::new(tenant.clone(), self.now());
+        let member = new_member(patch, &mut change)?;
+        let id = member.id.to_string();
+        self.create(caller, member, id, change, repeat).await
     }
 
     pub async fn update_member(
@@ -167,8 +152,9 @@ impl Directory {
             Ok(Edit { record: member, change, entries })
         });
         let (member, position) = deleted.await?;
-        // The member is dead already, and a deleted one gets no new memberships.
+        // The member is dead already, and a deleted one gets no new places.
         self.end_memberships(tenant, &member.id).await?;
+        self.end_group_places(tenant, &member.id).await?;
         Ok((member, position))
     }
 
@@ -208,6 +194,26 @@ impl Directory {
         };
         self.edit(&key::<Member>(tenant, &member.id), Some(etag), edit).await
     }
+}
+
+/// A new member, with what `change` has to write of it besides its record.
+pub(super) fn new_member(patch: MemberPatch, change: &mut Change) -> Result<Member> {
+    let mut member = Member {
+        id: MemberId::random()?,
+        tenant: change.tenant.clone(),
+        state: State::Enabled,
+        profile: Profile::default(),
+        created: change.now,
+        updated: change.now,
+        deleted: None,
+        version: 1,
+    };
+    apply(&mut member, patch, change)?;
+    if member.profile.display_name.is_empty() {
+        return Err(Error::field("member.display_name", "must be set"));
+    }
+    change.index.push((all(&member.tenant), member.id.to_string()));
+    Ok(member)
 }
 
 fn apply(member: &mut Member, patch: MemberPatch, change: &mut Change) -> Result<()> {

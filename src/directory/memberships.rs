@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Put, RecordKey, Written},
+    store::{Change, Index, Kind, Put, Record, RecordKey, Written},
     token::{
         Error, MemberId, Position, Reason, Result, RoleId, TenantId,
         filter::{Field, Filter, SET_OPS, TEXT_OPS, Value},
@@ -178,7 +178,7 @@ impl Directory {
             require_not_deleted(&membership)?;
             let mut change = Change::new(tenant.clone(), self.now());
             let id = membership.id();
-            let list = |role: &RoleId| (holders_of(tenant, role), id.clone());
+            let list = |role: &RoleId| (holders_of(tenant, Kind::Membership, role), id.clone());
             change.require = roles.iter().map(|role| (Kind::Role, role.id.to_string(), role.version)).collect();
             change.unindex = membership.roles.iter().filter(|role| !ids.contains(role)).map(list).collect();
             change.index = ids.iter().map(list).collect();
@@ -326,13 +326,16 @@ impl Directory {
         let mut records = self.store.read(&keys).await?.into_iter();
         let mut tally = |of: String| -> Result<Tally> {
             let Some(record) = records.next().flatten() else { return Ok(Tally { of, count: 0, version: 0 }) };
-            let count = minicbor::decode(&record.body)
-                .map_err(|source| Error::internal("decode a tally of memberships").with_source(source))?;
-            Ok(Tally { of, count, version: record.version })
+            Ok(Tally { of, count: count_of(&record)?, version: record.version })
         };
         let [account, member] = ids;
         Ok([tally(account)?, tally(member)?])
     }
+}
+
+/// The count in the record of a tally.
+pub(super) fn count_of(tally: &Record) -> Result<u32> {
+    minicbor::decode(&tally.body).map_err(|source| Error::internal("decode a tally of memberships").with_source(source))
 }
 
 // === impl Tally ===
@@ -398,7 +401,7 @@ fn lists(membership: &Membership) -> Vec<(Index, String)> {
     let Membership { tenant, account, member, roles, .. } = membership;
     let list = |parent: String| Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(parent) };
     let parents = [list(account.to_string()), list(member.to_string())];
-    let roles = roles.iter().map(|role| holders_of(tenant, role));
+    let roles = roles.iter().map(|role| holders_of(tenant, Kind::Membership, role));
     parents.into_iter().chain(roles).map(|index| (index, membership.id())).collect()
 }
 

@@ -14,6 +14,9 @@ pub mod clients;
 pub mod commit;
 pub mod derivation;
 pub mod entities;
+pub mod group_members;
+pub mod group_sync;
+pub mod grouped;
 pub mod groups;
 pub mod load;
 pub mod members;
@@ -41,7 +44,8 @@ use crate::{
     store::{SessionKey, Store},
     token::{AccountId, ClientId, GroupId, Ident, MemberId, RoleId, TenantId, access::SessionId},
 };
-use record::{Account, Admission, Client, Entity, EntityGroup, Tenant};
+use grouped::{Entity, EntityGroup, GroupMember};
+use record::{Account, Admission, Client, Tenant};
 use roster::{Member, Membership, Role};
 
 /// Reads and changes the directory.
@@ -59,6 +63,7 @@ pub struct Directory {
     accounts: Copies<AccountId, Arc<Account>>,
     groups: Copies<GroupId, Arc<EntityGroup>>,
     entities: Copies<(GroupId, AccountId), Option<Arc<Entity>>>,
+    group_members: Copies<(GroupId, MemberId), Option<Arc<GroupMember>>>,
     admissions: Copies<(TenantId, ClientId), Option<Arc<Admission>>>,
     members: Copies<MemberId, Arc<Member>>,
     memberships: Copies<(AccountId, MemberId), Option<Arc<Membership>>>,
@@ -122,6 +127,10 @@ impl Directory {
                 Ident::Entity(group, account) => Some((group.clone(), account.clone())),
                 _ => None,
             })),
+            group_members: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::GroupMember(group, member) => Some((group.clone(), member.clone())),
+                _ => None,
+            })),
             admissions: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
                 Ident::Admission(tenant, client) => Some((tenant.clone(), client.clone())),
                 _ => None,
@@ -159,6 +168,7 @@ impl Directory {
             self.accounts.clone(),
             self.groups.clone(),
             self.entities.clone(),
+            self.group_members.clone(),
             self.admissions.clone(),
             self.members.clone(),
             self.memberships.clone(),

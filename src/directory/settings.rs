@@ -26,6 +26,7 @@ pub struct SettingsPatch {
     pub key_announcement: Option<Option<Duration>>,
     pub account_member_limit: Option<Option<u32>>,
     pub membership_limit: Option<Option<u32>>,
+    pub group_token_ttl: Option<Option<Duration>>,
 }
 
 /// Changes what the patch names. All that does not fit together then is told at once.
@@ -39,7 +40,7 @@ pub(super) fn apply(settings: &mut Settings, patch: SettingsPatch) -> Result<()>
     }
     set!(client_token_ttl account_token_ttl member_token_ttl max_token_ttl refresh_idle_ttl refresh_absolute_ttl replay_window);
     set!(session_idle_ttl eternal_tokens default_audience signing_algorithm key_rotation_period key_announcement);
-    set!(account_member_limit membership_limit);
+    set!(account_member_limit membership_limit group_token_ttl);
     let mut violations = Vec::new();
     for (name, limit, max) in [
         ("account_member_limit", settings.account_member_limit(), MAX_MEMBERS),
@@ -64,6 +65,7 @@ pub(super) fn apply(settings: &mut Settings, patch: SettingsPatch) -> Result<()>
     at_most("client_token_ttl", settings.client_token_ttl, max, "max_token_ttl");
     at_most("account_token_ttl", settings.account_token_ttl, max, "max_token_ttl");
     at_most("member_token_ttl", settings.member_token_ttl, max, "max_token_ttl");
+    at_most("group_token_ttl", settings.group_token_ttl, max, "max_token_ttl");
     at_most("refresh_idle_ttl", settings.refresh_idle_ttl, settings.refresh_absolute_ttl(), "refresh_absolute_ttl");
     at_most(
         "key_announcement",

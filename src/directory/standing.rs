@@ -83,6 +83,7 @@ impl Standing {
             GrantType::ClientCredentials | GrantType::TokenExchange => settings.client_token_ttl(),
             GrantType::Account => settings.account_token_ttl(),
             GrantType::Member => settings.member_token_ttl(),
+            GrantType::EntityGroup => settings.group_token_ttl(),
         };
         self.client.token_ttl.unwrap_or(default).min(settings.max_token_ttl())
     }

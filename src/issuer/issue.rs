@@ -49,6 +49,8 @@ pub enum Grant {
     Account(String),
     /// For a member in one account; both by id or foreign id.
     Member { member: String, account: Option<String> },
+    /// For an entity group, or for a member of it; both by id or foreign id.
+    EntityGroup { group: String, member: Option<String> },
     /// For the subject of a token; `actor`: the token of who is to act on its behalf.
     TokenExchange { subject: String, actor: Option<String> },
 }
@@ -112,6 +114,9 @@ impl Issuer {
             Grant::Member { member, account } => {
                 Box::pin(self.grant_member(&call.caller, request, member, account.as_deref())).await?
             }
+            Grant::EntityGroup { group, member } => {
+                Box::pin(self.grant_group(&call.caller, request, group, member.as_deref())).await?
+            }
             Grant::TokenExchange { subject, actor } => {
                 Box::pin(self.grant_exchange(call, request, subject, actor.as_deref())).await?
             }
@@ -145,8 +150,11 @@ impl Issuer {
         let scopes = terms::decide_scopes(request, &allowed, default, &call.caller)?;
         let audience = terms::decide_audience(request, &scopes, &standing, &issuer)?;
         let format = request.format.unwrap_or(match grant {
-            GrantType::ClientCredentials | GrantType::Member | GrantType::TokenExchange => Format::Jwt,
             GrantType::Account => Format::Opaque,
+            GrantType::ClientCredentials
+            | GrantType::Member
+            | GrantType::EntityGroup
+            | GrantType::TokenExchange => Format::Jwt,
         });
         let ttl = terms::decide_ttl(request, &standing, grant, &parents, &call.caller, now)?;
         if ttl.is_none() {
@@ -490,7 +498,8 @@ pub(super) fn subject_key(token: &AccessToken) -> SubjectKey {
     match &token.subject {
         Subject::Client(_) => SubjectKey::Client(token.tenant.clone(), token.client.clone()),
         Subject::Account(account) => SubjectKey::Account(account.clone()),
-        Subject::Member(_, member) => SubjectKey::Member(member.clone()),
+        Subject::Member(_, member) | Subject::Group(_, Some(member)) => SubjectKey::Member(member.clone()),
+        Subject::Group(group, None) => SubjectKey::Group(group.clone()),
         Subject::OtherClient(client, _) => SubjectKey::Client(token.tenant.clone(), client.clone()),
     }
 }

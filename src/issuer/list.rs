@@ -43,6 +43,8 @@ pub enum ListSubject {
     Client(String),
     /// A member, by id or foreign id.
     Member(String),
+    /// An entity group, by id or foreign id.
+    Group(String),
 }
 
 /// The fields that tokens can be filtered by.
@@ -89,6 +91,10 @@ impl Issuer {
             ListSubject::Member(slot) => {
                 caller.require(SCOPE)?;
                 SubjectKey::Member(self.directory.reachable_member(caller, &tenant, slot).await?.id.clone())
+            }
+            ListSubject::Group(slot) => {
+                caller.require(SCOPE)?;
+                SubjectKey::Group(self.directory.reachable_group(caller, &tenant, slot).await?.id.clone())
             }
             ListSubject::Client(slot) => {
                 let own =

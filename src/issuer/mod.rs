@@ -12,6 +12,7 @@ mod grant;
 pub mod introspect;
 pub mod issue;
 pub mod list;
+pub mod reach;
 pub mod renew;
 pub mod revoke;
 mod terms;

@@ -187,7 +187,7 @@ impl Service {
     }
 
     async fn introspect(&self, texts: &[String]) {
-        let answers = self.app.issuer.introspect(&self.proof, FULL, texts).await.unwrap();
+        let answers = self.app.issuer.introspect(&self.proof, FULL, texts, None).await.unwrap();
         assert!(answers.iter().all(|answer| matches!(answer, Introspection::Access { .. })));
     }
 
@@ -228,7 +228,7 @@ impl Service {
         let (group, _) = directory.create_group(&caller, tenant, patch, &[], None).await.unwrap();
         let (group, accounts, more) = (group.id.to_string(), self.accounts(of).await, self.accounts(1).await);
         for accounts in accounts.chunks(1000) {
-            directory.add_entities(&caller, tenant, &group, accounts).await.unwrap();
+            directory.add_entities(&caller, tenant, &group, accounts, None).await.unwrap();
         }
         self.rest().await;
         let cold = Self::on(Arc::clone(&self.store.inner), Some(self.proof.clone())).await;
@@ -243,7 +243,7 @@ impl Service {
         };
         let listed = (cold.waits(listed).await, rows());
         let added = async {
-            assert_eq!(directory.add_entities(&caller, tenant, &group, &more).await.unwrap().changed, 1);
+            assert_eq!(directory.add_entities(&caller, tenant, &group, &more, None).await.unwrap().0.changed, 1);
         };
         [listed, (cold.waits(added).await, rows())]
     }
