@@ -138,7 +138,8 @@ impl TokenService for Services {
             let (admitted, message) = open(request)?;
             let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
             let freshness = freshness(message.consistency(), &message.min_position)?;
-            let answers = self.issuer.introspect(&proof, freshness, &[message.token], given(&message.account_id)).await?;
+            let answers =
+                self.issuer.introspect(&proof, freshness, &[message.token], given(&message.account_id)).await?;
             let answer = answers.first().ok_or_else(|| Error::internal("answer about one token"))?;
             Ok(wire::IntrospectTokenResponse { introspection: Some(convert::introspection(answer, Frozen::Include)?) })
         })
@@ -241,7 +242,8 @@ impl Services {
             let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
             let freshness = freshness(message.consistency(), &message.min_position)?;
             let frozen = if message.include_options { Frozen::Include } else { Frozen::LeaveOut };
-            let answers = self.issuer.introspect(&proof, freshness, &message.tokens, given(&message.account_id)).await?;
+            let answers =
+                self.issuer.introspect(&proof, freshness, &message.tokens, given(&message.account_id)).await?;
             let introspections = answers.iter().map(|answer| convert::encoded_introspection(answer, frozen));
             Ok(EncodedResponse { introspections: introspections.collect::<Result<_>>()? })
         })

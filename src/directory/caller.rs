@@ -79,7 +79,10 @@ impl Caller {
         match (right, &self.subject) {
             // No token of a group has scopes of jeton's: what is in its group is told by introspection.
             (Right::Scope, Subject::Group(..)) => false,
-            (Right::Scope, Subject::Client(_) | Subject::Account(_) | Subject::Member(..) | Subject::OtherClient(..)) => {
+            (
+                Right::Scope,
+                Subject::Client(_) | Subject::Account(_) | Subject::Member(..) | Subject::OtherClient(..),
+            ) => {
                 let own = account.tenant == self.tenant || self.is_admin();
                 own && self.confinement(&account.tenant).is_none_or(|root| account.is_within(root))
             }
@@ -115,10 +118,7 @@ impl Caller {
 /// A confined caller must not change what concerns the whole tenant.
 pub fn require_unconfined(caller: &Caller) -> Result<()> {
     if caller.confinement(&caller.tenant).is_some() || caller.subject.group().is_some() {
-        return Err(Error::new(
-            Reason::ScopeInsufficient,
-            "the caller is confined and cannot act on the whole tenant",
-        ));
+        return Err(Error::new(Reason::ScopeInsufficient, "the caller is confined and cannot act on the whole tenant"));
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::{
     Directory,
     caller::Caller,
-    load::decode,
     grouped::EntityGroup,
+    load::decode,
     names::FOREIGN_ID,
     record::{Account, Stored, check_etag},
     roster::Member,

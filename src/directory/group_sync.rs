@@ -173,8 +173,7 @@ impl Directory {
     /// The active members of an account who have one of the roles that `slots` name, with the roles that they have there.
     async fn members_to_copy(&self, account: &Account, slots: &[String]) -> Result<Vec<Copied>> {
         let tenant = &account.tenant;
-        let wanted: BTreeSet<RoleId> =
-            self.find_roles(account, slots).await?.into_iter().map(|role| role.id).collect();
+        let wanted: BTreeSet<RoleId> = self.find_roles(account, slots).await?.into_iter().map(|role| role.id).collect();
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(account.id.to_string()) };
         // No account has more members than a page has rows.
         let ids = self.store.list(&index, None, MAX_SIZE).await?;

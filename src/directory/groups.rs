@@ -245,10 +245,7 @@ fn own_group(caller: &Caller) -> Result<Option<&GroupId>> {
     match (caller.right(READ), &caller.subject) {
         (Right::Scope, _) => Ok(None),
         (Right::OwnOnly, Subject::Group(own, _)) => Ok(Some(own)),
-        (
-            Right::OwnOnly,
-            Subject::Client(_) | Subject::Account(_) | Subject::Member(..) | Subject::OtherClient(..),
-        ) => {
+        (Right::OwnOnly, Subject::Client(_) | Subject::Account(_) | Subject::Member(..) | Subject::OtherClient(..)) => {
             caller.require(READ)?;
             Ok(None)
         }

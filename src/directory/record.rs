@@ -7,7 +7,8 @@ use crate::{
     keys::signing::Algorithm,
     store::Kind,
     token::{
-        AccountId, ClientId, Error, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy, secret::DerivationKeyId,
+        AccountId, ClientId, Error, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy,
+        secret::DerivationKeyId,
     },
 };
 

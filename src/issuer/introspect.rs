@@ -25,7 +25,10 @@ pub enum Introspection {
     Inactive,
     /// With what it gives in the account that was asked about, if one was.
     Access(Arc<Verified>, Option<Arc<Reach>>),
-    Refresh { family: Box<Family>, issuer: String },
+    Refresh {
+        family: Box<Family>,
+        issuer: String,
+    },
 }
 
 /// The scope that introspection wants.

@@ -151,10 +151,9 @@ impl Issuer {
         let audience = terms::decide_audience(request, &scopes, &standing, &issuer)?;
         let format = request.format.unwrap_or(match grant {
             GrantType::Account => Format::Opaque,
-            GrantType::ClientCredentials
-            | GrantType::Member
-            | GrantType::EntityGroup
-            | GrantType::TokenExchange => Format::Jwt,
+            GrantType::ClientCredentials | GrantType::Member | GrantType::EntityGroup | GrantType::TokenExchange => {
+                Format::Jwt
+            }
         });
         let ttl = terms::decide_ttl(request, &standing, grant, &parents, &call.caller, now)?;
         if ttl.is_none() {

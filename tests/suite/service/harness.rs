@@ -281,7 +281,7 @@ impl Service {
     }
 }
 
-/// A client that may use both grants, ask for some scopes, and introspect everything.
+/// A client that may use most grants, ask for some scopes, and introspect everything.
 pub fn plain() -> wire::Client {
     wire::Client {
         display_name: "a client".into(),
@@ -290,9 +290,14 @@ pub fn plain() -> wire::Client {
             .into(),
         default_scopes: vec!["invoices.read".into()],
         introspects: vec!["*".into()],
-        allowed_grants: [wire::GrantType::ClientCredentials, wire::GrantType::Account, wire::GrantType::Member]
-            .map(Into::into)
-            .into(),
+        allowed_grants: [
+            wire::GrantType::ClientCredentials,
+            wire::GrantType::Account,
+            wire::GrantType::Member,
+            wire::GrantType::EntityGroup,
+        ]
+        .map(Into::into)
+        .into(),
         ..Default::default()
     }
 }

@@ -35,6 +35,8 @@ mod endings;
 mod exchange;
 mod formats;
 mod frozen;
+mod group_grant;
+mod group_members;
 mod groups;
 mod introspection;
 mod isolation;
