@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Call, Issuer, exchange, terms};
+use super::{Call, Issuer, exchange, list::subject_key, terms};
 use crate::{
     ambient::Time,
     directory::{
@@ -13,7 +13,7 @@ use crate::{
     },
     keys::{jwt, ring::digest128, signing::SigningKey},
     revocation::entry::Entry,
-    store::{Existing, FamilyConflict, FamilyMint, FamilyRecord, Mint, SessionKey, SessionMint, SubjectKey, TokenMint},
+    store::{Existing, FamilyConflict, FamilyMint, FamilyRecord, Mint, SessionKey, SessionMint, TokenMint},
     token::{
         AccessToken, AccountId, Actor, Error, Family, FamilyId, Format, Ident, Position, Reason, Result, Scopes,
         Subject, TokenId,
@@ -490,17 +490,6 @@ pub(super) fn session_slot_until(tenant: &Tenant, now: Time) -> Time {
         return Time::NEVER;
     }
     now.plus(settings.max_token_ttl().max(settings.refresh_absolute_ttl())).plus(SLOT_MARGIN)
-}
-
-/// In whose list a token stands.
-pub(super) fn subject_key(token: &AccessToken) -> SubjectKey {
-    match &token.subject {
-        Subject::Client(_) => SubjectKey::Client(token.tenant.clone(), token.client.clone()),
-        Subject::Account(account) => SubjectKey::Account(account.clone()),
-        Subject::Member(_, member) | Subject::Group(_, Some(member)) => SubjectKey::Member(member.clone()),
-        Subject::Group(group, None) => SubjectKey::Group(group.clone()),
-        Subject::OtherClient(client, _) => SubjectKey::Client(token.tenant.clone(), client.clone()),
-    }
 }
 
 pub(super) fn decode_family(record: &FamilyRecord) -> Result<Family> {

@@ -183,6 +183,17 @@ impl TokenState {
     }
 }
 
+/// In whose list a token stands: that of its `sub`.
+pub(super) fn subject_key(token: &AccessToken) -> SubjectKey {
+    match &token.subject {
+        Subject::Client(_) => SubjectKey::Client(token.tenant.clone(), token.client.clone()),
+        Subject::Account(account) => SubjectKey::Account(account.clone()),
+        Subject::Member(_, member) | Subject::Group(_, Some(member)) => SubjectKey::Member(member.clone()),
+        Subject::Group(group, None) => SubjectKey::Group(group.clone()),
+        Subject::OtherClient(client, _) => SubjectKey::Client(token.tenant.clone(), client.clone()),
+    }
+}
+
 fn matches(filter: &Filter, listed: &Listed) -> bool {
     let token = &listed.token;
     let creator = token.creator();

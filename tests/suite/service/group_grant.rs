@@ -445,7 +445,7 @@ async fn a_bearer_sees_its_own_group_and_no_other(service: Service) {
             assert_eq!(page.next_page_token, "");
             page.entity_groups.into_iter().map(|group| group.entity_group_id).collect::<Vec<_>>()
         };
-        assert_eq!(list("").await, [scene.group.clone()]);
+        assert_eq!(list("").await, [scene.group.as_str()]);
         assert_eq!(list("foreign_id = \"h\"").await, owned(&[]));
         for slot in ["g", &scene.group] {
             assert_eq!(groups::get(&bearer, slot).await.unwrap().entity_group_id, scene.group);
