@@ -308,6 +308,8 @@ mod tests {
         assert_eq!(required("AccountService/CreateAccount"), ["--display-name"]);
         assert_eq!(required("AccountService/UpdateAccount"), ["<ACCOUNT_ID>"]);
         assert_eq!(required("TokenService/IntrospectToken"), ["--token-file"]);
+        // The member is described only if it is to be created.
+        assert_eq!(required("EntityGroupService/UpsertGroupMember"), ["<ENTITY_GROUP_ID>", "<MEMBER_ID>"]);
         assert_eq!(required("ClientService/RevokeClientSecret"), ["<CLIENT_ID>", "<SECRET_ID>"]);
     }
 }

@@ -49,6 +49,9 @@ async fn an_account_that_left_is_out_of_reach_at_once_on_every_replica() {
             assert_eq!(reached(&replica, token).await, Some(true));
         }
     }
+    role(&scene.manager, "clerk", "").await;
+    upsert(&scene.manager, in_group("g", "ada", &["clerk"])).await.unwrap();
+    assert_eq!(ask(&replica, &ada, &scene.one).await.roles, owned(&["clerk"]), "and so are roles");
     remove(&scene.manager, "g", &[&scene.one]).await.unwrap();
     for token in [&group, &ada] {
         assert_eq!(reached(&replica, token).await, Some(false));
