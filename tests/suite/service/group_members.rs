@@ -302,23 +302,27 @@ async fn deleting_a_member_or_its_group_ends_its_places(service: Service) {
 async fn concurrent_upserts_make_one_place_each_and_count_exactly(service: Service) {
     let caller = caller(&service).await;
     let account = service.account("").await;
-    create(&caller, named("g"), &[]).await.unwrap();
+    for group in ["g", "h"] {
+        create(&caller, named(group), &[]).await.unwrap();
+    }
     let mut calls = tokio::task::JoinSet::new();
-    for at in 0..8 {
+    for at in 0..16 {
         let (caller, account) = (caller.clone(), account.clone());
         calls.spawn(async move {
-            // Each foreign id comes twice.
-            let who = format!("m{}", at / 2);
-            upsert_new(&caller, in_group("g", &who, &[]), Some(person("n", ""))).await.unwrap();
+            // Each foreign id comes twice into each group.
+            let (group, who) = (["g", "h"][at % 2], format!("m{}", at / 4));
+            upsert_new(&caller, in_group(group, &who, &[]), Some(person("n", ""))).await.unwrap();
             if at == 0 {
                 add(&caller, "g", &[&account]).await.unwrap();
             }
         });
     }
     calls.join_all().await;
-    assert_eq!(members(&caller, "g").await, ["m0", "m1", "m2", "m3"]);
-    let group = get_group(&caller, "g").await.unwrap();
-    assert_eq!((group.member_count, group.entity_count), (4, 1));
+    for (group, entities) in [("g", 1), ("h", 0)] {
+        assert_eq!(members(&caller, group).await, ["m0", "m1", "m2", "m3"]);
+        let group = get_group(&caller, group).await.unwrap();
+        assert_eq!((group.member_count, group.entity_count), (4, entities));
+    }
     assert_eq!(caller.list_members(Default::default()).await.unwrap().members.len(), 4);
 }
 
