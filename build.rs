@@ -152,11 +152,10 @@ impl Rules {
                     "for (i, value) in value.iter().enumerate() {{ v.item({name:?}, i, |v| {{ {check} }}); }}\n"
                 );
             }
+            *checks += &messages(field, name);
             *checks += "}\n";
-        } else if nested(&field.kind()).is_some() {
-            *checks += &format!(
-                "for (i, value) in value.iter().enumerate() {{ v.item({name:?}, i, |v| crate::api::validate::Validate::validate(value, v)); }}\n"
-            );
+        } else {
+            *checks += &messages(field, name);
         }
         Ok(())
     }
@@ -176,6 +175,16 @@ impl Rules {
         );
         Ok(())
     }
+}
+
+/// The checks of a list's items by their own rules, if they are messages of the contract.
+fn messages(field: &FieldDescriptor, name: &str) -> String {
+    if nested(&field.kind()).is_none_or(|message| message.package_name() != PACKAGE) {
+        return String::new();
+    }
+    format!(
+        "for (i, value) in value.iter().enumerate() {{ v.item({name:?}, i, |v| crate::api::validate::Validate::validate(value, v)); }}\n"
+    )
 }
 
 /// The checks of one value that stands in `value`.

@@ -280,6 +280,7 @@ const fn grant_from_wire(grant: wire::GrantType) -> Option<GrantType> {
         wire::GrantType::ClientCredentials => Some(GrantType::ClientCredentials),
         wire::GrantType::Account => Some(GrantType::Account),
         wire::GrantType::Member => Some(GrantType::Member),
+        wire::GrantType::EntityGroup => Some(GrantType::EntityGroup),
         wire::GrantType::TokenExchange => Some(GrantType::TokenExchange),
         wire::GrantType::AuthenticatedMember => Some(GrantType::AuthenticatedMember),
     }
@@ -290,6 +291,7 @@ fn to_wire(client: &Client) -> wire::Client {
         GrantType::ClientCredentials => wire::GrantType::ClientCredentials.into(),
         GrantType::Account => wire::GrantType::Account.into(),
         GrantType::Member => wire::GrantType::Member.into(),
+        GrantType::EntityGroup => wire::GrantType::EntityGroup.into(),
         GrantType::TokenExchange => wire::GrantType::TokenExchange.into(),
         GrantType::AuthenticatedMember => wire::GrantType::AuthenticatedMember.into(),
     };

@@ -142,7 +142,8 @@ const fn subject_kind(subject: &Subject) -> wire::SubjectKind {
     match subject {
         Subject::Client(_) | Subject::OtherClient(..) => wire::SubjectKind::Client,
         Subject::Account(_) => wire::SubjectKind::Account,
-        Subject::Member(..) => wire::SubjectKind::Member,
+        Subject::Member(..) | Subject::Group(_, Some(_)) => wire::SubjectKind::Member,
+        Subject::Group(_, None) => wire::SubjectKind::EntityGroup,
     }
 }
 
@@ -162,7 +163,7 @@ pub fn issued(issued: Issued, now: Time) -> (wire::IssuedToken, String) {
     };
     let service_urls = match token.subject {
         Subject::Client(_) => issued.tenant.service_urls.clone(),
-        Subject::Account(_) | Subject::Member(..) | Subject::OtherClient(..) => Default::default(),
+        Subject::Account(_) | Subject::Member(..) | Subject::Group(..) | Subject::OtherClient(..) => Default::default(),
     };
     let wire = wire::IssuedToken {
         token_id: token.id.to_string(),
@@ -208,6 +209,7 @@ pub fn listed(listed: &Listed) -> wire::Token {
         family_id: token.family.as_ref().map(ToString::to_string).unwrap_or_default(),
         actor: actor(token),
         member_id: token.subject.member().map(ToString::to_string).unwrap_or_default(),
+        entity_group_id: token.subject.group().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -221,9 +223,13 @@ pub enum Frozen {
 pub fn introspection(introspection: &Introspection, frozen: Frozen) -> Result<wire::Introspection> {
     match introspection {
         Introspection::Inactive => Ok(wire::Introspection { active: Some(false), ..Default::default() }),
-        Introspection::Access(verified) => {
+        Introspection::Access(verified, None) => {
             active(&verified.token, &verified.issuer, verified.authority().as_deref(), frozen)
         }
+        Introspection::Access(verified, Some(reach)) => Ok(wire::Introspection {
+            account_reached: Some(reach.reached),
+            ..active(&verified.token, &verified.issuer, Some(&reach.authority), frozen)?
+        }),
         Introspection::Refresh { family, issuer } => {
             let id = crate::token::TokenId::from_bytes([0; 16]);
             let token = family.access_token(id, &family.minted);
@@ -246,14 +252,14 @@ pub fn encoded_introspection(answer: &Introspection, frozen: Frozen) -> Result<B
     match (answer, frozen) {
         // What is said of an active token without its options is frozen in the token, so it is encoded once. Only what
         // a member may do is not.
-        (Introspection::Access(verified), Frozen::LeaveOut) if verified.token.subject.member().is_none() => {
+        (Introspection::Access(verified, None), Frozen::LeaveOut) if verified.token.subject.member().is_none() => {
             if let Some(encoded) = verified.encoded.get() {
                 return Ok(encoded.clone());
             }
             let encoded = encode()?;
             Ok(verified.encoded.get_or_init(|| encoded).clone())
         }
-        (Introspection::Access(_) | Introspection::Inactive | Introspection::Refresh { .. }, _) => encode(),
+        (Introspection::Access(..) | Introspection::Inactive | Introspection::Refresh { .. }, _) => encode(),
     }
 }
 
@@ -289,6 +295,8 @@ pub fn active(
         member_id: token.subject.member().map(ToString::to_string).unwrap_or_default(),
         roles: authority.map(|authority| authority.roles.clone()).unwrap_or_default(),
         permissions: authority.map(|authority| authority.permissions.clone()).unwrap_or_default(),
+        entity_group_id: token.subject.group().map(ToString::to_string).unwrap_or_default(),
+        account_reached: None,
     })
 }
 

@@ -6,13 +6,17 @@ use super::{
     Services, account,
     convert::{self, Mask, answer, given},
     edge::{open, run_to_end},
+    person,
     wire::{self, entity_group_service_server::EntityGroupService},
 };
 use crate::{
     directory::{
+        group_members::{self, GroupMemberQuery, NewGroupMember, Placed},
+        group_sync::{CopyFrom, CopyMembers, SyncOptions},
+        grouped::EntityGroup,
         groups::{self, GroupPatch},
         page::PageRequest,
-        record::{Account, EntityGroup, etag},
+        record::{Account, etag},
     },
     issuer::authenticate::FULL,
     token::{Error, Result, filter::Filter},
@@ -57,7 +61,7 @@ impl EntityGroupService for Services {
             let (admitted, message) = open(request)?;
             let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let group = self.issuer.directory.reachable_group(&call.caller, &tenant, &message.entity_group_id).await?;
+            let group = self.issuer.directory.visible_group(&call.caller, &tenant, &message.entity_group_id).await?;
             Ok(wire::GetEntityGroupResponse { entity_group: Some(to_wire(&group)) })
         })
         .await
@@ -133,22 +137,30 @@ impl EntityGroupService for Services {
 
     async fn add_entities(&self, request: Request<wire::AddEntitiesRequest>) -> Reply<wire::AddEntitiesResponse> {
         answer(async {
+            use wire::add_entities_request::CopyMembers as From;
             let (admitted, message) = open(request)?;
             let proof = convert::proof(&admitted, "", "")?;
+            let from = message.copy_members.map(|from| match from {
+                From::Auto(_) => CopyFrom::Auto,
+                From::FromEntity(slot) => CopyFrom::Entity(slot),
+            });
+            let copy = copy_members(from, message.filter_role_ids)?;
             let issuer = self.issuer();
             let added = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
                 let directory = &issuer.directory;
                 let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
                 let (group, entities) = (&message.entity_group_id, &message.entity_ids);
-                directory.add_entities(&call.caller, &tenant, group, entities).await
+                directory.add_entities(&call.caller, &tenant, group, entities, copy.as_ref()).await
             });
-            let moved = added.await?;
+            let (moved, copied) = added.await?;
             Ok(wire::AddEntitiesResponse {
                 entity_group: Some(to_wire(&moved.group)),
                 added_count: count(moved.changed),
                 unchanged_count: count(moved.unchanged),
                 position: convert::position(moved.position),
+                added_member_count: copied.as_ref().map_or(0, |copied| count(copied.added)),
+                unchanged_member_count: copied.as_ref().map_or(0, |copied| count(copied.unchanged)),
             })
         })
         .await
@@ -202,6 +214,123 @@ impl EntityGroupService for Services {
         })
         .await
     }
+
+    async fn upsert_group_member(
+        &self,
+        request: Request<wire::UpsertGroupMemberRequest>,
+    ) -> Reply<wire::UpsertGroupMemberResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let (new, etag) = new_group_member(message.group_member, message.member)?;
+            let issuer = self.issuer();
+            let upserted = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.upsert_group_member(&call.caller, &tenant, &new, &etag).await
+            });
+            let (placed, position) = upserted.await?;
+            Ok(wire::UpsertGroupMemberResponse {
+                group_member: Some(placed_to_wire(&placed)),
+                position: convert::position(position),
+            })
+        })
+        .await
+    }
+
+    async fn get_group_member(
+        &self,
+        request: Request<wire::GetGroupMemberRequest>,
+    ) -> Reply<wire::GetGroupMemberResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let (group, member) = (&message.entity_group_id, &message.member_id);
+            let placed = directory.reachable_group_member(&call.caller, &tenant, group, member).await?;
+            Ok(wire::GetGroupMemberResponse { group_member: Some(placed_to_wire(&placed)) })
+        })
+        .await
+    }
+
+    async fn delete_group_member(
+        &self,
+        request: Request<wire::DeleteGroupMemberRequest>,
+    ) -> Reply<wire::DeleteGroupMemberResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let issuer = self.issuer();
+            let deleted = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let directory = &issuer.directory;
+                let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                let (group, member) = (&message.entity_group_id, &message.member_id);
+                directory.delete_group_member(&call.caller, &tenant, group, member, &message.etag).await
+            });
+            Ok(wire::DeleteGroupMemberResponse { position: convert::position(deleted.await?) })
+        })
+        .await
+    }
+
+    async fn list_group_members(
+        &self,
+        request: Request<wire::ListGroupMembersRequest>,
+    ) -> Reply<wire::ListGroupMembersResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let (name, slot) = (tenant.to_string(), &message.entity_group_id);
+            let query = ["ListGroupMembers", &name, slot, &message.filter].into_iter();
+            let query: Vec<_> = query.chain(message.role_ids.iter().map(String::as_str)).map(str::as_bytes).collect();
+            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let filter = Filter::parse(&message.filter, group_members::FIELDS)?;
+            let query = GroupMemberQuery { filter, roles: message.role_ids };
+            let (page, total) = directory.list_group_members(&call.caller, &tenant, slot, &query, &page).await?;
+            Ok(wire::ListGroupMembersResponse {
+                group_members: page.items.iter().map(placed_to_wire).collect(),
+                next_page_token: page.next,
+                total_size: size(total),
+            })
+        })
+        .await
+    }
+
+    async fn sync_group_members(
+        &self,
+        request: Request<wire::SyncGroupMembersRequest>,
+    ) -> Reply<wire::SyncGroupMembersResponse> {
+        answer(async {
+            use wire::sync_group_members_request::CopyMembers as From;
+            let (admitted, message) = open(request)?;
+            let proof = convert::proof(&admitted, "", "")?;
+            let from = message.copy_members.map(|from| match from {
+                From::Auto(_) => CopyFrom::Auto,
+                From::FromEntity(slot) => CopyFrom::Entity(slot),
+            });
+            let copy = copy_members(from, message.filter_role_ids)?;
+            let copy = copy.ok_or_else(|| Error::field("copy_members", "must be set"))?;
+            let sync = sync_options(message.add_members, message.remove_members)?;
+            let issuer = self.issuer();
+            let synced = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let directory = &issuer.directory;
+                let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                directory.sync_group_members(&call.caller, &tenant, &message.entity_group_id, &copy, sync).await
+            });
+            let synced = synced.await?;
+            Ok(wire::SyncGroupMembersResponse {
+                added_count: count(synced.added),
+                removed_count: count(synced.removed),
+                unchanged_count: count(synced.unchanged),
+                position: convert::position(synced.position),
+            })
+        })
+        .await
+    }
 }
 
 /// The fields that an update mask can name.
@@ -228,7 +357,8 @@ fn to_wire(group: &EntityGroup) -> wire::EntityGroup {
         email_to_name: group.email_to_name.clone(),
         labels: group.labels.clone(),
         metadata: group.metadata.clone(),
-        entity_count: i64::try_from(group.entity_count).unwrap_or(i64::MAX),
+        entity_count: size(group.entity_count),
+        member_count: size(group.member_count),
         create_time: Some(convert::timestamp(group.created)),
         update_time: Some(convert::timestamp(group.updated)),
         etag: etag(group.version),
@@ -246,7 +376,66 @@ fn entity(account: &Account, keys: &[String]) -> wire::GroupEntity {
     }
 }
 
-/// A call names at most 1,000 accounts.
+/// The place that a request describes, and its etag.
+fn new_group_member(
+    group_member: Option<wire::GroupMember>,
+    member: Option<wire::Member>,
+) -> Result<(NewGroupMember, String)> {
+    let wire::GroupMember { entity_group_id, member_id, role_ids, entity_roles, etag, .. } =
+        group_member.unwrap_or_default();
+    let mask = Mask::new(None, "Member", &[])?;
+    let new = NewGroupMember {
+        group: entity_group_id,
+        member: member_id,
+        roles: role_ids,
+        overrides: entity_roles.into_iter().map(|own| (own.account_id, own.role_ids)).collect(),
+        create: member.map(|member| person::patch(&member, &mask)),
+    };
+    Ok((new, etag))
+}
+
+fn placed_to_wire(placed: &Placed) -> wire::GroupMember {
+    let Placed { place, member } = placed;
+    let overrides = place.overrides.iter().map(|own| wire::EntityRoles {
+        account_id: own.account.to_string(),
+        role_ids: own.roles.iter().map(ToString::to_string).collect(),
+    });
+    wire::GroupMember {
+        entity_group_id: place.group.to_string(),
+        member_id: place.member.to_string(),
+        tenant_id: place.tenant.to_string(),
+        role_ids: place.roles.iter().map(ToString::to_string).collect(),
+        entity_roles: overrides.collect(),
+        foreign_id: member.profile.foreign_id.clone().unwrap_or_default(),
+        display_name: member.profile.display_name.clone(),
+        email: member.profile.email.clone(),
+        create_time: Some(convert::timestamp(place.created)),
+        update_time: Some(convert::timestamp(place.updated)),
+        etag: etag(place.version),
+    }
+}
+
+/// Whose members to copy; `None`: nobody's.
+fn copy_members(from: Option<CopyFrom>, roles: Vec<String>) -> Result<Option<CopyMembers>> {
+    if from.is_none() && !roles.is_empty() {
+        return Err(Error::field("filter_role_ids", "must not be set without copy_members"));
+    }
+    Ok(from.map(|from| CopyMembers { from, roles }))
+}
+
+fn sync_options(add_members: Option<bool>, remove_members: Option<bool>) -> Result<SyncOptions> {
+    let sync = SyncOptions { add: add_members.unwrap_or(true), remove: remove_members.unwrap_or(false) };
+    if !sync.add && !sync.remove {
+        return Err(Error::field("remove_members", "must be true if add_members is false"));
+    }
+    Ok(sync)
+}
+
+fn size(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// A call names at most 1,000 accounts, and an account has at most 1,000 members.
 fn count(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }

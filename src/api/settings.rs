@@ -72,6 +72,7 @@ pub(super) fn patch(settings: &wire::TenantSettings, mask: &Mask<'_>) -> Result<
             .changes("settings.duplicate_email_policy", duplicate_emails.is_some())
             .then_some(duplicate_emails),
         authenticated_member_token_ttl: ttl("authenticated_member_token_ttl", settings.authenticated_member_token_ttl)?,
+        group_token_ttl: ttl("group_token_ttl", settings.group_token_ttl)?,
     })
 }
 
@@ -105,6 +106,7 @@ pub(super) fn to_wire(settings: &Settings, issuer: &str) -> wire::TenantSettings
             DuplicateEmails::LinkVerified => wire::DuplicateEmailPolicy::LinkVerified.into(),
         },
         authenticated_member_token_ttl: Some(convert::duration(settings.authenticated_member_token_ttl())),
+        group_token_ttl: Some(convert::duration(settings.group_token_ttl())),
     }
 }
 

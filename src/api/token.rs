@@ -139,7 +139,8 @@ impl TokenService for Services {
             let (admitted, message) = open(request)?;
             let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
             let freshness = freshness(message.consistency(), &message.min_position)?;
-            let answers = self.issuer.introspect(&proof, freshness, &[message.token]).await?;
+            let answers =
+                self.issuer.introspect(&proof, freshness, &[message.token], given(&message.account_id)).await?;
             let answer = answers.first().ok_or_else(|| Error::internal("answer about one token"))?;
             Ok(wire::IntrospectTokenResponse { introspection: Some(convert::introspection(answer, Frozen::Include)?) })
         })
@@ -179,9 +180,13 @@ impl TokenService for Services {
                 Some(Subject::AccountId(slot)) => ("account", ListSubject::Account(slot)),
                 Some(Subject::ClientId(slot)) => ("client", ListSubject::Client(slot)),
                 Some(Subject::MemberId(slot)) => ("member", ListSubject::Member(slot)),
+                Some(Subject::EntityGroupId(slot)) => ("group", ListSubject::Group(slot)),
                 None => return Err(Error::field("subject", "must be set")),
             };
-            let (ListSubject::Account(slot) | ListSubject::Client(slot) | ListSubject::Member(slot)) = &subject;
+            let (ListSubject::Account(slot)
+            | ListSubject::Client(slot)
+            | ListSubject::Member(slot)
+            | ListSubject::Group(slot)) = &subject;
             let query = ["ListTokens", &message.tenant_id, kind, slot, &message.filter].map(str::as_bytes);
             let ring = &self.issuer.directory.ring;
             let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, ring)?;
@@ -202,7 +207,7 @@ impl TokenService for Services {
             let missing = || Error::new(Reason::TokenMissing, "a bearer token is needed");
             let token = call.caller.token.as_ref().ok_or_else(missing)?;
             let issuer = self.issuer.directory.issuer(&token.tenant);
-            let authority = self.issuer.directory.authority_of(token).await?;
+            let authority = self.issuer.directory.authority_of(&token.tenant, &token.subject, None).await?;
             let caller = convert::active(token, &issuer, authority.as_deref(), Frozen::Include)?;
             Ok(wire::GetCallerResponse { caller: Some(caller) })
         })
@@ -256,7 +261,8 @@ impl Services {
             let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
             let freshness = freshness(message.consistency(), &message.min_position)?;
             let frozen = if message.include_options { Frozen::Include } else { Frozen::LeaveOut };
-            let answers = self.issuer.introspect(&proof, freshness, &message.tokens).await?;
+            let answers =
+                self.issuer.introspect(&proof, freshness, &message.tokens, given(&message.account_id)).await?;
             let introspections = answers.iter().map(|answer| convert::encoded_introspection(answer, frozen));
             Ok(EncodedResponse { introspections: introspections.collect::<Result<_>>()? })
         })
@@ -282,6 +288,9 @@ fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request>
         Some(WireGrant::Account(account)) => Grant::Account(account.account_id),
         Some(WireGrant::Member(wire::MemberGrant { member_id, account_id })) => {
             Grant::Member { member: member_id, account: given(&account_id).map(str::to_owned) }
+        }
+        Some(WireGrant::EntityGroup(wire::EntityGroupGrant { entity_group_id, member_id })) => {
+            Grant::EntityGroup { group: entity_group_id, member: given(&member_id).map(str::to_owned) }
         }
         Some(WireGrant::TokenExchange(exchange)) => Grant::TokenExchange {
             subject: exchange.subject_token,
@@ -313,6 +322,7 @@ fn revoke_target(target: Option<wire::revoke_all_tokens_request::Target>) -> Res
         }
         Some(Wire::ClientId(client)) => Ok(Target::Client(client)),
         Some(Wire::MemberId(member)) => Ok(Target::Member(member)),
+        Some(Wire::EntityGroupId(group)) => Ok(Target::Group(group)),
         Some(Wire::Sessions(sessions)) => Ok(Target::Sessions(sessions.session_ids)),
         Some(Wire::Tenant(TenantTarget {})) => Ok(Target::Tenant),
         None => Err(Error::field("target", "must be set")),

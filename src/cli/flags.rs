@@ -115,7 +115,9 @@ impl Deriving<'_> {
         let name = renamed.map_or_else(|| field.name().replace('_', "-"), |(_, name)| (*name).to_owned());
         let in_oneof = path.iter().any(|field| real_oneof(field).is_some());
         // An update must say of what, and nothing else.
-        let required = if self.is_update { is_positional } else { comment.starts_with("Required.") && !in_oneof };
+        let is_required = |field: &FieldDescriptor| self.contract.field_comment(field).starts_with("Required.");
+        // What is required of a message that may be left out is not required of the command.
+        let required = if self.is_update { is_positional } else { path.iter().all(is_required) && !in_oneof };
         self.flags.push(Flag {
             shape: shape(field),
             required,
@@ -164,6 +166,7 @@ fn help(contract: &Contract, path: &[FieldDescriptor]) -> String {
         help += &format!(" [one of: {}]", names.join(", "));
     }
     help += match shape(field) {
+        Shape::List if field.kind().as_message().is_some() => " [JSON; repeat it]",
         Shape::List | Shape::Map => " [repeat it or separate by commas]",
         Shape::SecretFile => " [a file; - is standard input]",
         Shape::SecretLines => " [a file with one on each line; - is standard input]",
@@ -314,6 +317,8 @@ mod tests {
         assert_eq!(required("AccountService/CreateAccount"), ["--display-name"]);
         assert_eq!(required("AccountService/UpdateAccount"), ["<ACCOUNT_ID>"]);
         assert_eq!(required("TokenService/IntrospectToken"), ["--token-file"]);
+        // The member is described only if it is to be created.
+        assert_eq!(required("EntityGroupService/UpsertGroupMember"), ["<ENTITY_GROUP_ID>", "<MEMBER_ID>"]);
         assert_eq!(required("ClientService/RevokeClientSecret"), ["<CLIENT_ID>", "<SECRET_ID>"]);
     }
 }

@@ -12,10 +12,14 @@ pub(super) fn single(field: &FieldDescriptor, text: &str) -> Result<Value, Strin
     of_kind(&field.kind(), text)
 }
 
-/// The items of a list.
+/// The items of a list. Messages are JSON, in which commas mean something else.
 pub(super) fn list<'a>(field: &FieldDescriptor, texts: impl Iterator<Item = &'a str>) -> Result<Value, String> {
-    let items = texts.flat_map(split).map(|item| single(field, &item));
-    items.collect::<Result<_, _>>().map(Value::List)
+    let items: Result<Vec<Value>, String> = if field.kind().as_message().is_some() {
+        texts.map(|item| single(field, item)).collect()
+    } else {
+        texts.flat_map(split).map(|item| single(field, &item)).collect()
+    };
+    items.map(Value::List)
 }
 
 /// The pairs of a map with text keys.
@@ -113,6 +117,19 @@ mod tests {
         assert_eq!(split(r"a\,b,c\d"), ["a,b", r"c\d"]);
         assert_eq!(split("a,"), ["a", ""]);
         assert!(split("").is_empty());
+    }
+
+    #[test]
+    fn messages_in_a_list_are_json_and_are_not_split() {
+        let contract = Contract::load().unwrap();
+        let upsert = contract.method("EntityGroupService/UpsertGroupMember").unwrap().input();
+        let place = upsert.get_field_by_name("group_member").unwrap().kind().as_message().cloned().unwrap();
+        let field = place.get_field_by_name("entity_roles").unwrap();
+        let roles = r#"{"account_id": "a", "role_ids": ["b", "c"]}"#;
+        let Ok(Value::List(items)) = list(&field, [roles, roles].into_iter()) else { panic!() };
+        let role_ids = items[1].as_message().unwrap().get_field_by_name("role_ids").unwrap().into_owned();
+        assert_eq!((items.len(), role_ids.as_list().unwrap().len()), (2, 2));
+        assert!(list(&field, ["a,b"].into_iter()).is_err());
     }
 
     #[test]

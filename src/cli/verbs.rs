@@ -162,7 +162,7 @@ const GROUP: &[Verb] = &[
         "entity_count",
         "create_time",
     ]),
-    verb("add-entities", "EntityGroupService/AddEntities").at(&["entity_group_id"]),
+    verb("add-entities", "EntityGroupService/AddEntities").at(&["entity_group_id"]).renamed(COPY_MEMBERS),
     verb("remove-entities", "EntityGroupService/RemoveEntities").at(&["entity_group_id"]),
     verb("list-entities", "EntityGroupService/ListGroupEntities").at(&["entity_group_id"]).columns(&[
         "account_id",
@@ -170,7 +170,25 @@ const GROUP: &[Verb] = &[
         "state",
         "foreign_id",
     ]),
+    verb("upsert-member", "EntityGroupService/UpsertGroupMember")
+        .at(&["group_member.entity_group_id", "group_member.member_id"])
+        // The member's foreign id is the one that names it.
+        .without(&["member.foreign_id", "member.etag"]),
+    verb("get-member", "EntityGroupService/GetGroupMember").at(&["entity_group_id", "member_id"]),
+    verb("delete-member", "EntityGroupService/DeleteGroupMember").at(&["entity_group_id", "member_id"]),
+    verb("list-members", "EntityGroupService/ListGroupMembers").at(&["entity_group_id"]).columns(&[
+        "member_id",
+        "display_name",
+        "email",
+        "foreign_id",
+        "role_ids",
+        "create_time",
+    ]),
+    verb("sync-members", "EntityGroupService/SyncGroupMembers").at(&["entity_group_id"]).renamed(COPY_MEMBERS),
 ];
+
+/// `--auto` alone would not say what is done by itself.
+const COPY_MEMBERS: &[(&str, &str)] = &[("auto", "copy-members-auto"), ("from_entity", "copy-members-from")];
 
 const TENANT: &[Verb] = &[
     verb("create", "TenantService/CreateTenant").at(&["tenant.tenant_id"]).without(&["tenant.etag"]),
@@ -199,7 +217,8 @@ const KEY: &[Verb] = &[
 
 const TOKEN: &[Verb] = &[
     // `--account-id` is the account that the token acts as.
-    verb("issue", "TokenService/IssueToken").renamed(&[("member.account_id", "in-account-id")]),
+    verb("issue", "TokenService/IssueToken")
+        .renamed(&[("member.account_id", "in-account-id"), ("entity_group.member_id", "group-member-id")]),
     verb("renew", "TokenService/RenewToken"),
     verb("revoke", "TokenService/RevokeToken").at(&["token_id"]),
     verb("invalidate", "TokenService/InvalidateTokens"),

@@ -1,6 +1,6 @@
-//! What a member may do in an account, as it is now.
+//! What a member may do in an account or in an entity group, as it is now.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::{
     Directory,
@@ -11,16 +11,28 @@ use super::{
 };
 use crate::{
     store::{Index, Kind},
-    token::{AccessToken, AccountId, Error, MemberId, Reason, Result, Subject, TenantId},
+    token::{AccountId, Error, GroupId, MemberId, Reason, Result, RoleId, Subject, TenantId},
 };
 
-/// A member's roles in an account, and what they allow together.
+/// A member's roles where it acts, and what they allow together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authority {
-    /// Names, in the order of the membership.
+    /// Names, in the order in which it has them.
     pub roles: Vec<String>,
     /// Each once.
     pub permissions: Vec<String>,
+}
+
+/// That of those who are no members.
+static NONE: LazyLock<Arc<Authority>> = LazyLock::new(Arc::default);
+
+// === impl Authority ===
+
+impl Authority {
+    /// No role.
+    pub fn none() -> Arc<Self> {
+        Arc::clone(&NONE)
+    }
 }
 
 // === impl Directory ===
@@ -37,10 +49,48 @@ impl Directory {
         let membership = self.membership(tenant, account, member).await?;
         let membership = membership.filter(|membership| enabled && membership.state == MembershipState::Active);
         let Some(membership) = membership else { return Ok(None) };
-        let roles = membership.roles.iter().map(|role| (tenant.clone(), role.clone())).collect();
+        self.authority_by(tenant, &membership.roles).await.map(Some)
+    }
+
+    /// What stands behind a group, or a member of it, in one of its accounts or else in all of them; `None`: the group is
+    /// gone, or the member may not act in it. That the account is in the group is another question.
+    pub async fn group_authority(
+        &self,
+        tenant: &TenantId,
+        group: &GroupId,
+        member: Option<&MemberId>,
+        account: Option<&AccountId>,
+    ) -> Result<Option<Arc<Authority>>> {
+        let group = self.group(tenant, group).await?.filter(|group| group.state == State::Enabled);
+        let Some(group) = group else { return Ok(None) };
+        let Some(member) = member else { return Ok(Some(Authority::none())) };
+        let enabled = self.member(tenant, member).await?.is_some_and(|member| member.state == State::Enabled);
+        let place = self.group_member(&group, member).await?.filter(|_| enabled);
+        let Some(place) = place else { return Ok(None) };
+        self.authority_by(tenant, place.roles_in(account)).await.map(Some)
+    }
+
+    /// What the subject of a token may do now where it acts, or in one account of its group; `None`: it may not act. Of who
+    /// is no member nothing is looked up.
+    pub async fn authority_of(
+        &self,
+        tenant: &TenantId,
+        subject: &Subject,
+        account: Option<&AccountId>,
+    ) -> Result<Option<Arc<Authority>>> {
+        match subject {
+            Subject::Member(own, member) => self.authority(tenant, own, member).await,
+            Subject::Group(group, member) => self.group_authority(tenant, group, member.as_ref(), account).await,
+            Subject::Client(_) | Subject::Account(_) | Subject::OtherClient(..) => Ok(Some(Authority::none())),
+        }
+    }
+
+    /// What roles allow together.
+    async fn authority_by(&self, tenant: &TenantId, ids: &[RoleId]) -> Result<Arc<Authority>> {
+        let roles = ids.iter().map(|role| (tenant.clone(), role.clone())).collect();
         self.preload(&[Wanted { roles, ..Wanted::default() }]).await?;
         let mut authority = Authority::default();
-        for id in &membership.roles {
+        for id in ids {
             let role = self.role(tenant, id).await?;
             // A role in use cannot be deleted.
             let Some(role) = role.filter(|role| role.state != State::Deleted) else { continue };
@@ -51,15 +101,28 @@ impl Directory {
                 }
             }
         }
-        Ok(Some(Arc::new(authority)))
+        Ok(Arc::new(authority))
     }
 
-    /// What the member of a token may do now, if it is a member's and may act.
-    pub async fn authority_of(&self, token: &AccessToken) -> Result<Option<Arc<Authority>>> {
-        match &token.subject {
-            Subject::Member(account, member) => self.authority(&token.tenant, account, member).await,
-            Subject::Client(_) | Subject::Account(_) | Subject::OtherClient(..) => Ok(None),
+    /// The group that a slot names, and the member of it, if one is named.
+    pub async fn place_in_group(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        group: &str,
+        member: Option<&str>,
+    ) -> Result<(GroupId, Option<MemberId>)> {
+        let group = self.reachable_group(caller, tenant, group).await?;
+        let Some(slot) = member else { return Ok((group.id.clone(), None)) };
+        let not_a_member = || Error::not_found(Member::NAME, slot);
+        let id: MemberId = self.id_of(tenant, Kind::Member, slot).await?.ok_or_else(not_a_member)?;
+        if self.group_member(&group, &id).await?.is_none() {
+            return Err(not_a_member());
         }
+        if self.group_authority(tenant, &group.id, Some(&id), None).await?.is_none() {
+            return Err(Error::new(Reason::Disabled, "the member is disabled"));
+        }
+        Ok((group.id.clone(), Some(id)))
     }
 
     /// The account that a member is to act in, and the member: by slots, or the only account that there is to choose.

@@ -101,12 +101,20 @@ impl Caller {
     /// Whether an account is within reach by `right`.
     pub fn reaches(&self, account: &Account, right: Right) -> bool {
         match (right, &self.subject) {
-            (Right::Scope, _) => {
+            // No token of a group has scopes of jeton's: what is in its group is told by introspection.
+            (Right::Scope, Subject::Group(..)) => false,
+            (
+                Right::Scope,
+                Subject::Client(_) | Subject::Account(_) | Subject::Member(..) | Subject::OtherClient(..),
+            ) => {
                 let own = account.tenant == self.tenant || self.is_admin();
                 own && self.confinement(&account.tenant).is_none_or(|root| account.is_within(root))
             }
             (Right::OwnOnly, Subject::Account(own)) => account.tenant == self.tenant && account.is_within(own),
-            (Right::OwnOnly, Subject::Client(_) | Subject::Member(..) | Subject::OtherClient(..)) => false,
+            (
+                Right::OwnOnly,
+                Subject::Client(_) | Subject::Member(..) | Subject::Group(..) | Subject::OtherClient(..),
+            ) => false,
         }
     }
 
@@ -133,11 +141,8 @@ impl Caller {
 
 /// A confined caller must not change what concerns the whole tenant.
 pub fn require_unconfined(caller: &Caller) -> Result<()> {
-    if caller.confinement(&caller.tenant).is_some() {
-        return Err(Error::new(
-            Reason::ScopeInsufficient,
-            "the caller is confined to an account and cannot act on the whole tenant",
-        ));
+    if caller.confinement(&caller.tenant).is_some() || caller.subject.group().is_some() {
+        return Err(Error::new(Reason::ScopeInsufficient, "the caller is confined and cannot act on the whole tenant"));
     }
     Ok(())
 }

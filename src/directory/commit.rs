@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::{
     Directory,
     caller::Caller,
+    grouped::EntityGroup,
     load::decode,
     names::FOREIGN_ID,
-    record::{Account, EntityGroup, Stored, check_etag},
+    record::{Account, Stored, check_etag},
     roster::Member,
 };
 use crate::{
@@ -83,7 +84,8 @@ impl Directory {
     pub(super) async fn commit(&self, mut change: Change, entries: &[Entry]) -> Result<(Written, Position)> {
         // A place in a group is written together with the group's record only, and that owes the entries of all places:
         // else a change of many would owe their square. A tally is written together with what it counts.
-        for put in change.puts.iter_mut().filter(|put| !matches!(put.kind, Kind::Entity | Kind::Tally)) {
+        let carried = |kind| matches!(kind, Kind::Entity | Kind::GroupMember | Kind::Tally);
+        for put in change.puts.iter_mut().filter(|put| !carried(put.kind)) {
             put.pending = entries.to_vec();
         }
         let written = self.store.write(&change).await?;
@@ -222,8 +224,8 @@ pub(super) fn refused(written: Written) -> Error {
         Written::Taken(Unique { value, .. }) => {
             Error::new(Reason::RegistrationIdTaken, "the registration id is taken").with_resource(Account::NAME, value)
         }
-        Written::NotEmpty(Index { kind: Kind::Membership, .. }) => {
-            Error::new(Reason::RoleInUse, "memberships still have the role")
+        Written::NotEmpty(Index { kind: Kind::Membership | Kind::GroupMember, .. }) => {
+            Error::new(Reason::RoleInUse, "memberships or members of entity groups still have the role")
         }
         Written::NotEmpty(Index { kind: Kind::Member, .. }) => {
             Error::new(Reason::EmailTaken, "a member has this e-mail address")

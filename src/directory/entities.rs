@@ -9,17 +9,19 @@ use std::sync::Arc;
 use super::{
     Directory,
     caller::Caller,
-    commit::{MAX_RACES, refused},
-    groups::require_not_deleted,
-    load::{Wanted, decode, entity_key, key},
-    page::{Page, PageRequest},
-    record::{Account, Entity, EntityGroup, State, Stored as _},
+    commit::MAX_RACES,
+    group_sync::{CopyMembers, Synced},
+    grouped::{Entity, EntityGroup},
+    groups::outraced,
+    load::{Wanted, decode, entity_key},
+    page::{MAX_SIZE, Page, PageRequest},
+    record::{Account, State, Stored as _},
 };
 use crate::{
     ambient::Time,
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Put, Written},
-    token::{Error, Ident, Position, Reason, Result, TenantId},
+    store::{Change, Index, Kind, Put},
+    token::{AccountId, Error, Ident, Position, Result, TenantId},
 };
 
 /// What became of a group whose entities changed.
@@ -36,18 +38,26 @@ pub struct Moved {
 // === impl Directory ===
 
 impl Directory {
-    /// Puts accounts into a group.
+    /// Puts accounts into a group, and members of one of its accounts behind them, if asked to.
     pub async fn add_entities(
         &self,
         caller: &Caller,
         tenant: &TenantId,
         slot: &str,
         accounts: &[String],
-    ) -> Result<Moved> {
+        copy: Option<&CopyMembers>,
+    ) -> Result<(Moved, Option<Synced>)> {
         self.follower.head().await?;
         let group = self.reachable_group(caller, tenant, slot).await?;
         let accounts = self.living_accounts(tenant, accounts).await?;
-        self.move_entities(&group, &accounts, State::Enabled).await
+        let Some(copy) = copy else {
+            return Ok((self.move_entities(&group, &accounts, State::Enabled).await?, None));
+        };
+        // Before anything is written: an account to copy from that is not there stops the whole call.
+        let source = self.named_source(&group, copy, &accounts).await?;
+        let moved = self.move_entities(&group, &accounts, State::Enabled).await?;
+        let synced = self.copy_members(&moved.group, source, copy).await?;
+        Ok((Moved { group: Arc::clone(&synced.group), position: synced.position, ..moved }, Some(synced)))
     }
 
     /// Takes accounts out of a group, deleted ones as well.
@@ -93,6 +103,25 @@ impl Directory {
         Ok(Page { items, next })
     }
 
+    /// The accounts that were last put into a group, newest first, as many as a page may have.
+    pub(super) async fn newest_entities(&self, group: &EntityGroup) -> Result<Vec<AccountId>> {
+        let parse = |id: &str| id.parse().map_err(|_| Error::internal("read an index of entities"));
+        let mut newest = Vec::new();
+        for row in self.store.list(&newest_places(group), None, MAX_SIZE).await? {
+            newest.push(parse(row.split_once(':').map_or("", |(_, account)| account))?);
+        }
+        if newest.len() < MAX_SIZE {
+            // Those that were put in before there was that list are the oldest.
+            for id in self.store.list(&places(group), None, MAX_SIZE).await? {
+                let account = parse(&id)?;
+                if newest.len() < MAX_SIZE && !newest.contains(&account) {
+                    newest.push(account);
+                }
+            }
+        }
+        Ok(newest)
+    }
+
     /// The accounts that slots name. A deleted one looks as if it had never existed.
     pub(super) async fn living_accounts(&self, tenant: &TenantId, slots: &[String]) -> Result<Vec<Arc<Account>>> {
         let accounts = self.find_accounts(tenant, slots).await?;
@@ -106,7 +135,7 @@ impl Directory {
     /// name them.
     pub(super) fn put_first_entities(&self, group: &mut EntityGroup, accounts: &[Arc<Account>], change: &mut Change) {
         for account in accounts {
-            put_place(group, account, State::Enabled, 0, change);
+            put_place(group, account, State::Enabled, None, change);
         }
     }
 
@@ -114,56 +143,30 @@ impl Directory {
     async fn move_entities(&self, found: &EntityGroup, accounts: &[Arc<Account>], state: State) -> Result<Moved> {
         let keys: Vec<_> = accounts.iter().map(|account| entity_key(found, &account.id)).collect();
         for _ in 0..MAX_RACES {
-            let group_key = key::<EntityGroup>(&found.tenant, &found.id);
-            let group: Option<EntityGroup> = self.fresh(&group_key).await?;
-            let mut group = group.ok_or_else(|| Error::not_found(EntityGroup::NAME, found.id.to_string()))?;
-            require_not_deleted(&group)?;
-            let version = group.version;
-            let mut change = Change::new(found.tenant.clone(), self.now());
-            let mut entries = vec![Entry::changed(group.ident())];
+            let mut edit = self.edit_contents(found).await?;
             // After the group: whoever moves one of them meanwhile moves the group's version on.
             let records = self.store.read(&keys).await?;
             for ((account, key), record) in accounts.iter().zip(&keys).zip(records) {
                 let before: Option<Entity> = record.map(|record| decode(key, &record)).transpose()?;
                 let stands = before.as_ref().map_or(State::Deleted, |entity| entity.state);
                 if stands != state {
-                    put_place(&mut group, account, state, before.map_or(0, |entity| entity.version), &mut change);
-                    entries.push(Entry::changed(Ident::Entity(group.id.clone(), account.id.clone())));
+                    put_place(&mut edit.group, account, state, before.as_ref(), &mut edit.change);
+                    edit.entries.push(Entry::changed(Ident::Entity(found.id.clone(), account.id.clone())));
                 }
             }
-            let changed = change.puts.len();
+            let changed = edit.change.puts.len();
             let unchanged = accounts.len() - changed;
-            if changed == 0 {
-                let position = self.follower.append(&entries).await?;
-                return Ok(Moved { group: Arc::new(group), changed, unchanged, position });
-            }
-            group.updated = change.now;
-            change.puts.push(Put {
-                kind: group_key.kind,
-                id: group_key.id,
-                expected: Some(version),
-                pending: Vec::new(),
-                body: group.to_bytes(),
-                keep_until: Time::NEVER,
-            });
-            let (written, position) = self.commit(change, &entries).await?;
-            match written {
-                Written::Done => {
-                    group.set_version(version + 1);
-                    return Ok(Moved { group: Arc::new(group), changed, unchanged, position });
-                }
-                Written::Conflict(..) => {}
-                other @ (Written::Taken(_) | Written::NotEmpty(_) | Written::Repeated { .. }) => {
-                    return Err(refused(other));
-                }
+            if let Some((group, position)) = self.write_contents(edit).await? {
+                return Ok(Moved { group, changed, unchanged, position });
             }
         }
-        Err(Error::new(Reason::ConcurrentUpdate, "too many concurrent changes of the entity group"))
+        Err(outraced())
     }
 }
 
-/// Writes an account's place in a group, its row in the group's list, and what it does to the count.
-fn put_place(group: &mut EntityGroup, account: &Account, state: State, version: u64, change: &mut Change) {
+/// Writes an account's place in a group, its rows in the group's lists, and what it does to the count.
+fn put_place(group: &mut EntityGroup, account: &Account, state: State, before: Option<&Entity>, change: &mut Change) {
+    let version = before.map_or(0, |before| before.version);
     let entity = Entity { group: group.id.clone(), account: account.id.clone(), state, updated: change.now, version };
     change.puts.push(Put {
         kind: Kind::Entity,
@@ -173,20 +176,31 @@ fn put_place(group: &mut EntityGroup, account: &Account, state: State, version: 
         body: entity.to_bytes(),
         keep_until: Time::NEVER,
     });
-    let row = (places(group), account.id.to_string());
-    match state {
-        State::Enabled => {
-            change.index.push(row);
+    let rows = |entity: &Entity| {
+        let newest = format!("{:016x}:{}", u64::MAX - entity.updated.as_millis(), account.id);
+        [(places(group), account.id.to_string()), (newest_places(group), newest)]
+    };
+    match (state, before) {
+        (State::Enabled, _) => {
+            change.index.extend(rows(&entity));
             group.entity_count += 1;
         }
-        State::Disabled | State::Deleted => {
-            change.unindex.push(row);
+        (State::Disabled | State::Deleted, Some(before)) => {
+            change.unindex.extend(rows(before));
             group.entity_count = group.entity_count.saturating_sub(1);
         }
+        // What never was in the group is not taken out of it.
+        (State::Disabled | State::Deleted, None) => {}
     }
 }
 
 /// The list of a group's entities.
 fn places(group: &EntityGroup) -> Index {
     Index { tenant: group.tenant.clone(), kind: Kind::Entity, parent: Some(group.id.to_string()) }
+}
+
+/// The same list, by when they were put in, the last one first. Those that were put in before there was this list are not in
+/// it.
+fn newest_places(group: &EntityGroup) -> Index {
+    Index { tenant: group.tenant.clone(), kind: Kind::Entity, parent: Some(format!("{}:newest", group.id)) }
 }

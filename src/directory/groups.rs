@@ -5,18 +5,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Directory,
     accounts::any,
-    caller::{Caller, require_unconfined},
-    commit::{Edit, Repeat},
+    caller::{Caller, Right, require_unconfined},
+    commit::{Edit, Repeat, refused},
+    grouped::EntityGroup,
     load::key,
     names::{change_data, foreign_id, read_foreign_id, rename},
     page::{Page, PageRequest},
-    record::{EntityGroup, State, Stored as _},
+    record::{State, Stored as _},
 };
 use crate::{
+    ambient::Time,
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Unique},
+    store::{Change, Index, Kind, Put, Unique, Written},
     token::{
-        Error, GroupId, Position, Result, TenantId,
+        Error, GroupId, Position, Reason, Result, Subject, TenantId,
         filter::{Field, Filter, TEXT_OPS, Value},
     },
 };
@@ -43,9 +45,29 @@ pub const FIELDS: &[Field] = &[
     Field { name: "metadata.", ops: TEXT_OPS, value: any },
 ];
 
+const READ: &str = "jeton.groups.read";
+
+/// A change of what is in a group. The group's record is written with it: it counts what is in it, and its version is the
+/// condition that keeps the counts exact.
+pub(super) struct ContentEdit {
+    pub group: EntityGroup,
+    /// What is written besides the group.
+    pub change: Change,
+    /// What goes to the log; the group's own entry is the first.
+    pub entries: Vec<Entry>,
+}
+
 // === impl Directory ===
 
 impl Directory {
+    /// The group that a slot names, if the caller may see it: any by scope, and its own with a token for a group.
+    pub async fn visible_group(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<EntityGroup>> {
+        let Some(own) = own_group(caller)? else { return self.reachable_group(caller, tenant, slot).await };
+        let id: Option<GroupId> = self.id_of(tenant, Kind::Group, slot).await?;
+        let group = if id.as_ref() == Some(own) { self.group(tenant, own).await? } else { None };
+        group.filter(|group| group.state != State::Deleted).ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))
+    }
+
     /// The group that a slot names, if the caller reaches it. Confined callers reach none: a group spans accounts, and
     /// whoever changes it changes what reaches all of them.
     pub async fn reachable_group(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<EntityGroup>> {
@@ -78,6 +100,7 @@ impl Directory {
             labels: BTreeMap::new(),
             metadata: BTreeMap::new(),
             entity_count: 0,
+            member_count: 0,
             state: State::Enabled,
             created: now,
             updated: now,
@@ -118,7 +141,7 @@ impl Directory {
     }
 
     /// Deletes a group. The places of its accounts are left: nobody gets to them but by the group's record, and its id is
-    /// never used again.
+    /// never used again. Those of its members end, because they hold roles.
     pub async fn delete_group(&self, caller: &Caller, tenant: &TenantId, slot: &str, etag: &str) -> Result<Position> {
         self.follower.head().await?;
         let found = self.group_or_tombstone(caller, tenant, slot).await?;
@@ -136,7 +159,9 @@ impl Directory {
             let entries = vec![Entry::revoke(group.ident())];
             Ok(Edit { record: group, change, entries })
         });
-        Ok(edited.await?.1)
+        let (group, position) = edited.await?;
+        self.end_members(&group).await?;
+        Ok(position)
     }
 
     /// Lists groups by id.
@@ -148,11 +173,54 @@ impl Directory {
         page: &PageRequest,
     ) -> Result<Page<EntityGroup>> {
         self.follower.head().await?;
+        if let Some(own) = own_group(caller)? {
+            let group = self.group(tenant, own).await?.filter(|group| group.state != State::Deleted);
+            let items = group.filter(|group| matches(filter, group)).map(Arc::unwrap_or_clone).into_iter().collect();
+            return Ok(Page { items, next: String::new() });
+        }
         require_unconfined(caller)?;
         self.list_records(tenant, &all(tenant), page, filter.is_empty(), |group: &EntityGroup| {
             group.state != State::Deleted && matches(filter, group)
         })
         .await
+    }
+
+    /// Begins a change of what is in a group.
+    pub(super) async fn edit_contents(&self, found: &EntityGroup) -> Result<ContentEdit> {
+        let group: Option<EntityGroup> = self.fresh(&key::<EntityGroup>(&found.tenant, &found.id)).await?;
+        let group = group.ok_or_else(|| Error::not_found(EntityGroup::NAME, found.id.to_string()))?;
+        require_not_deleted(&group)?;
+        let change = Change::new(group.tenant.clone(), self.now());
+        Ok(ContentEdit { entries: vec![Entry::changed(group.ident())], group, change })
+    }
+
+    /// Writes a change of what is in a group, if there is anything to write. `None`: another change came between.
+    pub(super) async fn write_contents(&self, edit: ContentEdit) -> Result<Option<(Arc<EntityGroup>, Position)>> {
+        let ContentEdit { mut group, mut change, entries } = edit;
+        if change.puts.is_empty() {
+            let position = self.follower.append(&entries).await?;
+            return Ok(Some((Arc::new(group), position)));
+        }
+        let version = group.version;
+        group.updated = change.now;
+        change.puts.push(Put {
+            kind: Kind::Group,
+            id: group.id.to_string(),
+            expected: Some(version),
+            pending: Vec::new(),
+            body: group.to_bytes(),
+            keep_until: Time::NEVER,
+        });
+        let (written, position) = self.commit(change, &entries).await?;
+        match written {
+            Written::Done => {
+                group.set_version(version + 1);
+                Ok(Some((Arc::new(group), position)))
+            }
+            // A name can only have been taken by another call that creates the same member.
+            Written::Conflict(..) | Written::Taken(_) => Ok(None),
+            other @ (Written::NotEmpty(_) | Written::Repeated { .. }) => Err(refused(other)),
+        }
     }
 
     /// The group that a slot names by id or foreign id, deleted ones included.
@@ -166,6 +234,23 @@ impl Directory {
         match self.id_of(tenant, Kind::Group, slot).await? {
             Some(id) => self.group(tenant, &id).await,
             None => Ok(None),
+        }
+    }
+}
+
+/// What a change of a group's contents says when too many others came between.
+pub(super) fn outraced() -> Error {
+    Error::new(Reason::ConcurrentUpdate, "too many concurrent changes of the entity group")
+}
+
+/// The group whose token the caller bears, unless it may read groups by scope.
+fn own_group(caller: &Caller) -> Result<Option<&GroupId>> {
+    match (caller.right(READ), &caller.subject) {
+        (Right::Scope, _) => Ok(None),
+        (Right::OwnOnly, Subject::Group(own, _)) => Ok(Some(own)),
+        (Right::OwnOnly, Subject::Client(_) | Subject::Account(_) | Subject::Member(..) | Subject::OtherClient(..)) => {
+            caller.require(READ)?;
+            Ok(None)
         }
     }
 }

@@ -223,19 +223,18 @@ impl Directory {
         new: Newcomer,
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Member>, Position)> {
-        let now = self.now();
-        let id = MemberId::random()?;
-        let mut change = Change::new(tenant.id.clone(), now);
-        let mut member = new_member(&tenant.id, &id, now);
-        member.identities = Some(vec![new.identity]);
+        let mut change = Change::new(tenant.id.clone(), self.now());
         if !new.email.is_empty() && tenant.settings.duplicate_email_policy() == DuplicateEmails::Disallowed {
             change.require_empty.push(with_email(&tenant.id, &new.email));
         }
         let name = new.display_name.clone();
         let patch =
             MemberPatch { display_name: Some(new.display_name), email: Some(new.email), ..MemberPatch::default() };
-        members::apply(&mut member, patch, &mut change)?;
-        change.index.push((members::all(&tenant.id), id.to_string()));
+        let mut member = new_member(patch, &mut change)?;
+        let id = member.id.clone();
+        let before = members::names(&member);
+        put_identity(&mut member, new.identity);
+        rename(&mut change, &id.to_string(), before, members::names(&member));
         change.index.push((identities_of(&tenant.id, &profile.id), id.to_string()));
         change.require.push((Kind::IdentityProfile, profile.id.to_string(), profile.version));
         if tenant.settings.auto_create_account() {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::{
     Directory, SYSTEM,
     caller::Caller,
+    grouped::{Entity, EntityGroup, GroupMember, entity_id, group_member_id},
     identity::IdentityProfile,
-    page::{MAX_SIZE, Page, PageRequest},
-    record::{Account, Admission, Client, Entity, EntityGroup, KeySetRecord, State, Stored, Tenant},
+    page::{Page, PageRequest},
+    record::{Account, Admission, Client, KeySetRecord, State, Stored, Tenant},
     roster::{Member, Membership, Role, membership_id},
     standing::Standing,
 };
@@ -27,6 +28,13 @@ pub struct Wanted {
     pub accounts: Vec<(TenantId, AccountId)>,
     /// Members, each in one account.
     pub members: Vec<(TenantId, AccountId, MemberId)>,
+    /// Members by themselves.
+    pub people: Vec<(TenantId, MemberId)>,
+    pub groups: Vec<(TenantId, GroupId)>,
+    /// Places of accounts in entity groups.
+    pub entities: Vec<(TenantId, GroupId, AccountId)>,
+    /// Places of members in entity groups.
+    pub group_members: Vec<(TenantId, GroupId, MemberId)>,
     pub roles: Vec<(TenantId, RoleId)>,
     pub sessions: Vec<SessionKey>,
 }
@@ -57,10 +65,13 @@ impl Directory {
                     keys.push(key::<Account>(tenant, account));
                 }
             }
-            for (tenant, account, member) in &wanted.members {
+            let people = wanted.people.iter().map(|(tenant, member)| (tenant, member));
+            for (tenant, member) in people.chain(wanted.members.iter().map(|(tenant, _, member)| (tenant, member))) {
                 if self.members.get(member).is_none() {
                     keys.push(key::<Member>(tenant, member));
                 }
+            }
+            for (tenant, account, member) in &wanted.members {
                 if self.memberships.get(&(account.clone(), member.clone())).is_none() {
                     keys.push(key::<Membership>(tenant, &membership_id(account, member)));
                 }
@@ -68,6 +79,21 @@ impl Directory {
             for (tenant, role) in &wanted.roles {
                 if self.roles.get(role).is_none() {
                     keys.push(key::<Role>(tenant, role));
+                }
+            }
+            for (tenant, group) in &wanted.groups {
+                if self.groups.get(group).is_none() {
+                    keys.push(key::<EntityGroup>(tenant, group));
+                }
+            }
+            for (tenant, group, account) in &wanted.entities {
+                if self.entities.get(&(group.clone(), account.clone())).is_none() {
+                    keys.push(key::<Entity>(tenant, &entity_id(group, account)));
+                }
+            }
+            for (tenant, group, member) in &wanted.group_members {
+                if self.group_members.get(&(group.clone(), member.clone())).is_none() {
+                    keys.push(key::<GroupMember>(tenant, &group_member_id(group, member)));
                 }
             }
             sessions.extend(wanted.sessions.iter().filter(|key| self.sessions.get(key).is_none()).cloned());
@@ -148,6 +174,22 @@ impl Directory {
             None => Box::pin(self.read(&entity_key(group, account))).await?.map(Arc::new),
         };
         Ok(entity.is_some_and(|entity| entity.state == State::Enabled))
+    }
+
+    /// A member's place in a group, if it has one now. Whether the member itself may act is told by its own record.
+    pub async fn group_member(&self, group: &EntityGroup, member: &MemberId) -> Result<Option<Arc<GroupMember>>> {
+        // The places of a deleted group end after it.
+        if group.state == State::Deleted {
+            return Ok(None);
+        }
+        let place = match self.group_members.get(&(group.id.clone(), member.clone())) {
+            Some(place) => place,
+            None => {
+                let key = key::<GroupMember>(&group.tenant, &group_member_id(&group.id, member));
+                Box::pin(self.read(&key)).await?.map(Arc::new)
+            }
+        };
+        Ok(place.filter(|place: &Arc<GroupMember>| place.state == State::Enabled))
     }
 
     /// The member, deleted ones included.
@@ -286,7 +328,7 @@ impl Directory {
         Ok(decoded)
     }
 
-    /// One page of the records of an index that are to be shown, by id. Examines at most [`MAX_SIZE`] of them.
+    /// One page of the records of an index that are to be shown, by id. Examines at most [`super::page::MAX_SIZE`] of them.
     pub(super) async fn list_records<R: Stored>(
         &self,
         tenant: &TenantId,
@@ -295,14 +337,24 @@ impl Directory {
         unfiltered: bool,
         shown: impl Fn(&R) -> bool,
     ) -> Result<Page<R>> {
-        // Without a filter almost every row is shown, so no more need be examined.
-        let rows = if unfiltered { (page.size + 1).min(MAX_SIZE) } else { MAX_SIZE };
+        let rows = page.rows(unfiltered);
         let ids = self.store.list(index, page.cursor.as_deref(), rows).await?;
         let keys: Vec<_> = ids.iter().map(|id| key::<R>(tenant, id)).collect();
         let records = self.read_records::<R>(&keys).await?;
+        self.page_of(page, rows, &ids, records.into_iter().map(|record| record.filter(&shown)))
+    }
+
+    /// The page of what stands in an index's rows, of which `rows` were asked for; `None` is not to be shown.
+    pub(super) fn page_of<T>(
+        &self,
+        page: &PageRequest,
+        rows: usize,
+        ids: &[String],
+        shown: impl Iterator<Item = Option<T>>,
+    ) -> Result<Page<T>> {
         let mut items = Vec::new();
-        for (row, (id, record)) in ids.iter().zip(records).enumerate() {
-            items.extend(record.filter(&shown));
+        for (row, (id, item)) in ids.iter().zip(shown).enumerate() {
+            items.extend(item);
             if items.len() == page.size && row + 1 < ids.len() {
                 return Ok(Page { items, next: page.next(id, &self.ring)? });
             }
@@ -374,6 +426,14 @@ impl Directory {
                 let account = account.parse().map_err(|_| id(&key.id))?;
                 self.entities.fill(&state, ticket, began, (group, account), entity);
             }
+            // As for entities.
+            Kind::GroupMember => {
+                let place = record.map(|record| decode::<GroupMember>(key, record).map(Arc::new)).transpose()?;
+                let (group, member) = key.id.split_once(':').ok_or_else(|| id(&key.id))?;
+                let group = group.parse().map_err(|_| id(&key.id))?;
+                let member = member.parse().map_err(|_| id(&key.id))?;
+                self.group_members.fill(&state, ticket, began, (group, member), place);
+            }
             Kind::Admission => {
                 let admission = record.map(|record| decode::<Admission>(key, record).map(Arc::new)).transpose()?;
                 let client = key.id.parse().map_err(|_| id(&key.id))?;
@@ -431,7 +491,7 @@ pub(super) fn key<R: Stored>(tenant: &TenantId, id: &impl ToString) -> RecordKey
 
 /// Where an account's place in a group stands.
 pub(super) fn entity_key(group: &EntityGroup, account: &AccountId) -> RecordKey {
-    key::<Entity>(&group.tenant, &format!("{}:{account}", group.id))
+    key::<Entity>(&group.tenant, &entity_id(&group.id, account))
 }
 
 /// Reads a record's body.

@@ -17,7 +17,6 @@ use super::{
     settings::SelfManagement,
 };
 use crate::{
-    ambient::Time,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Unique},
     token::{
@@ -146,16 +145,10 @@ impl Directory {
                 "members belong to the tenant: a caller that is confined to an account cannot create one",
             ));
         }
-        let now = self.now();
-        let id: MemberId = MemberId::random()?;
-        let mut change = Change::new(tenant.clone(), now);
-        let mut member = new_member(tenant, &id, now);
-        apply(&mut member, patch, &mut change)?;
-        if member.profile.display_name.is_empty() {
-            return Err(Error::field("member.display_name", "must be set"));
-        }
-        change.index.push((all(tenant), id.to_string()));
-        self.create(caller, member, id.to_string(), change, repeat).await
+        let mut change = Change::new(tenant.clone(), self.now());
+        let member = new_member(patch, &mut change)?;
+        let id = member.id.to_string();
+        self.create(caller, member, id, change, repeat).await
     }
 
     pub async fn update_member(
@@ -227,8 +220,9 @@ impl Directory {
             Ok(Edit { record: member, change, entries })
         });
         let (member, position) = deleted.await?;
-        // The member is dead already, and a deleted one gets no new memberships.
+        // The member is dead already, and a deleted one gets no new places.
         self.end_memberships(tenant, &member.id).await?;
+        self.end_group_places(tenant, &member.id).await?;
         Ok((member, position))
     }
 
@@ -284,20 +278,26 @@ impl MemberPatch {
     }
 }
 
-/// A member of whom nothing is known yet.
-pub(super) fn new_member(tenant: &TenantId, id: &MemberId, now: Time) -> Member {
-    Member {
-        id: id.clone(),
-        tenant: tenant.clone(),
+/// A new member, with what `change` has to write of it besides its record.
+pub(super) fn new_member(patch: MemberPatch, change: &mut Change) -> Result<Member> {
+    let mut member = Member {
+        id: MemberId::random()?,
+        tenant: change.tenant.clone(),
         state: State::Enabled,
         profile: Profile::default(),
-        created: now,
-        updated: now,
+        created: change.now,
+        updated: change.now,
         deleted: None,
         identities: None,
         email_verified: None,
         version: 1,
+    };
+    apply(&mut member, patch, change)?;
+    if member.profile.display_name.is_empty() {
+        return Err(Error::field("member.display_name", "must be set"));
     }
+    change.index.push((all(&member.tenant), member.id.to_string()));
+    Ok(member)
 }
 
 pub(super) fn apply(member: &mut Member, patch: MemberPatch, change: &mut Change) -> Result<()> {

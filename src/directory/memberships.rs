@@ -194,7 +194,7 @@ impl Directory {
             require_not_deleted(&membership)?;
             let mut change = Change::new(tenant.clone(), self.now());
             let id = membership.id();
-            let list = |role: &RoleId| (holders_of(tenant, role), id.clone());
+            let list = |role: &RoleId| (holders_of(tenant, Kind::Membership, role), id.clone());
             change.require = roles.iter().map(|role| (Kind::Role, role.id.to_string(), role.version)).collect();
             change.unindex = membership.roles.iter().filter(|role| !ids.contains(role)).map(list).collect();
             change.index = ids.iter().map(list).collect();
@@ -418,7 +418,7 @@ fn lists(membership: &Membership) -> Vec<(Index, String)> {
     let Membership { tenant, account, member, roles, .. } = membership;
     let list = |parent: String| Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(parent) };
     let parents = [list(account.to_string()), list(member.to_string())];
-    let roles = roles.iter().map(|role| holders_of(tenant, role));
+    let roles = roles.iter().map(|role| holders_of(tenant, Kind::Membership, role));
     parents.into_iter().chain(roles).map(|index| (index, membership.id())).collect()
 }
 

@@ -15,6 +15,9 @@ pub mod clients;
 pub mod commit;
 pub mod derivation;
 pub mod entities;
+pub mod group_members;
+pub mod group_sync;
+pub mod grouped;
 pub mod groups;
 pub mod identities;
 pub mod identity;
@@ -46,8 +49,9 @@ use crate::{
     store::{SessionKey, Store},
     token::{AccountId, ClientId, GroupId, Ident, IdentityProfileId, MemberId, RoleId, TenantId, access::SessionId},
 };
+use grouped::{Entity, EntityGroup, GroupMember};
 use identity::IdentityProfile;
-use record::{Account, Admission, Client, Entity, EntityGroup, Tenant};
+use record::{Account, Admission, Client, Tenant};
 use roster::{Member, Membership, Role};
 
 /// Reads and changes the directory.
@@ -65,6 +69,7 @@ pub struct Directory {
     accounts: Copies<AccountId, Arc<Account>>,
     groups: Copies<GroupId, Arc<EntityGroup>>,
     entities: Copies<(GroupId, AccountId), Option<Arc<Entity>>>,
+    group_members: Copies<(GroupId, MemberId), Option<Arc<GroupMember>>>,
     admissions: Copies<(TenantId, ClientId), Option<Arc<Admission>>>,
     members: Copies<MemberId, Arc<Member>>,
     memberships: Copies<(AccountId, MemberId), Option<Arc<Membership>>>,
@@ -129,6 +134,10 @@ impl Directory {
                 Ident::Entity(group, account) => Some((group.clone(), account.clone())),
                 _ => None,
             })),
+            group_members: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::GroupMember(group, member) => Some((group.clone(), member.clone())),
+                _ => None,
+            })),
             admissions: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
                 Ident::Admission(tenant, client) => Some((tenant.clone(), client.clone())),
                 _ => None,
@@ -170,6 +179,7 @@ impl Directory {
             self.accounts.clone(),
             self.groups.clone(),
             self.entities.clone(),
+            self.group_members.clone(),
             self.admissions.clone(),
             self.members.clone(),
             self.memberships.clone(),

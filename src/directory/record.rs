@@ -7,7 +7,7 @@ use crate::{
     ambient::Time,
     store::Kind,
     token::{
-        AccountId, ClientId, Error, GroupId, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy,
+        AccountId, ClientId, Error, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy,
         secret::DerivationKeyId,
     },
 };
@@ -138,6 +138,8 @@ pub enum GrantType {
     Account,
     #[n(2)]
     Member,
+    #[n(3)]
+    EntityGroup,
     #[n(4)]
     TokenExchange,
     /// Members sign in through the client.
@@ -201,57 +203,6 @@ pub struct Account {
     pub updated: Time,
     #[n(13)]
     pub deleted: Option<Time>,
-    #[cbor(skip)]
-    pub version: u64,
-}
-
-/// A named set of accounts.
-#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct EntityGroup {
-    #[n(0)]
-    pub id: GroupId,
-    #[n(1)]
-    pub tenant: TenantId,
-    #[n(2)]
-    pub display_name: String,
-    #[n(3)]
-    pub foreign_id: Option<String>,
-    /// The local part of its inbox.
-    #[n(4)]
-    pub email_to_name: String,
-    #[n(5)]
-    pub labels: BTreeMap<String, String>,
-    #[n(6)]
-    pub metadata: BTreeMap<String, String>,
-    /// How many accounts have a place in it. Written together with the places, so that it is exact.
-    #[n(7)]
-    pub entity_count: u64,
-    /// Enabled or Deleted.
-    #[n(8)]
-    pub state: State,
-    #[n(9)]
-    pub created: Time,
-    #[n(10)]
-    pub updated: Time,
-    #[cbor(skip)]
-    pub version: u64,
-}
-
-/// An account's place in an entity group. It owes the log nothing: it is written together with its group's record, which
-/// owes the entries of both.
-#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct Entity {
-    #[n(0)]
-    pub group: GroupId,
-    #[n(1)]
-    pub account: AccountId,
-    /// Enabled, or Deleted once the account was taken out.
-    #[n(2)]
-    pub state: State,
-    #[n(3)]
-    pub updated: Time,
     #[cbor(skip)]
     pub version: u64,
 }
@@ -325,8 +276,6 @@ stored! {
     Tenant Tenant "Tenant" |self| Ident::Tenant(self.id.clone());
     Client Client "Client" |self| Ident::Client(self.id.clone());
     Account Account "Account" |self| Ident::Account(self.id.clone());
-    EntityGroup Group "EntityGroup" |self| Ident::Group(self.id.clone());
-    Entity Entity "GroupEntity" |self| Ident::Entity(self.group.clone(), self.account.clone());
     Admission Admission "Admission" |self| Ident::Admission(self.tenant.clone(), self.client.clone());
     KeySetRecord KeySet "SigningKey" |self| Ident::Tenant(self.tenant.clone());
 }
@@ -340,6 +289,7 @@ impl GrantType {
             Self::ClientCredentials => "client_credentials",
             Self::Account => "account",
             Self::Member => "member",
+            Self::EntityGroup => "entity_group",
             Self::TokenExchange => "token_exchange",
             Self::AuthenticatedMember => "authenticated_member",
         }

@@ -101,12 +101,13 @@ impl Directory {
         .await
     }
 
-    /// Deletes a role that no membership has.
+    /// Deletes a role that no membership and no member of an entity group has.
     pub async fn delete_role(&self, caller: &Caller, tenant: &TenantId, id: &str, etag: &str) -> Result<Position> {
         let deleted = self.edit_role(caller, tenant, id, etag, |mut role| {
             let mut change = Change::new(tenant.clone(), self.now());
             let id = role.id.to_string();
-            change.require_empty.push(holders_of(tenant, &role.id));
+            change.require_empty.push(holders_of(tenant, Kind::Membership, &role.id));
+            change.require_empty.push(holders_of(tenant, Kind::GroupMember, &role.id));
             change.free.push((unique(role.account.as_ref(), &role.name), id.clone()));
             change.unindex.push((list_of(tenant, role.account.as_ref().map(|line| &line.account)), id));
             role.state = State::Deleted;
@@ -139,33 +140,54 @@ impl Directory {
     /// The roles that slots name for members of `account`, each once: by id, or by the name that the account has a role
     /// of, else the tenant.
     pub(super) async fn find_roles(&self, account: &Account, slots: &[String]) -> Result<Vec<Role>> {
-        let mut roles: Vec<Role> = Vec::with_capacity(slots.len());
-        for slot in slots {
-            let role = self.find_role(account, slot).await?.ok_or_else(|| Error::not_found(Role::NAME, slot))?;
-            if !roles.iter().any(|known| known.id == role.id) {
-                roles.push(role);
-            }
-        }
-        Ok(roles)
+        let found = self.find_roles_in(&account.tenant, &[(Some(account), slots)]).await?;
+        Ok(found.into_iter().next().unwrap_or_default())
     }
 
-    async fn find_role(&self, account: &Account, slot: &str) -> Result<Option<Role>> {
-        let tenant = &account.tenant;
-        let id = match slot.parse() {
-            Ok(id) => Some(id),
-            Err(_) => {
-                let names = [unique(Some(&account.confinement()), slot), unique(None, slot)];
-                let holder = self.store.holders(tenant, &names).await?.into_iter().flatten().next();
-                let unreadable = |_| Error::internal("read the holder of a role's name");
-                holder.map(|id| id.parse().map_err(unreadable)).transpose()?
+    /// The same for several accounts, in their order; in none of them (`None`) a role is the tenant's. Waits for the store
+    /// twice, however many there are.
+    pub(super) async fn find_roles_in(
+        &self,
+        tenant: &TenantId,
+        places: &[(Option<&Account>, &[String])],
+    ) -> Result<Vec<Vec<Role>>> {
+        let wanted = || places.iter().flat_map(|(account, slots)| slots.iter().map(move |slot| (*account, slot)));
+        // The names that a slot may be: the account's own and the tenant's.
+        let names: Vec<Unique> = wanted()
+            .filter(|(_, slot)| slot.parse::<RoleId>().is_err())
+            .flat_map(|(account, slot)| {
+                let own = account.map(Account::confinement);
+                [unique(own.as_ref(), slot), unique(None, slot)]
+            })
+            .collect();
+        let holders = if names.is_empty() { Vec::new() } else { self.store.holders(tenant, &names).await? };
+        let mut holders = holders.chunks(2);
+        let mut keys = Vec::new();
+        for (_, slot) in wanted() {
+            let id = match slot.parse::<RoleId>() {
+                Ok(id) => Some(id.to_string()),
+                Err(_) => holders.next().unwrap_or_default().iter().flatten().next().cloned(),
+            };
+            let id = id.ok_or_else(|| Error::not_found(Role::NAME, slot))?;
+            keys.push(RecordKey { tenant: tenant.clone(), kind: Kind::Role, id });
+        }
+        let mut records = self.read_records::<Role>(&keys).await?.into_iter();
+        let mut found = Vec::with_capacity(places.len());
+        for (account, slots) in places {
+            let mut roles: Vec<Role> = Vec::with_capacity(slots.len());
+            for (slot, role) in slots.iter().zip(records.by_ref()) {
+                let fits = |role: &Role| {
+                    let own = |line: &Confinement| account.is_some_and(|account| line.account == account.id);
+                    role.state != State::Deleted && role.account.as_ref().is_none_or(own)
+                };
+                let role = role.filter(fits).ok_or_else(|| Error::not_found(Role::NAME, slot))?;
+                if !roles.iter().any(|known| known.id == role.id) {
+                    roles.push(role);
+                }
             }
-        };
-        let Some(id): Option<RoleId> = id else { return Ok(None) };
-        let role: Option<Role> = self.fresh(&key::<Role>(tenant, &id)).await?;
-        let fits = |role: &Role| {
-            role.state != State::Deleted && role.account.as_ref().is_none_or(|line| line.account == account.id)
-        };
-        Ok(role.filter(fits))
+            found.push(roles);
+        }
+        Ok(found)
     }
 
     /// The account that a slot names, unless it is deleted.
@@ -251,7 +273,7 @@ fn list_of(tenant: &TenantId, account: Option<&AccountId>) -> Index {
     Index { tenant: tenant.clone(), kind: Kind::Role, parent: account.map(ToString::to_string) }
 }
 
-/// The memberships that have a role.
-pub(super) fn holders_of(tenant: &TenantId, role: &RoleId) -> Index {
-    Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(role.to_string()) }
+/// The memberships, or places in entity groups, that have a role.
+pub(super) fn holders_of(tenant: &TenantId, kind: Kind, role: &RoleId) -> Index {
+    Index { tenant: tenant.clone(), kind, parent: Some(role.to_string()) }
 }

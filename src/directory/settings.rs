@@ -41,6 +41,8 @@ pub struct Settings {
     pub account_member_limit: Option<u32>,
     #[n(14)]
     pub membership_limit: Option<u32>,
+    #[n(15)]
+    pub group_token_ttl: Option<Duration>,
     #[n(16)]
     pub self_signup: Option<bool>,
     #[n(17)]
@@ -103,12 +105,14 @@ pub struct SettingsPatch {
     pub member_self_management: Option<Option<SelfManagement>>,
     pub duplicate_email_policy: Option<Option<DuplicateEmails>>,
     pub authenticated_member_token_ttl: Option<Option<Duration>>,
+    pub group_token_ttl: Option<Option<Duration>>,
 }
 
 /// The most members that a tenant may allow an account.
 pub const MAX_MEMBERS: u32 = 1000;
 /// The most accounts that a tenant may allow a member.
 pub const MAX_ACCOUNTS: u32 = 10_000;
+
 // === impl Settings ===
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -126,6 +130,10 @@ impl Settings {
 
     pub fn member_token_ttl(&self) -> Duration {
         self.member_token_ttl.unwrap_or(HOUR)
+    }
+
+    pub fn group_token_ttl(&self) -> Duration {
+        self.group_token_ttl.unwrap_or(HOUR)
     }
 
     /// The most members of an account.
@@ -210,7 +218,7 @@ pub(super) fn apply(settings: &mut Settings, patch: SettingsPatch) -> Result<()>
     }
     set!(client_token_ttl account_token_ttl member_token_ttl max_token_ttl refresh_idle_ttl refresh_absolute_ttl replay_window);
     set!(session_idle_ttl eternal_tokens default_audience signing_algorithm key_rotation_period key_announcement);
-    set!(account_member_limit membership_limit);
+    set!(account_member_limit membership_limit group_token_ttl);
     set!(self_signup auto_create_account member_self_management duplicate_email_policy authenticated_member_token_ttl);
     let mut violations = Vec::new();
     for (name, limit, max) in [
@@ -238,6 +246,7 @@ pub(super) fn apply(settings: &mut Settings, patch: SettingsPatch) -> Result<()>
     at_most("member_token_ttl", settings.member_token_ttl, max, "max_token_ttl");
     let authenticated = settings.authenticated_member_token_ttl;
     at_most("authenticated_member_token_ttl", authenticated, max, "max_token_ttl");
+    at_most("group_token_ttl", settings.group_token_ttl, max, "max_token_ttl");
     at_most("refresh_idle_ttl", settings.refresh_idle_ttl, settings.refresh_absolute_ttl(), "refresh_absolute_ttl");
     at_most(
         "key_announcement",

@@ -83,6 +83,7 @@ impl Directory {
                 GrantType::ClientCredentials,
                 GrantType::Account,
                 GrantType::Member,
+                GrantType::EntityGroup,
                 GrantType::TokenExchange,
                 GrantType::AuthenticatedMember,
             ],

@@ -124,6 +124,32 @@ impl Issuer {
         })
     }
 
+    pub(super) async fn grant_group(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        group: &str,
+        member: Option<&str>,
+    ) -> Result<Granted> {
+        let standing = self.standing_for_grant(caller, request, GrantType::EntityGroup).await?;
+        let (group, member) = self.directory.place_in_group(caller, &standing.tenant.id, group, member).await?;
+        if standing.tenant.state != State::Enabled {
+            return Err(Error::new(Reason::Disabled, "the tenant is disabled"));
+        }
+        Ok(Granted {
+            grant: GrantType::EntityGroup,
+            subject: Subject::Group(group, member),
+            ancestors: Vec::new(),
+            actor: None,
+            // What a group or its member may do at jeton itself is not decided by its client's scopes.
+            allowed: standing.allowed_scopes().without_management(),
+            default: standing.default_scopes().without_management(),
+            parents: Vec::new(),
+            authentication: None,
+            standing,
+        })
+    }
+
     /// The standing of a caller that asks for a grant which wants `jeton.tokens.issue`, in the tenant that it names.
     pub(super) async fn standing_for_grant(
         &self,

@@ -6,6 +6,7 @@ use super::{
     Issuer,
     authenticate::{Freshness, Proof},
     issue::decode_family,
+    reach::{Asked, Reach},
     verify::Verified,
 };
 use crate::{
@@ -22,8 +23,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Introspection {
     Inactive,
-    Access(Arc<Verified>),
-    Refresh { family: Box<Family>, issuer: String },
+    /// With what it gives in the account that was asked about, if one was.
+    Access(Arc<Verified>, Option<Arc<Reach>>),
+    Refresh {
+        family: Box<Family>,
+        issuer: String,
+    },
 }
 
 /// The scope that introspection wants.
@@ -32,12 +37,14 @@ const SCOPE: &str = "jeton.tokens.introspect";
 // === impl Issuer ===
 
 impl Issuer {
-    /// What texts stand for, in their order. Result i depends on text i only, and all are judged at one head.
+    /// What texts stand for, in their order. Result i depends on text i only, and all are judged at one head. `account`, by
+    /// id or foreign id, is what all of them are asked about besides.
     pub async fn introspect(
         &self,
         proof: &Proof,
         freshness: Freshness,
         texts: &[String],
+        account: Option<&str>,
     ) -> Result<Vec<Introspection>> {
         let call = self.prove(proof, freshness).await?;
         let caller = &call.caller;
@@ -46,12 +53,21 @@ impl Issuer {
         let resolved = self.resolve_all(texts).await?;
         let known: Vec<Arc<Verified>> = resolved.iter().flatten().cloned().collect();
         let mut active = self.are_active(&known).await?.into_iter();
+        let mut asked = account.map(Asked::new);
         let mut answers = Vec::with_capacity(texts.len());
         for (text, verified) in texts.iter().zip(resolved) {
             answers.push(match verified {
                 Some(verified) => {
                     let active = active.next().unwrap_or(false) && freshness.has_seen(verified.token.rev, call.head);
-                    answer(caller, &introspects, &verified, active)
+                    if active && is_business_of(caller, &introspects, &verified) {
+                        let reach = match &mut asked {
+                            Some(asked) => Some(Box::pin(self.reach_in(&verified, asked)).await?),
+                            None => None,
+                        };
+                        Introspection::Access(verified, reach)
+                    } else {
+                        Introspection::Inactive
+                    }
                 }
                 None if SecretKind::of(text) == Some(SecretKind::Refresh) => {
                     Box::pin(self.introspect_refresh(caller, text)).await?
@@ -98,10 +114,9 @@ impl Issuer {
         Ok(alive && self.may_act(&family.tenant, &family.subject).await? && self.is_session_alive(family, now).await?)
     }
 
-    /// Whether a member may act where the family's tokens act; true of everybody else.
+    /// Whether a member may act where the family's tokens act, and their group is there; true of everybody else.
     pub(super) async fn may_act(&self, tenant: &TenantId, subject: &Subject) -> Result<bool> {
-        let Subject::Member(account, member) = subject else { return Ok(true) };
-        Ok(self.directory.authority(tenant, account, member).await?.is_some())
+        Ok(self.directory.authority_of(tenant, subject, None).await?.is_some())
     }
 
     /// Whether the session of a family, if any, has not lapsed.
@@ -113,12 +128,8 @@ impl Issuer {
     }
 }
 
-fn answer(caller: &Caller, introspects: &[String], verified: &Arc<Verified>, active: bool) -> Introspection {
+fn is_business_of(caller: &Caller, introspects: &[String], verified: &Verified) -> bool {
     let token = &verified.token;
     let tenant = token.tenant == caller.tenant || caller.is_admin();
-    if active && tenant && token.audience.meets(introspects, &verified.issuer) {
-        Introspection::Access(Arc::clone(verified))
-    } else {
-        Introspection::Inactive
-    }
+    tenant && token.audience.meets(introspects, &verified.issuer)
 }

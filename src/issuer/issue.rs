@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Call, Issuer, exchange, terms};
+use super::{Call, Issuer, exchange, list::subject_key, terms};
 use crate::{
     ambient::Time,
     directory::{
@@ -12,7 +12,7 @@ use crate::{
     },
     keys::{jwt, ring::digest128, signing::SigningKey},
     revocation::entry::Entry,
-    store::{Existing, FamilyConflict, FamilyMint, FamilyRecord, Mint, SessionKey, SessionMint, SubjectKey, TokenMint},
+    store::{Existing, FamilyConflict, FamilyMint, FamilyRecord, Mint, SessionKey, SessionMint, TokenMint},
     token::{
         AccessToken, AccountId, Actor, Authentication, Error, Family, FamilyId, Format, Ident, Position, Reason,
         Result, Scopes, Subject, TokenId,
@@ -48,6 +48,8 @@ pub enum Grant {
     Account(String),
     /// For a member in one account; both by id or foreign id.
     Member { member: String, account: Option<String> },
+    /// For an entity group, or for a member of it; both by id or foreign id.
+    EntityGroup { group: String, member: Option<String> },
     /// For the subject of a token; `actor`: the token of who is to act on its behalf.
     TokenExchange { subject: String, actor: Option<String> },
 }
@@ -122,6 +124,9 @@ impl Issuer {
             Grant::Member { member, account } => {
                 Box::pin(self.grant_member(&call.caller, request, member, account.as_deref())).await?
             }
+            Grant::EntityGroup { group, member } => {
+                Box::pin(self.grant_group(&call.caller, request, group, member.as_deref())).await?
+            }
             Grant::TokenExchange { subject, actor } => {
                 Box::pin(self.grant_exchange(call, request, subject, actor.as_deref())).await?
             }
@@ -131,7 +136,9 @@ impl Issuer {
         let text = self.text(&decided).await?;
         let lapsed = match &request.grant {
             Grant::TokenExchange { .. } => Lapsed::Refuse(exchange::lapsed),
-            Grant::ClientCredentials | Grant::Account(_) | Grant::Member { .. } => Lapsed::Revive,
+            Grant::ClientCredentials | Grant::Account(_) | Grant::Member { .. } | Grant::EntityGroup { .. } => {
+                Lapsed::Revive
+            }
         };
         let issued = self.store(request, lapsed, decided, text).await?;
         if let Grant::TokenExchange { .. } = &request.grant {
@@ -161,6 +168,7 @@ impl Issuer {
         let format = request.format.unwrap_or(match grant {
             GrantType::ClientCredentials
             | GrantType::Member
+            | GrantType::EntityGroup
             | GrantType::TokenExchange
             | GrantType::AuthenticatedMember => Format::Jwt,
             GrantType::Account => Format::Opaque,
@@ -465,16 +473,6 @@ pub(super) fn session_slot_until(tenant: &Tenant, now: Time) -> Time {
         return Time::NEVER;
     }
     now.plus(settings.max_token_ttl().max(settings.refresh_absolute_ttl())).plus(SLOT_MARGIN)
-}
-
-/// In whose list a token stands.
-pub(super) fn subject_key(token: &AccessToken) -> SubjectKey {
-    match &token.subject {
-        Subject::Client(_) => SubjectKey::Client(token.tenant.clone(), token.client.clone()),
-        Subject::Account(account) => SubjectKey::Account(account.clone()),
-        Subject::Member(_, member) => SubjectKey::Member(member.clone()),
-        Subject::OtherClient(client, _) => SubjectKey::Client(token.tenant.clone(), client.clone()),
-    }
 }
 
 pub(super) fn decode_family(record: &FamilyRecord) -> Result<Family> {

@@ -43,6 +43,8 @@ pub enum ListSubject {
     Client(String),
     /// A member, by id or foreign id.
     Member(String),
+    /// An entity group, by id or foreign id.
+    Group(String),
 }
 
 /// The fields that tokens can be filtered by.
@@ -89,6 +91,10 @@ impl Issuer {
             ListSubject::Member(slot) => {
                 caller.require(SCOPE)?;
                 SubjectKey::Member(self.directory.reachable_member(caller, &tenant, slot).await?.id.clone())
+            }
+            ListSubject::Group(slot) => {
+                caller.require(SCOPE)?;
+                SubjectKey::Group(self.directory.reachable_group(caller, &tenant, slot).await?.id.clone())
             }
             ListSubject::Client(slot) => {
                 let own =
@@ -174,6 +180,17 @@ impl TokenState {
             Self::Revoked => "REVOKED",
             Self::Expired => "EXPIRED",
         }
+    }
+}
+
+/// In whose list a token stands: that of its `sub`.
+pub(super) fn subject_key(token: &AccessToken) -> SubjectKey {
+    match &token.subject {
+        Subject::Client(_) => SubjectKey::Client(token.tenant.clone(), token.client.clone()),
+        Subject::Account(account) => SubjectKey::Account(account.clone()),
+        Subject::Member(_, member) | Subject::Group(_, Some(member)) => SubjectKey::Member(member.clone()),
+        Subject::Group(group, None) => SubjectKey::Group(group.clone()),
+        Subject::OtherClient(client, _) => SubjectKey::Client(token.tenant.clone(), client.clone()),
     }
 }
 

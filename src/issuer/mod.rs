@@ -15,6 +15,7 @@ pub mod introspect;
 pub mod issue;
 pub mod list;
 pub mod passwords;
+pub mod reach;
 pub mod renew;
 pub mod revoke;
 pub mod signin;

@@ -29,6 +29,8 @@ pub enum Target {
     Client(String),
     /// A member, in whatever account, by id or foreign id.
     Member(String),
+    /// An entity group with its members in it, by id or foreign id.
+    Group(String),
     Sessions(Vec<String>),
     Tenant,
 }
@@ -186,6 +188,11 @@ impl Issuer {
                 let member = self.directory.reachable_member(caller, tenant, slot).await?;
                 Ok((vec![Ident::Member(member.id.clone())], Time::NEVER))
             }
+            Target::Group(slot) => {
+                insufficient()?;
+                let group = self.directory.reachable_group(caller, tenant, slot).await?;
+                Ok((vec![Ident::Group(group.id.clone())], Time::NEVER))
+            }
             Target::Sessions(sessions) => {
                 insufficient()?;
                 require_unconfined(caller)?;
@@ -281,10 +288,13 @@ pub(super) fn may_touch(caller: &Caller, token: &AccessToken, right: Right) -> b
             (Subject::Client(_), Subject::OtherClient(client, _)) => {
                 caller.tenant == token.tenant && caller.standing.client.id == *client
             }
-            // A member has the token that it acts with, no more; so has whoever acts for a client.
-            (Subject::OtherClient(..) | Subject::Member(..), _)
-            | (Subject::Client(_), Subject::Account(_) | Subject::Member(..))
-            | (Subject::Account(_), Subject::Client(_) | Subject::Member(..) | Subject::OtherClient(..)) => false,
+            // A member or a group has the token that it acts with, no more; so has whoever acts for a client.
+            (Subject::OtherClient(..) | Subject::Member(..) | Subject::Group(..), _)
+            | (Subject::Client(_), Subject::Account(_) | Subject::Member(..) | Subject::Group(..))
+            | (
+                Subject::Account(_),
+                Subject::Client(_) | Subject::Member(..) | Subject::Group(..) | Subject::OtherClient(..),
+            ) => false,
         },
     }
 }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest;
 use bytes::Bytes;
 
-use super::Issuer;
+use super::{Issuer, reach::Reach};
 use crate::{
     ambient::Time,
     directory::{
@@ -21,7 +21,7 @@ use crate::{
     revocation::cache::MAX_AGE,
     store::SessionKey,
     token::{
-        AccessToken, Error, Result, Subject, TokenId,
+        AccessToken, AccountId, Error, Result, Subject, TokenId,
         claims::MAX_TOKEN_BYTES,
         ident::Idents,
         scope::management,
@@ -40,6 +40,8 @@ pub struct Verified {
     pub(super) idents: Idents,
     /// The last judgement that found it active.
     judged: ArcSwapOption<Judged>,
+    /// What was last found out of an account that somebody asked about.
+    pub(super) reach: ArcSwapOption<KnownReach>,
     /// Who it is as a bearer, as of that judgement.
     pub(super) caller: ArcSwapOption<KnownCaller>,
 }
@@ -52,13 +54,21 @@ pub(super) struct KnownCaller {
     pub caller: Arc<Caller>,
 }
 
+/// What the bearer may do in an account as of a version of the log.
+#[derive(Debug)]
+pub(super) struct KnownReach {
+    pub version: u64,
+    pub until: Time,
+    pub account: AccountId,
+    pub reach: Arc<Reach>,
+}
+
 /// A judgement holds while the log has not grown and nothing that it rests on has aged out.
 #[derive(Debug)]
 struct Judged {
     version: u64,
     until: Time,
-    /// Of a member's token.
-    authority: Option<Arc<Authority>>,
+    authority: Arc<Authority>,
 }
 
 // === impl Verified ===
@@ -71,6 +81,7 @@ impl Verified {
             issuer: issuer.into(),
             encoded: OnceLock::new(),
             judged: ArcSwapOption::empty(),
+            reach: ArcSwapOption::empty(),
             caller: ArcSwapOption::empty(),
         })
     }
@@ -83,7 +94,7 @@ impl Verified {
 
     /// What the member may do, as of the last judgement that found the token active.
     pub fn authority(&self) -> Option<Arc<Authority>> {
-        self.judged.load().as_ref().and_then(|judged| judged.authority.clone())
+        self.judged.load().as_ref().map(|judged| Arc::clone(&judged.authority))
     }
 
     fn session(&self) -> Option<SessionKey> {
@@ -93,7 +104,9 @@ impl Verified {
 
     fn wanted(&self) -> Wanted {
         let token = &self.token;
-        let place = (token.tenant.clone(), token.client.clone());
+        let tenant = || token.tenant.clone();
+        let place = (tenant(), token.client.clone());
+        let (group, member) = (token.subject.group(), token.subject.member());
         Wanted {
             tenant: Some(token.tenant.clone()),
             clients: vec![place.clone()],
@@ -106,8 +119,16 @@ impl Verified {
                 .collect(),
             members: match &token.subject {
                 Subject::Member(account, member) => vec![(token.tenant.clone(), account.clone(), member.clone())],
-                Subject::Client(_) | Subject::Account(_) | Subject::OtherClient(..) => Vec::new(),
+                Subject::Client(_) | Subject::Account(_) | Subject::Group(..) | Subject::OtherClient(..) => Vec::new(),
             },
+            people: group.and(member).map(|member| (tenant(), member.clone())).into_iter().collect(),
+            groups: group.map(|group| (tenant(), group.clone())).into_iter().collect(),
+            entities: Vec::new(),
+            group_members: group
+                .zip(member)
+                .map(|(group, member)| (tenant(), group.clone(), member.clone()))
+                .into_iter()
+                .collect(),
             roles: Vec::new(),
             sessions: self.session().into_iter().collect(),
         }
@@ -225,7 +246,7 @@ impl Issuer {
     }
 
     /// Whether all that a token depends on is enabled, until when that may be believed, and what its member may do.
-    async fn enabled_until(&self, verified: &Verified, now: Time) -> Result<Option<(Time, Option<Arc<Authority>>)>> {
+    async fn enabled_until(&self, verified: &Verified, now: Time) -> Result<Option<(Time, Arc<Authority>)>> {
         let token = &verified.token;
         let directory = &self.directory;
         let Some(tenant) = directory.tenant(&token.tenant).await?.filter(|tenant| tenant.state == State::Enabled)
@@ -241,14 +262,8 @@ impl Issuer {
                 return Ok(None);
             }
         }
-        let authority = match &token.subject {
-            Subject::Member(account, member) => {
-                let Some(authority) = directory.authority(&token.tenant, account, member).await? else {
-                    return Ok(None);
-                };
-                Some(authority)
-            }
-            Subject::Client(_) | Subject::Account(_) | Subject::OtherClient(..) => None,
+        let Some(authority) = directory.authority_of(&token.tenant, &token.subject, None).await? else {
+            return Ok(None);
         };
         let mut until = now.plus(MAX_AGE);
         if let Some(session) = verified.session() {

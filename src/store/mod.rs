@@ -15,7 +15,7 @@ use bytes::Bytes;
 use crate::{
     ambient::Time,
     revocation::entry::{Entry, Slot},
-    token::{AccountId, ClientId, FamilyId, Ident, MemberId, Position, TenantId, TokenId, access::SessionId},
+    token::{AccountId, ClientId, FamilyId, GroupId, Ident, MemberId, Position, TenantId, TokenId, access::SessionId},
 };
 
 pub mod embedded;
@@ -148,6 +148,8 @@ pub enum Kind {
     Group,
     /// An account's place in an entity group; its id is the ids of both.
     Entity,
+    /// A member's place in an entity group; its id is the ids of both.
+    GroupMember,
     /// A client's admission.
     Admission,
     /// A member.
@@ -283,6 +285,8 @@ pub enum SubjectKey {
     Account(AccountId),
     /// Tokens that act as a member.
     Member(MemberId),
+    /// Tokens that act for an entity group and none of its members.
+    Group(GroupId),
 }
 
 /// One token in a subject's list.
@@ -423,6 +427,7 @@ impl Kind {
             Self::Account => "account",
             Self::Group => "group",
             Self::Entity => "entity",
+            Self::GroupMember => "groupmember",
             Self::Admission => "admission",
             Self::Member => "member",
             Self::Role => "role",
@@ -447,6 +452,7 @@ impl fmt::Display for SubjectKey {
             Self::Client(tenant, client) => write!(f, "c:{tenant}:{client}"),
             Self::Account(account) => write!(f, "a:{account}"),
             Self::Member(member) => write!(f, "m:{member}"),
+            Self::Group(group) => write!(f, "g:{group}"),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     authentication::Authentication,
-    id::{AccountId, ClientId, FamilyId, MemberId, TenantId, TokenId},
+    id::{AccountId, ClientId, FamilyId, GroupId, MemberId, TenantId, TokenId},
     ident::{Ident, Idents},
     position::Position,
     scope::Scopes,
@@ -91,6 +91,9 @@ pub enum Subject {
     /// A member, acting in one account.
     #[n(2)]
     Member(#[n(0)] AccountId, #[n(1)] MemberId),
+    /// An entity group, or one of its members acting in it.
+    #[n(3)]
+    Group(#[n(0)] GroupId, #[n(1)] Option<MemberId>),
     /// Another client than the one that obtained the token by exchange; with the account that confines it.
     #[n(8)]
     OtherClient(#[n(0)] ClientId, #[n(1)] Option<AccountId>),
@@ -277,7 +280,8 @@ impl AccessToken {
         match &self.subject {
             Subject::Client(_) => self.client.to_string(),
             Subject::Account(account) => account.to_string(),
-            Subject::Member(_, member) => member.to_string(),
+            Subject::Member(_, member) | Subject::Group(_, Some(member)) => member.to_string(),
+            Subject::Group(group, None) => group.to_string(),
             Subject::OtherClient(client, _) => client.to_string(),
         }
     }
@@ -285,7 +289,7 @@ impl AccessToken {
     /// What it acts as, said of a token that `client` obtains in exchange for it.
     pub fn subject_for(&self, client: &ClientId) -> Subject {
         match &self.subject {
-            Subject::Account(_) | Subject::Member(..) => self.subject.clone(),
+            Subject::Account(_) | Subject::Member(..) | Subject::Group(..) => self.subject.clone(),
             Subject::Client(account) if self.client == *client => Subject::Client(account.clone()),
             Subject::Client(account) => Subject::OtherClient(self.client.clone(), account.clone()),
             Subject::OtherClient(own, account) if own == client => Subject::Client(account.clone()),
@@ -349,9 +353,16 @@ pub(super) fn lineage(
         idents.push(Ident::Account(account.clone()));
         idents.push(Ident::Subtree(account.clone()));
     }
-    if let Subject::Member(account, member) = subject {
+    if let Some(member) = subject.member() {
         idents.push(Ident::Member(member.clone()));
-        idents.push(Ident::Membership(account.clone(), member.clone()));
+    }
+    match subject {
+        Subject::Member(account, member) => idents.push(Ident::Membership(account.clone(), member.clone())),
+        Subject::Group(group, member) => {
+            idents.push(Ident::Group(group.clone()));
+            idents.extend(member.iter().map(|member| Ident::GroupMember(group.clone(), member.clone())));
+        }
+        Subject::Client(_) | Subject::Account(_) | Subject::OtherClient(..) => {}
     }
     idents.extend(ancestors.iter().cloned().map(Ident::Subtree));
     for source in sources {
@@ -374,6 +385,7 @@ impl Subject {
         match self {
             Self::Client(account) | Self::OtherClient(_, account) => account.as_ref(),
             Self::Account(account) | Self::Member(account, _) => Some(account),
+            Self::Group(..) => None,
         }
     }
 
@@ -381,7 +393,16 @@ impl Subject {
     pub const fn member(&self) -> Option<&MemberId> {
         match self {
             Self::Member(_, member) => Some(member),
+            Self::Group(_, member) => member.as_ref(),
             Self::Client(_) | Self::Account(_) | Self::OtherClient(..) => None,
+        }
+    }
+
+    /// The entity group that it is, or that it acts in.
+    pub const fn group(&self) -> Option<&GroupId> {
+        match self {
+            Self::Group(group, _) => Some(group),
+            Self::Client(_) | Self::Account(_) | Self::Member(..) | Self::OtherClient(..) => None,
         }
     }
 }
@@ -417,6 +438,7 @@ impl Source {
             | Ident::Member(_)
             | Ident::Membership(..)
             | Ident::Group(_)
+            | Ident::GroupMember(..)
             | Ident::Tenant(_)
             | Ident::SigningKey(..) => Some(Self::Named(ident.clone())),
         }

@@ -51,6 +51,8 @@ pub struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mem: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    grp: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     fam: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     src: Vec<String>,
@@ -110,6 +112,7 @@ impl Claims {
             acc: token.account().map(ToString::to_string),
             anc: token.ancestors.iter().map(ToString::to_string).collect(),
             mem: token.subject.member().map(ToString::to_string),
+            grp: token.subject.group().map(ToString::to_string),
             fam: token.family.as_ref().map(ToString::to_string),
             src: token.sources.iter().map(ToString::to_string).collect(),
             rev: token.rev.to_string(),
@@ -132,12 +135,14 @@ impl Claims {
         let client: super::id::ClientId = self.client_id.parse().ok()?;
         let account = self.acc.map(|account| account.parse()).transpose().ok()?;
         let member = self.mem.map(|member| member.parse()).transpose().ok()?;
-        let subject = match (account, member) {
-            (Some(account), Some(member)) => Subject::Member(account, member),
-            (None, Some(_)) => return None,
-            (account, None) if self.sub == self.client_id => Subject::Client(account),
-            (Some(account), None) if self.sub == account.to_string() => Subject::Account(account),
-            (account, None) => Subject::OtherClient(self.sub.parse().ok()?, account),
+        let group = self.grp.map(|group| group.parse()).transpose().ok()?;
+        let subject = match (group, account, member) {
+            (Some(group), None, member) => Subject::Group(group, member),
+            (None, Some(account), Some(member)) => Subject::Member(account, member),
+            (Some(_), Some(_), _) | (None, None, Some(_)) => return None,
+            (None, account, None) if self.sub == self.client_id => Subject::Client(account),
+            (None, Some(account), None) if self.sub == account.to_string() => Subject::Account(account),
+            (None, account, None) => Subject::OtherClient(self.sub.parse().ok()?, account),
         };
         let actor = Actor::new(self.act.map_or_else(|| Some(Vec::new()), Act::into_chain)?, &client);
         let audience = match &self.aud {

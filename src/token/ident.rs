@@ -30,6 +30,8 @@ pub enum Ident {
     Group(GroupId),
     /// An account's place in an entity group.
     Entity(GroupId, AccountId),
+    /// A member in an entity group.
+    GroupMember(GroupId, MemberId),
     /// A role. It is only ever changed, never revoked.
     Role(RoleId),
     /// An identity profile. It is only ever changed, never revoked.
@@ -94,6 +96,7 @@ impl fmt::Display for Ident {
             Self::Membership(account, member) => write!(f, "h:{account}:{member}"),
             Self::Group(id) => write!(f, "g:{id}"),
             Self::Entity(group, account) => write!(f, "e:{group}:{account}"),
+            Self::GroupMember(group, member) => write!(f, "p:{group}:{member}"),
             Self::Role(id) => write!(f, "r:{id}"),
             Self::IdentityProfile(id) => write!(f, "i:{id}"),
             Self::Tenant(id) => write!(f, "n:{id}"),
@@ -123,6 +126,7 @@ impl FromStr for Ident {
             "h" => pair().and_then(|(account, member)| Ok(Self::Membership(id(account)?, id(member)?)))?,
             "g" => Self::Group(id(rest)?),
             "e" => pair().and_then(|(group, account)| Ok(Self::Entity(id(group)?, id(account)?)))?,
+            "p" => pair().and_then(|(group, member)| Ok(Self::GroupMember(id(group)?, id(member)?)))?,
             "r" => Self::Role(id(rest)?),
             "i" => Self::IdentityProfile(id(rest)?),
             "n" => Self::Tenant(id(rest)?),
@@ -158,9 +162,10 @@ mod tests {
             Ident::Account(account.clone()),
             Ident::Subtree(account.clone()),
             Ident::Member(member.clone()),
-            Ident::Membership(account.clone(), member),
+            Ident::Membership(account.clone(), member.clone()),
             Ident::Group(GroupId::from_bytes([6; 16])),
             Ident::Entity(GroupId::from_bytes([6; 16]), account),
+            Ident::GroupMember(GroupId::from_bytes([6; 16]), member),
             Ident::Role(RoleId::from_bytes([7; 16])),
             Ident::IdentityProfile(IdentityProfileId::from_bytes([8; 16])),
             Ident::Tenant(tenant.clone()),

@@ -10,7 +10,17 @@ use bytes::Bytes;
 use jeton::{
     ambient::{Clock, Time},
     app::{App, Setup, install_crypto},
-    directory::{accounts::AccountPatch, caller::Caller, groups::GroupPatch, page::PageRequest},
+    directory::{
+        accounts::AccountPatch,
+        caller::Caller,
+        group_members::NewGroupMember,
+        group_sync::{CopyFrom, CopyMembers, SyncOptions},
+        groups::GroupPatch,
+        members::MemberPatch,
+        page::PageRequest,
+        record::{Account, State, Stored as _},
+        roles::RolePatch,
+    },
     issuer::{
         authenticate::{FULL, Proof},
         introspect::Introspection,
@@ -21,11 +31,11 @@ use jeton::{
     outbox::Sink,
     revocation::entry::Entry,
     store::{
-        Change, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage, Store,
-        SubjectKey, Tail, Unique, Written,
+        Change, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Put, Record, RecordKey, Result, SessionKey,
+        StatePage, Store, SubjectKey, Tail, Unique, Written,
         embedded::{Embedded, Options},
     },
-    token::{FamilyId, Format, Position, TenantId, TokenId},
+    token::{AccountId, FamilyId, Format, Position, TenantId, TokenId},
 };
 
 /// Counts how often somebody began to wait while nobody else did: calls that are sent together are one wait. And it counts
@@ -174,10 +184,11 @@ impl Service {
 
     async fn grant(&self, grant: Grant, format: Format) -> Issued {
         let refresh = !matches!(grant, Grant::TokenExchange { .. });
+        let own = !matches!(grant, Grant::EntityGroup { .. });
         let request = issue::Request {
             tenant: None,
             grant,
-            scopes: vec!["jeton.tokens.introspect".into()],
+            scopes: own.then(|| "jeton.tokens.introspect".to_owned()).into_iter().collect(),
             audience: Vec::new(),
             lifetime: Lifetime::Default,
             session: None,
@@ -197,8 +208,16 @@ impl Service {
     }
 
     async fn introspect(&self, texts: &[String]) {
-        let answers = self.app.issuer.introspect(&self.proof, FULL, texts).await.unwrap();
+        let answers = self.app.issuer.introspect(&self.proof, FULL, texts, None).await.unwrap();
         assert!(answers.iter().all(|answer| matches!(answer, Introspection::Access { .. })));
+    }
+
+    /// Asks about a token and an account, which it reaches.
+    async fn reaches(&self, text: &str, account: &str) {
+        let text = [text.to_owned()];
+        let answers = self.app.issuer.introspect(&self.proof, FULL, &text, Some(account)).await.unwrap();
+        let [Introspection::Access(_, Some(reach))] = answers.as_slice() else { panic!("{answers:?}") };
+        assert!(reach.reached);
     }
 
     /// How often `call` waits.
@@ -238,7 +257,7 @@ impl Service {
         let (group, _) = directory.create_group(&caller, tenant, patch, &[], None).await.unwrap();
         let (group, accounts, more) = (group.id.to_string(), self.accounts(of).await, self.accounts(1).await);
         for accounts in accounts.chunks(1000) {
-            directory.add_entities(&caller, tenant, &group, accounts).await.unwrap();
+            directory.add_entities(&caller, tenant, &group, accounts, None).await.unwrap();
         }
         self.rest().await;
         let cold = Self::on(Arc::clone(&self.store.inner), Some(self.proof.clone())).await;
@@ -253,10 +272,95 @@ impl Service {
         };
         let listed = (cold.waits(listed).await, rows());
         let added = async {
-            assert_eq!(directory.add_entities(&caller, tenant, &group, &more).await.unwrap().changed, 1);
+            assert_eq!(directory.add_entities(&caller, tenant, &group, &more, None).await.unwrap().0.changed, 1);
         };
         [listed, (cold.waits(added).await, rows())]
     }
+}
+
+/// Accounts, written straight into the store: there are to be very many.
+async fn stored_accounts(service: &Service, count: usize) -> Vec<String> {
+    let caller = service.caller().await;
+    let now = Clock::default().now();
+    let mut ids = Vec::with_capacity(count);
+    for share in (0..count).collect::<Vec<_>>().chunks(1000) {
+        let mut change = Change::new(caller.tenant.clone(), now);
+        for _ in share {
+            let account = Account {
+                id: AccountId::random().unwrap(),
+                tenant: caller.tenant.clone(),
+                display_name: "n".into(),
+                legal_name: String::new(),
+                registration_id: None,
+                foreign_id: None,
+                ancestors: Vec::new(),
+                state: State::Enabled,
+                children_disabled: false,
+                labels: Default::default(),
+                metadata: Default::default(),
+                created: now,
+                updated: now,
+                deleted: None,
+                version: 0,
+            };
+            let (id, body) = (account.id.to_string(), account.to_bytes());
+            change.puts.push(Put {
+                kind: Kind::Account,
+                id: id.clone(),
+                expected: Some(0),
+                pending: Vec::new(),
+                body,
+                keep_until: Time::NEVER,
+            });
+            ids.push(id);
+        }
+        assert_eq!(service.store.write(&change).await.unwrap(), Written::Done);
+    }
+    ids
+}
+
+/// What it costs a replica that knows nothing yet to introspect the token of a member of a group of so many accounts, about one
+/// of them; and to look for the account with the most members: waits and rows of each. From memory the first costs nothing.
+async fn costs_of_a_group_token(service: &Service, of: usize) -> [(usize, usize); 2] {
+    let (caller, directory) = (service.caller().await, &service.app.issuer.directory);
+    let tenant = &caller.tenant;
+    let patch = GroupPatch { display_name: Some("n".into()), ..Default::default() };
+    let (group, _) = directory.create_group(&caller, tenant, patch, &[], None).await.unwrap();
+    let group = group.id.to_string();
+    let accounts = stored_accounts(service, of).await;
+    for accounts in accounts.chunks(1000) {
+        directory.add_entities(&caller, tenant, &group, accounts, None).await.unwrap();
+    }
+    let role = RolePatch { name: Some(group.clone()), permissions: Some(vec!["invoice.read".into()]) };
+    directory.create_role(&caller, tenant, None, role, None).await.unwrap();
+    let new = NewGroupMember {
+        group: group.clone(),
+        member: format!("m-{group}"),
+        roles: vec![group.clone()],
+        overrides: vec![(accounts[0].clone(), vec![group.clone()])],
+        create: Some(MemberPatch { display_name: Some("n".into()), ..Default::default() }),
+    };
+    let (placed, _) = directory.upsert_group_member(&caller, tenant, &new, "").await.unwrap();
+    let grant = Grant::EntityGroup { group: group.clone(), member: Some(placed.member.id.to_string()) };
+    let text = service.grant(grant, Format::Jwt).await.text;
+    service.rest().await;
+    let cold = Service::on(Arc::clone(&service.store.inner), Some(service.proof.clone())).await;
+    // Who asks is warm, what is asked about is not.
+    cold.introspect(&[]).await;
+    cold.issue(Format::Jwt).await;
+    let rows = || cold.store.rows.swap(0, Ordering::SeqCst);
+    rows();
+    let introspected = (cold.waits(cold.reaches(&text, &accounts[0])).await, rows());
+    for account in &accounts[..2] {
+        cold.reaches(&text, account).await;
+        assert_eq!(cold.waits(cold.reaches(&text, account)).await, 0, "warm");
+    }
+    rows();
+    let copy = CopyMembers { from: CopyFrom::Auto, roles: Vec::new() };
+    let sync = SyncOptions { add: true, remove: true };
+    let directory = &cold.app.issuer.directory;
+    let synced = async { directory.sync_group_members(&caller, tenant, &group, &copy, sync).await.unwrap() };
+    [introspected, (cold.waits(synced).await, rows())]
 }
 
 fn embedded(dir: &tempfile::TempDir) -> Arc<dyn Store> {
@@ -327,4 +431,16 @@ async fn a_page_of_a_group_costs_the_same_whatever_stands_in_it() {
     assert_eq!(few, many, "waits and rows of a page, and of one more account");
     let [(waits, rows), _] = few;
     assert!(waits <= 3 && rows <= 102, "the group, 51 places, 50 accounts: {waits} {rows}");
+}
+
+#[tokio::test]
+async fn a_group_token_costs_the_same_whatever_stands_in_its_group() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::on(embedded(&dir), None).await;
+    let few = costs_of_a_group_token(&service, 1_000).await;
+    let many = costs_of_a_group_token(&service, 20_000).await;
+    assert_eq!(few, many, "waits and rows of an introspection, and of finding the account with the most members");
+    let [(waits, rows), (_, looked_at)] = few;
+    assert!(waits <= 5 && rows <= 10, "group, member, place, entity, account, role: {waits} {rows}");
+    assert!(looked_at <= 2_100, "1,000 places and as many tallies: {looked_at}");
 }

@@ -50,6 +50,8 @@ pub(super) async fn run(plan: &Plan, store: &Store, report: &mut Report) -> Resu
         Case { name: "introspect-jwt", shapes: BOTH, items: 1, wanted: Some(1.3) },
         Case { name: "introspect-opaque", shapes: BOTH, items: 1, wanted: Some(1.3) },
         Case { name: "introspect-bounded", shapes: BOTH, items: 1, wanted: None },
+        Case { name: "introspect-member", shapes: BOTH, items: 1, wanted: Some(1.3) },
+        Case { name: "introspect-group", shapes: BOTH, items: 1, wanted: Some(1.3) },
         Case { name: "issue-jwt", shapes: BOTH, items: 1, wanted: on_redis(2.2) },
         Case { name: "issue-opaque", shapes: BOTH, items: 1, wanted: None },
         Case { name: "renew", shapes: BOTH, items: 1, wanted: on_redis(2.8) },
@@ -136,7 +138,7 @@ async fn one(
 }
 
 async fn introspection(world: &World, count: usize) -> Result<Arc<Work>> {
-    world.introspections(&world.issue_own(TokenFormat::Jwt), count, ConsistencyLevel::Full).await
+    world.introspections(&world.issue_own(TokenFormat::Jwt), count, ConsistencyLevel::Full, "").await
 }
 
 async fn work(world: &World, name: &str, plan: &Plan, shape: Shape) -> Result<Arc<Work>> {
@@ -144,10 +146,17 @@ async fn work(world: &World, name: &str, plan: &Plan, shape: Shape) -> Result<Ar
     Ok(match name {
         "introspect-jwt" => introspection(world, WARM).await?,
         "introspect-opaque" => {
-            world.introspections(&world.issue_own(TokenFormat::Opaque), WARM, ConsistencyLevel::Full).await?
+            world.introspections(&world.issue_own(TokenFormat::Opaque), WARM, ConsistencyLevel::Full, "").await?
         }
         "introspect-bounded" => {
-            world.introspections(&world.issue_own(TokenFormat::Jwt), WARM, ConsistencyLevel::Bounded).await?
+            world.introspections(&world.issue_own(TokenFormat::Jwt), WARM, ConsistencyLevel::Bounded, "").await?
+        }
+        "introspect-member" => {
+            world.introspections(&world.issue_for_member(), WARM, ConsistencyLevel::Full, "").await?
+        }
+        "introspect-group" => {
+            let account = &world.account_id;
+            world.introspections(&world.issue_for_group_member(), WARM, ConsistencyLevel::Full, account).await?
         }
         "issue-jwt" => issue(TokenFormat::Jwt),
         "issue-opaque" => issue(TokenFormat::Opaque),

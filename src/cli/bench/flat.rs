@@ -100,7 +100,7 @@ impl Place {
         let bearer = Some(world.bearer.clone());
         let issue = world.issue_for(&world.account_id, TokenFormat::Opaque);
         Ok(match name {
-            "introspect" => world.introspections(&issue, WARM, ConsistencyLevel::Full).await?,
+            "introspect" => world.introspections(&issue, WARM, ConsistencyLevel::Full, "").await?,
             "list-page" => {
                 let subject = wire::list_tokens_request::Subject::AccountId(world.account_id.clone());
                 let list = wire::ListTokensRequest { subject: Some(subject), page_size: 50, ..Default::default() };

@@ -59,10 +59,12 @@ enum Role {
 }
 
 /// What `--only` takes.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "introspect-jwt",
     "introspect-opaque",
     "introspect-bounded",
+    "introspect-member",
+    "introspect-group",
     "issue-jwt",
     "issue-opaque",
     "renew",

@@ -14,10 +14,11 @@ use super::{
 };
 use crate::api::wire::{
     self, account_service_client::AccountServiceClient, client_service_client::ClientServiceClient,
-    issue_token_request::Grant,
+    entity_group_service_client::EntityGroupServiceClient, issue_token_request::Grant,
+    member_service_client::MemberServiceClient, tenant_service_client::TenantServiceClient,
 };
 
-/// A service with a client and an account in the tenant `default`.
+/// A service with a client, an account, and a group with a member in both, in the tenant `default`.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) service: Service,
@@ -35,6 +36,8 @@ pub(super) const SCOPES: [&str; 3] = ["invoices.read", "invoices.write", "orders
 const MANAGEMENT: [&str; 4] =
     ["jeton.tokens.issue", "jeton.tokens.introspect", "jeton.tokens.read", "jeton.tokens.revoke"];
 const TENANT: &str = "default";
+/// The foreign id of the group and of the member, and the name of their role.
+const NAMED: &str = "bench";
 /// Longer than any run, because the bearer is never renewed.
 const TOKEN_TTL_SECS: i64 = 86_400;
 /// Calls in flight while tokens are made.
@@ -53,7 +56,14 @@ impl World {
 
         let client = wire::Client {
             display_name: "bench".into(),
-            allowed_grants: vec![wire::GrantType::ClientCredentials.into(), wire::GrantType::Account.into()],
+            allowed_grants: [
+                wire::GrantType::ClientCredentials,
+                wire::GrantType::Account,
+                wire::GrantType::Member,
+                wire::GrantType::EntityGroup,
+            ]
+            .map(Into::into)
+            .into(),
             allowed_scopes: SCOPES.iter().chain(&MANAGEMENT).map(ToString::to_string).collect(),
             default_scopes: SCOPES.map(str::to_owned).into(),
             introspects: vec!["*".into()],
@@ -75,7 +85,53 @@ impl World {
         let bearer = bearer(&send(&service, own, None).await?)?;
         let mut world = Self { service, store, dir, client_id, client_secret, bearer, account_id: String::new() };
         world.account_id = world.create_account(&admin).await?;
+        world.create_member(&admin).await?;
         Ok(world)
+    }
+
+    /// A member with a role in the account, and in a group that the account is in.
+    async fn create_member(&self, bearer: &MetadataValue<Ascii>) -> Result<()> {
+        let channel = load::channel(&self.service.address).await?;
+        let (tenant_id, account_id) = (|| TENANT.to_owned(), self.account_id.clone());
+        let role =
+            wire::Role { name: NAMED.into(), permissions: SCOPES.map(str::to_owned).into(), ..wire::Role::default() };
+        let role = wire::CreateRoleRequest { tenant_id: tenant_id(), role: Some(role), ..Default::default() };
+        TenantServiceClient::new(channel.clone()).create_role(with(role, bearer)).await?;
+        let group = wire::EntityGroup { display_name: NAMED.into(), foreign_id: NAMED.into(), ..Default::default() };
+        let group = wire::CreateEntityGroupRequest {
+            tenant_id: tenant_id(),
+            entity_group: Some(group),
+            entity_ids: vec![account_id.clone()],
+            ..Default::default()
+        };
+        let mut groups = EntityGroupServiceClient::new(channel.clone());
+        groups.create_entity_group(with(group, bearer)).await?;
+        let group_member = wire::GroupMember {
+            entity_group_id: NAMED.into(),
+            member_id: NAMED.into(),
+            role_ids: vec![NAMED.into()],
+            ..Default::default()
+        };
+        let place = wire::UpsertGroupMemberRequest {
+            tenant_id: tenant_id(),
+            group_member: Some(group_member),
+            member: Some(wire::Member { display_name: NAMED.into(), ..Default::default() }),
+        };
+        groups.upsert_group_member(with(place, bearer)).await?;
+        let membership = wire::Membership {
+            account_id,
+            member_id: NAMED.into(),
+            role_ids: vec![NAMED.into()],
+            ..Default::default()
+        };
+        let membership = wire::CreateMembershipRequest {
+            tenant_id: tenant_id(),
+            membership: Some(membership),
+            require_confirmation: Some(false),
+            ..Default::default()
+        };
+        MemberServiceClient::new(channel).create_membership(with(membership, bearer)).await?;
+        Ok(())
     }
 
     /// Ends the service, lets `between` work on its store, and starts it again.
@@ -128,6 +184,18 @@ impl World {
         }
     }
 
+    /// A token for the member in the account.
+    pub(super) fn issue_for_member(&self) -> wire::IssueTokenRequest {
+        let member = wire::MemberGrant { member_id: NAMED.into(), account_id: self.account_id.clone() };
+        wire::IssueTokenRequest { grant: Some(Grant::Member(member)), ..self.issue_for("", wire::TokenFormat::Jwt) }
+    }
+
+    /// A token for the member in the group.
+    pub(super) fn issue_for_group_member(&self) -> wire::IssueTokenRequest {
+        let group = wire::EntityGroupGrant { entity_group_id: NAMED.into(), member_id: NAMED.into() };
+        wire::IssueTokenRequest { grant: Some(Grant::EntityGroup(group)), ..self.issue_for("", wire::TokenFormat::Jwt) }
+    }
+
     /// Issues `count` tokens and returns them with their refresh tokens, if any.
     pub(super) async fn tokens(
         &self,
@@ -158,12 +226,13 @@ impl World {
         Ok(made)
     }
 
-    /// Introspections of tokens that the service has seen once.
+    /// Introspections of tokens that the service has seen once, and of an account besides unless that is empty.
     pub(super) async fn introspections(
         &self,
         request: &wire::IssueTokenRequest,
         count: usize,
         consistency: wire::ConsistencyLevel,
+        account: &str,
     ) -> Result<Arc<Work>> {
         let tokens = self.tokens(request, count).await?;
         let messages: Vec<Message> = tokens
@@ -172,6 +241,7 @@ impl World {
                 Message::Introspect(wire::IntrospectTokenRequest {
                     token,
                     consistency: consistency.into(),
+                    account_id: account.to_owned(),
                     ..wire::IntrospectTokenRequest::default()
                 })
             })
@@ -195,6 +265,12 @@ impl World {
 async fn send(service: &Service, message: Message, bearer: Option<&MetadataValue<Ascii>>) -> Result<String> {
     let mut client = load::connect(&service.address).await?;
     Ok(message.send(&mut client, bearer).await?.access_token)
+}
+
+fn with<T>(message: T, bearer: &MetadataValue<Ascii>) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", bearer.clone());
+    request
 }
 
 fn bearer(token: &str) -> Result<MetadataValue<Ascii>> {

@@ -130,6 +130,11 @@ methods! {
         add_entities AddEntitiesRequest AddEntitiesResponse
         remove_entities RemoveEntitiesRequest RemoveEntitiesResponse
         list_group_entities ListGroupEntitiesRequest ListGroupEntitiesResponse
+        upsert_group_member UpsertGroupMemberRequest UpsertGroupMemberResponse
+        get_group_member GetGroupMemberRequest GetGroupMemberResponse
+        delete_group_member DeleteGroupMemberRequest DeleteGroupMemberResponse
+        list_group_members ListGroupMembersRequest ListGroupMembersResponse
+        sync_group_members SyncGroupMembersRequest SyncGroupMembersResponse
     }
 }
 
@@ -222,6 +227,12 @@ pub fn for_account(account: &str) -> wire::IssueTokenRequest {
 pub fn for_member(member: &str, account: &str) -> wire::IssueTokenRequest {
     let member = wire::MemberGrant { member_id: member.to_owned(), account_id: account.to_owned() };
     wire::IssueTokenRequest { grant: Some(wire::issue_token_request::Grant::Member(member)), ..Default::default() }
+}
+
+/// `member` may be empty.
+pub fn for_group(group: &str, member: &str) -> wire::IssueTokenRequest {
+    let group = wire::EntityGroupGrant { entity_group_id: group.to_owned(), member_id: member.to_owned() };
+    wire::IssueTokenRequest { grant: Some(wire::issue_token_request::Grant::EntityGroup(group)), ..Default::default() }
 }
 
 /// `actor` may be empty.

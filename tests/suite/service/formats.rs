@@ -125,6 +125,8 @@ async fn introspection_tells_all_of_a_token_in_either_format(service: Service) {
             member_id: String::new(),
             roles: Vec::new(),
             permissions: Vec::new(),
+            entity_group_id: String::new(),
+            account_reached: None,
         };
         assert_eq!(told, expected);
         assert!(told.family_id.starts_with("fam_"));

@@ -26,7 +26,7 @@ on_both_stores! {
     claims_that_json_cannot_say_are_refused
 }
 
-fn options() -> wire::TokenOptions {
+pub fn options() -> wire::TokenOptions {
     wire::TokenOptions {
         invoice: Some(wire::InvoiceOptions {
             line_items: LineItems::Required.into(),

@@ -55,15 +55,15 @@ async fn what_a_replica_remembers_of_a_group_ends_with_the_change_of_another() {
     assert!(!replica.is_entity(&group, &two).await, "nobody gets to the places of a deleted group");
 }
 
-async fn caller(service: &Service) -> Caller {
+pub async fn caller(service: &Service) -> Caller {
     service.caller(&service.client_in("default", manager()).await).await
 }
 
-fn named(foreign: &str) -> wire::EntityGroup {
+pub fn named(foreign: &str) -> wire::EntityGroup {
     wire::EntityGroup { display_name: "n".into(), foreign_id: foreign.into(), ..Default::default() }
 }
 
-async fn create(
+pub async fn create(
     caller: &Caller,
     group: wire::EntityGroup,
     entities: &[&str],
@@ -73,12 +73,12 @@ async fn create(
     caller.create_entity_group(request).await.map(|reply| reply.entity_group.unwrap())
 }
 
-async fn get(caller: &Caller, id: &str) -> Result<wire::EntityGroup, tonic::Status> {
+pub async fn get(caller: &Caller, id: &str) -> Result<wire::EntityGroup, tonic::Status> {
     let request = wire::GetEntityGroupRequest { entity_group_id: id.to_owned(), ..Default::default() };
     caller.get_entity_group(request).await.map(|reply| reply.entity_group.unwrap())
 }
 
-async fn delete(caller: &Caller, id: &str) -> Result<String, tonic::Status> {
+pub async fn delete(caller: &Caller, id: &str) -> Result<String, tonic::Status> {
     let request = wire::DeleteEntityGroupRequest { entity_group_id: id.to_owned(), ..Default::default() };
     caller.delete_entity_group(request).await.map(|reply| reply.position)
 }
@@ -90,7 +90,7 @@ async fn update(caller: &Caller, group: wire::EntityGroup, paths: &[&str]) -> Re
 }
 
 /// How many were put in, how many were there already, and how many the group has now.
-async fn add(caller: &Caller, id: &str, entities: &[&str]) -> Result<(i32, i32, i64), tonic::Status> {
+pub async fn add(caller: &Caller, id: &str, entities: &[&str]) -> Result<(i32, i32, i64), tonic::Status> {
     let request =
         wire::AddEntitiesRequest { entity_group_id: id.to_owned(), entity_ids: owned(entities), ..Default::default() };
     let reply = caller.add_entities(request).await?;
@@ -98,7 +98,7 @@ async fn add(caller: &Caller, id: &str, entities: &[&str]) -> Result<(i32, i32, 
 }
 
 /// How many were taken out, how many were not there, and how many the group has now.
-async fn remove(caller: &Caller, id: &str, entities: &[&str]) -> Result<(i32, i32, i64), tonic::Status> {
+pub async fn remove(caller: &Caller, id: &str, entities: &[&str]) -> Result<(i32, i32, i64), tonic::Status> {
     let request = wire::RemoveEntitiesRequest {
         entity_group_id: id.to_owned(),
         entity_ids: owned(entities),

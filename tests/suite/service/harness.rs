@@ -356,6 +356,7 @@ pub fn plain() -> wire::Client {
             wire::GrantType::Account,
             wire::GrantType::Member,
             wire::GrantType::AuthenticatedMember,
+            wire::GrantType::EntityGroup,
         ]
         .map(Into::into)
         .into(),

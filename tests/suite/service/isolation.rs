@@ -6,8 +6,10 @@ use jeton::api::wire::{self, list_memberships_request::Of, revoke_all_tokens_req
 use tonic::{Code, Status};
 
 use super::{
-    calls::{Caller, IssueExt as _, for_account, for_member, list_account, list_client, revoke_id, seen},
+    calls::{Caller, IssueExt as _, for_account, for_group, for_member, list_account, list_client, revoke_id, seen},
+    groups,
     harness::{Service, manager},
+    memberships,
 };
 
 on_both_stores! {
@@ -28,6 +30,13 @@ struct Ids {
     secret: String,
 }
 
+/// The caller's client, and a group and a member of its own tenant.
+struct Own {
+    client: String,
+    group: String,
+    member: String,
+}
+
 /// A method, and what a caller can tell of its reply.
 type Told = (&'static str, (Code, String, Vec<u8>));
 
@@ -43,7 +52,8 @@ fn told<T: Debug>(result: Result<T, Status>, ids: &[&str]) -> (Code, String, Vec
 }
 
 /// Every call that takes an id, made with the ids of `ids` in `tenant` (empty: the caller's own).
-async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told> {
+async fn every_call(b: &Caller, own: &Own, ids: &Ids, tenant: &str) -> Vec<Told> {
+    let Own { client: own, group: own_group, member: own_member } = own;
     let Ids { client, account, member, role, profile, group, token, key, secret } = ids;
     let blot = [tenant, client, account, member, role, profile, group, token, key, secret]
         .into_iter()
@@ -186,13 +196,61 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
         tenant_id: tenant_id(), entity_group: Some(renamed), ..Default::default()
     });
     call!(add_entities wire::AddEntitiesRequest {
-        tenant_id: tenant_id(), entity_group_id: group_id(), entity_ids: entity_ids()
+        tenant_id: tenant_id(), entity_group_id: group_id(), entity_ids: entity_ids(), ..Default::default()
     });
     call!(remove_entities wire::RemoveEntitiesRequest {
         tenant_id: tenant_id(), entity_group_id: group_id(), entity_ids: entity_ids()
     });
     call!(list_group_entities wire::ListGroupEntitiesRequest {
         tenant_id: tenant_id(), entity_group_id: group_id(), ..Default::default()
+    });
+    let place = |group: String, member: String, account: Option<String>| wire::GroupMember {
+        entity_group_id: group,
+        member_id: member,
+        role_ids: vec![role.clone()],
+        entity_roles: account
+            .into_iter()
+            .map(|account_id| wire::EntityRoles { account_id, ..Default::default() })
+            .collect(),
+        ..Default::default()
+    };
+    for (group, member, account) in [
+        (group_id(), member_id(), None),
+        (own_group.clone(), member_id(), None),
+        (own_group.clone(), own_member.clone(), None),
+        (own_group.clone(), own_member.clone(), Some(account_id())),
+    ] {
+        let named = Some(place(group, member, account));
+        call!(upsert_group_member wire::UpsertGroupMemberRequest {
+            tenant_id: tenant_id(), group_member: named, ..Default::default()
+        });
+    }
+    for (entity_group_id, member_id) in [(group_id(), member_id()), (own_group.clone(), member_id())] {
+        let (group, member) = (entity_group_id.clone(), member_id.clone());
+        call!(get_group_member wire::GetGroupMemberRequest {
+            tenant_id: tenant_id(), entity_group_id: group.clone(), member_id: member.clone()
+        });
+        call!(delete_group_member wire::DeleteGroupMemberRequest {
+            tenant_id: tenant_id(), entity_group_id: group, member_id: member, ..Default::default()
+        });
+        call!(issue_token wire::IssueTokenRequest { tenant_id: tenant_id(), ..for_group(&entity_group_id, &member_id) });
+    }
+    call!(issue_token wire::IssueTokenRequest { tenant_id: tenant_id(), ..for_group(group, "") });
+    call!(list_group_members wire::ListGroupMembersRequest {
+        tenant_id: tenant_id(), entity_group_id: group_id(), ..Default::default()
+    });
+    for entity_group_id in [group_id(), own_group.clone()] {
+        let from = wire::sync_group_members_request::CopyMembers::FromEntity(account_id());
+        call!(sync_group_members wire::SyncGroupMembersRequest {
+            tenant_id: tenant_id(), entity_group_id, copy_members: Some(from), ..Default::default()
+        });
+    }
+    let of_group = wire::list_tokens_request::Subject::EntityGroupId(group_id());
+    call!(list_tokens wire::ListTokensRequest {
+        tenant_id: tenant_id(), subject: Some(of_group), ..Default::default()
+    });
+    call!(revoke_all_tokens wire::RevokeAllTokensRequest {
+        tenant_id: tenant_id(), target: Some(Target::EntityGroupId(group_id())), ..Default::default()
     });
     call!(delete_entity_group wire::DeleteEntityGroupRequest {
         tenant_id: tenant_id(), entity_group_id: group_id(), ..Default::default()
@@ -307,13 +365,21 @@ async fn a(service: &Service) -> (Ids, Ids, String) {
     (ids, never, token.access_token)
 }
 
+/// Who asks, and what is its own.
+async fn b(service: &Service) -> (Caller, Own) {
+    let client = service.client_in("bbbb", manager()).await;
+    let caller = service.caller(&client).await;
+    let group = groups::create(&caller, groups::named(""), &[]).await.unwrap().entity_group_id;
+    let member = memberships::member(&caller, "").await;
+    (caller, Own { client: client.client_id, group, member })
+}
+
 async fn an_id_of_another_tenant_is_as_one_that_never_existed(service: Service) {
     let (ids, never, token) = a(&service).await;
     service.tenant("bbbb", Default::default()).await;
-    let b = service.client_in("bbbb", manager()).await;
-    let caller = service.caller(&b).await;
-    let theirs = every_call(&caller, &b.client_id, &ids, "").await;
-    let nobodys = every_call(&caller, &b.client_id, &never, "").await;
+    let (caller, b) = b(&service).await;
+    let theirs = every_call(&caller, &b, &ids, "").await;
+    let nobodys = every_call(&caller, &b, &never, "").await;
     assert_same(&theirs, &nobodys);
     assert!(theirs.iter().filter(|(_, (code, ..))| *code == Code::NotFound).count() > 20, "{theirs:?}");
     assert!(service.is_active(&token).await, "and nothing of it was touched");
@@ -324,10 +390,9 @@ async fn an_id_of_another_tenant_is_as_one_that_never_existed(service: Service) 
 async fn naming_another_tenant_is_as_naming_one_that_never_existed(service: Service) {
     let (ids, _, token) = a(&service).await;
     service.tenant("bbbb", Default::default()).await;
-    let b = service.client_in("bbbb", manager()).await;
-    let caller = service.caller(&b).await;
-    let theirs = every_call(&caller, &b.client_id, &ids, "aaaa").await;
-    let nobodys = every_call(&caller, &b.client_id, &ids, "zzzz").await;
+    let (caller, b) = b(&service).await;
+    let theirs = every_call(&caller, &b, &ids, "aaaa").await;
+    let nobodys = every_call(&caller, &b, &ids, "zzzz").await;
     assert_same(&theirs, &nobodys);
     assert!(theirs.iter().all(|(_, (code, ..))| *code == Code::NotFound), "{theirs:?}");
     assert!(service.is_active(&token).await);

@@ -34,6 +34,7 @@ async fn listed_tokens_tell_all_but_the_secret(service: Service) {
         let told = caller.get_token(get).await.unwrap().token.unwrap();
         let expected = wire::Token {
             member_id: String::new(),
+            entity_group_id: String::new(),
             token_id: token.token_id.clone(),
             tenant_id: "default".into(),
             client_id: client.client_id.clone(),

@@ -36,6 +36,8 @@ mod endings;
 mod exchange;
 mod formats;
 mod frozen;
+mod group_grant;
+mod group_members;
 mod groups;
 mod identity_profiles;
 mod introspection;

@@ -98,6 +98,7 @@ pub async fn tenants_and_kinds_have_records_of_their_own(store: &Arc<dyn Store>)
         Kind::Account,
         Kind::Group,
         Kind::Entity,
+        Kind::GroupMember,
         Kind::Admission,
         Kind::KeySet,
     ];

@@ -143,9 +143,10 @@ pub async fn every_entry_reads_back_in_all_its_parts(store: &Arc<dyn Store>) {
         Ident::Account(account.clone()),
         Ident::Subtree(account.clone()),
         Ident::Member(member.clone()),
-        Ident::Membership(account.clone(), member),
+        Ident::Membership(account.clone(), member.clone()),
         Ident::Group(GroupId::random().unwrap()),
         Ident::Entity(GroupId::random().unwrap(), account),
+        Ident::GroupMember(GroupId::random().unwrap(), member),
         Ident::Tenant("default".parse().unwrap()),
         Ident::SigningKey(tenant, "k1".into()),
     ];
