@@ -6,7 +6,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::Duration,
@@ -27,8 +27,10 @@ use crate::{
     },
     config::{self, Config},
     directory::{Directory, Parts, clients::ShownSecret, record::Client},
-    issuer::{Bootstrap, Issuer, authenticate::Recognized},
+    issuer::{self, Bootstrap, Issuer, authenticate::Recognized},
     keys::{master::MasterKey, ring::Keyring},
+    outbound::{self, Outbound, jwks::JwksCache},
+    outbox::{Outbox, Sink},
     revocation::follower::Follower,
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::{self, error::chain},
@@ -47,9 +49,25 @@ pub struct Error {
 pub struct App {
     pub issuer: Arc<Issuer>,
     pub follower: Arc<Follower>,
+    pub outbox: Arc<Outbox>,
     pub store: Arc<dyn Store>,
     /// Work that goes on after a reply.
     pub tasks: TaskTracker,
+}
+
+/// What the parts are made of besides their store.
+#[derive(Debug)]
+pub struct Setup {
+    pub ring: Arc<Keyring>,
+    pub clock: Clock,
+    /// The threads that call the store: workers and the one beside them.
+    pub places: usize,
+    /// The `{base}` of issuers.
+    pub public_url: String,
+    pub bootstrap: Option<Bootstrap>,
+    pub outbound: Arc<Outbound>,
+    /// Where events go.
+    pub sink: Sink,
 }
 
 /// The file of the embedded store within the data directory.
@@ -99,6 +117,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
 
     let masters = master_keys(config)?;
     let ring = Keyring::new(&masters).map_err(failed("derive keys from the master keys"))?;
+    let outbound = Arc::new(outbound(config)?);
     let Some(store) = open_store(config, workers + 1, &shutdown).await? else {
         return Ok(());
     };
@@ -109,11 +128,23 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
         .bootstrap
         .as_ref()
         .map(|bootstrap| Bootstrap { client: bootstrap.client_id.clone(), secret: bootstrap.client_secret.clone() });
-    let app = App::new(store, Arc::new(ring), Clock::default(), workers + 1, &config.public_url, bootstrap.clone());
+    let app = App::new(
+        store,
+        Setup {
+            ring: Arc::new(ring),
+            clock: Clock::default(),
+            places: workers + 1,
+            public_url: config.public_url.clone(),
+            bootstrap: bootstrap.clone(),
+            sink: sink(config, &outbound),
+            outbound,
+        },
+    );
     start(&app, config, bootstrap).await?;
 
     let stop = CancellationToken::new();
     let heartbeat = tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
+    let deliveries = tokio::spawn(Arc::clone(&app.outbox).run(stop.clone()));
     let policy = Policy::load().map_err(failed("read the access policy of the contract"))?;
     let health = Health::new(&policy).await;
     let readiness = tokio::spawn(watch_store(Arc::clone(&app.store), health.clone(), shutdown.clone()));
@@ -131,6 +162,8 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     stop.cancel();
     readiness.abort();
     let _ = heartbeat.await;
+    // A delivery that is cut short is made again, by whoever comes next.
+    let _ = tokio::time::timeout(TASKS_END, deliveries).await;
     app.tasks.close();
     if tokio::time::timeout(TASKS_END, app.tasks.wait()).await.is_err() {
         tracing::warn!("work after replies was cut short");
@@ -142,27 +175,25 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
 // === impl App ===
 
 impl App {
-    /// Wires the parts on a store. `places` counts the threads that call it: workers and the one beside them.
-    pub fn new(
-        store: Arc<dyn Store>,
-        ring: Arc<Keyring>,
-        clock: Clock,
-        places: usize,
-        public_url: &str,
-        bootstrap: Option<Bootstrap>,
-    ) -> Self {
+    /// Wires the parts on a store.
+    pub fn new(store: Arc<dyn Store>, setup: Setup) -> Self {
+        let Setup { ring, clock, places, public_url, bootstrap, outbound, sink } = setup;
         let follower = Follower::new(Arc::clone(&store), clock.clone(), places);
         let tasks = TaskTracker::new();
         let directory = Directory::new(Parts {
             store: Arc::clone(&store),
             follower: Arc::clone(&follower),
-            ring,
-            clock,
+            ring: Arc::clone(&ring),
+            clock: clock.clone(),
             tasks: tasks.clone(),
-            public_url: public_url.to_owned(),
+            public_url,
         });
         follower.keep_true(directory.caches());
-        Self { issuer: Issuer::new(directory, bootstrap), follower, store, tasks }
+        let outbox = Outbox::new(Arc::clone(&store), ring, clock.clone(), sink);
+        let key_sets = JwksCache::new(Arc::clone(&outbound), clock, tasks.clone());
+        let issuer =
+            Issuer::new(issuer::Parts { directory, bootstrap, outbound, key_sets, outbox: Arc::clone(&outbox) });
+        Self { issuer, follower, outbox, store, tasks }
     }
 }
 
@@ -347,6 +378,25 @@ fn master_keys(config: &Config) -> Result<Vec<MasterKey>, Error> {
         return Err(failed("get the master key")(why));
     }
     MasterKey::load_or_create(&key).map_err(failed("get a master key"))
+}
+
+fn outbound(config: &Config) -> Result<Outbound, Error> {
+    let config::Outbound { allow, ca_file, timeout } = &config.outbound;
+    let read = |path: &PathBuf| fs::read(path).map_err(failed(&format!("read {}", path.display())));
+    let authorities = ca_file.as_ref().map(read).transpose()?;
+    let options = outbound::Options { allow: allow.clone(), authorities, timeout: *timeout };
+    Outbound::new(options).map_err(failed("use the certificates of outbound.ca_file"))
+}
+
+/// Where the configuration sends events.
+fn sink(config: &Config, outbound: &Arc<Outbound>) -> Sink {
+    match &config.webhook {
+        None => Sink::Closed,
+        Some(config::Webhook::Log) => Sink::Log,
+        Some(config::Webhook::Post { url, secrets }) => {
+            Sink::Webhook { to: Arc::clone(outbound), url: url.clone(), secrets: secrets.clone() }
+        }
+    }
 }
 
 fn address(listen: &config::Listen) -> Result<Address, Error> {

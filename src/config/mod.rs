@@ -27,6 +27,8 @@ pub use self::{
 };
 use crate::{
     keys::master::MasterKey,
+    outbound::{Url, allow::Allow},
+    outbox::webhook::SigningSecret,
     token::{ClientId, secret::SecretText},
 };
 
@@ -46,12 +48,15 @@ pub struct Config {
     pub master_keys: Vec<MasterKey>,
     /// The first admin client's credentials, if they were given.
     pub bootstrap: Option<Bootstrap>,
+    /// Where events go; `None`: nowhere.
+    pub webhook: Option<Webhook>,
     pub limits: Limits,
     pub drain: Drain,
     /// How long a connection lives, before jitter.
     pub connection_age: Duration,
     /// Whether server reflection is offered.
     pub reflection: bool,
+    pub outbound: Outbound,
     pub log: Log,
 }
 
@@ -90,6 +95,15 @@ pub struct Bootstrap {
     pub client_secret: SecretText,
 }
 
+/// Where events go.
+#[derive(Clone, Debug)]
+pub enum Webhook {
+    /// Into the log.
+    Log,
+    /// To this URL, signed by each of these.
+    Post { url: Url, secrets: Vec<SigningSecret> },
+}
+
 /// How much work is taken on.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -112,6 +126,17 @@ pub struct Drain {
     pub timeout: Duration,
     /// How long to wait between NOT_SERVING and closing the listeners.
     pub delay: Duration,
+}
+
+/// How to call other services.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// What may be called although it is not public.
+    pub allow: Vec<Allow>,
+    /// PEM certificates of authorities besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The longest that a call may take.
+    pub timeout: Duration,
 }
 
 /// What to log and how.
@@ -145,13 +170,14 @@ pub fn load(flags: &ArgMatches, environment: &Environment, read: ReadFile<'_>) -
 /// Means nothing if there are mistakes.
 fn typed(reader: &mut values::Reader<'_>) -> Config {
     Config {
-        listen: reader.listen(),
-        data_dir: reader.parse("data_dir", values::data_dir).unwrap_or_default(),
+        listen: reader.list("listen", values::listen),
+        data_dir: reader.parse("data_dir", values::path).unwrap_or_default(),
         public_url: reader.parse("public_url", values::public_url).unwrap_or_default(),
         workers: reader.integer_or_auto("workers"),
         store: store(reader),
         master_keys: reader.parse("master_key", values::master_keys).unwrap_or_default(),
         bootstrap: bootstrap(reader),
+        webhook: webhook(reader),
         limits: Limits {
             max_connections: reader.integer_or_auto("limits.max_connections"),
             max_in_flight: reader.integer("limits.max_in_flight"),
@@ -162,6 +188,11 @@ fn typed(reader: &mut values::Reader<'_>) -> Config {
         drain: Drain { timeout: reader.duration("drain.timeout"), delay: reader.duration("drain.delay") },
         connection_age: reader.duration("connection_age"),
         reflection: reader.bool("reflection"),
+        outbound: Outbound {
+            allow: reader.list("outbound.allow", values::allow),
+            ca_file: reader.parse("outbound.ca_file", values::path),
+            timeout: reader.duration("outbound.timeout"),
+        },
         log: Log { level: reader.parse("log.level", values::directives).unwrap_or_default(), format: format(reader) },
     }
 }
@@ -201,6 +232,21 @@ fn bootstrap(reader: &mut values::Reader<'_>) -> Option<Bootstrap> {
         (true, true) | (false, false) => {}
     }
     Some(Bootstrap { client_id: client_id?, client_secret: client_secret? })
+}
+
+fn webhook(reader: &mut values::Reader<'_>) -> Option<Webhook> {
+    let url = reader.parse("webhook.url", values::webhook_url);
+    let secrets = reader.parse("webhook.secret", values::webhook_secrets);
+    match url? {
+        None => {
+            reader.refuse_given("webhook.secret", "means nothing to `log:`");
+            Some(Webhook::Log)
+        }
+        Some(url) => {
+            reader.want("webhook.secret", "an URL in `webhook.url` wants");
+            Some(Webhook::Post { url, secrets: secrets? })
+        }
+    }
 }
 
 fn format(reader: &mut values::Reader<'_>) -> LogFormat {

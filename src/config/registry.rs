@@ -122,6 +122,18 @@ pub const KEYS: &[Key] = &[
         help: "The secret of the first admin client. It is compared in memory and never stored.",
     },
     Key {
+        path: "webhook.url",
+        kind: Kind::Text("URL"),
+        default: None,
+        help: "Where events are posted, such as one-time passwords for your service to send on: an `https://` URL, or `log:` to write them, passwords and all, into the log while you develop. Left out, nothing that needs an event can be done.",
+    },
+    Key {
+        path: "webhook.secret",
+        kind: Kind::Secret,
+        default: None,
+        help: "What signs the events (Standard Webhooks): `whsec_` and 24 to 64 bytes in base64. Several, on lines of their own or separated by commas, while one replaces another: every event is signed by all of them. Required for an URL.",
+    },
+    Key {
         path: "limits.max_connections",
         kind: Kind::Integer { min: 0, max: 1_000_000 },
         default: Some("0"),
@@ -162,6 +174,24 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(300) },
         default: Some("0s"),
         help: "How long to go on taking connections after health says NOT_SERVING, so that load balancers notice first.",
+    },
+    Key {
+        path: "outbound.allow",
+        kind: Kind::List("RANGE"),
+        default: None,
+        help: "What this service may call although it is not on the public internet: ranges of addresses (`10.1.0.0/16`), addresses, or names of hosts (`keycloak.auth.svc`), of identity providers, key sets and webhooks within your network. Everything private is refused otherwise, whoever asks for it. `http://` is taken only for addresses and names that stand here.",
+    },
+    Key {
+        path: "outbound.ca_file",
+        kind: Kind::Text("PATH"),
+        default: None,
+        help: "PEM certificates of authorities that are trusted for these calls besides the system's.",
+    },
+    Key {
+        path: "outbound.timeout",
+        kind: Kind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(30) },
+        default: Some("3s"),
+        help: "The longest that one of these calls may take. A caller's deadline counts, too.",
     },
     Key {
         path: "log.level",

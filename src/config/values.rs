@@ -13,7 +13,12 @@ use super::{
     registry::{Key, Kind},
     sources::{Found, Values},
 };
-use crate::{keys::master::MasterKey, token::secret::SecretText};
+use crate::{
+    keys::master::MasterKey,
+    outbound::{Url, allow::Allow},
+    outbox::webhook::SigningSecret,
+    token::secret::SecretText,
+};
 
 /// Reads values by the path of their key and collects what is wrong with them.
 ///
@@ -116,11 +121,12 @@ impl Reader<'_> {
         })
     }
 
-    pub(super) fn listen(&mut self) -> Vec<Listen> {
-        let Some(Found { values, origin }) = self.values.get("listen") else { return Vec::new() };
+    /// The values after `parse`, none of them twice.
+    pub(super) fn list<T: PartialEq>(&mut self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+        let Some(Found { values, origin }) = self.values.get(path) else { return Vec::new() };
         let mut all = Vec::new();
         for text in values {
-            match listen(text) {
+            match parse(text) {
                 Ok(one) if all.contains(&one) => {
                     self.mistakes.push(Mistake::new(origin, format!("`{}` stands there twice", text.as_str())));
                 }
@@ -134,7 +140,7 @@ impl Reader<'_> {
 
 // === rules ===
 
-fn listen(text: &str) -> Result<Listen, String> {
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         // gRPC's own notation has two slashes before the path.
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -199,9 +205,34 @@ pub(super) fn master_keys(text: &str) -> Result<Vec<MasterKey>, String> {
     MasterKey::parse_all(text).map_err(|error| error.to_string())
 }
 
-pub(super) fn data_dir(text: &str) -> Result<PathBuf, String> {
+/// `None`: the log.
+pub(super) fn webhook_url(text: &str) -> Result<Option<Url>, String> {
+    if text == "log:" {
+        return Ok(None);
+    }
+    match text.parse::<Url>() {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
+        _ => Err("must be an https:// URL, or log:".to_owned()),
+    }
+}
+
+/// Which of the secrets is wrong is told by its number, never by its text.
+pub(super) fn webhook_secrets(text: &str) -> Result<Vec<SigningSecret>, String> {
+    let parts = text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty());
+    let parse = |(part, number): (&str, usize)| {
+        SigningSecret::parse(part).map_err(|_| format!("secret {number} is not `whsec_` and 24 to 64 bytes in base64"))
+    };
+    let secrets = parts.zip(1..).map(parse).collect::<Result<Vec<_>, _>>()?;
+    if secrets.is_empty() { Err("holds no secret".to_owned()) } else { Ok(secrets) }
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
-    if text.contains('\0') { Err("names no directory".to_owned()) } else { Ok(path.to_owned()) }
+    if text.contains('\0') { Err("is no path".to_owned()) } else { Ok(path.to_owned()) }
+}
+
+pub(super) fn allow(text: &str) -> Result<Allow, String> {
+    text.parse().map_err(|error| format!("`{text}` is {error}"))
 }
 
 pub(super) fn directives(text: &str) -> Result<String, String> {

@@ -405,7 +405,14 @@ impl Directory {
                     self.profiles.fill(&state, ticket, began, profile.id.clone(), Arc::new(profile));
                 }
             }
-            Kind::Identity | Kind::Attempts | Kind::Tally | Kind::KeySet | Kind::SecretUse | Kind::MasterKeys => {}
+            Kind::Identity
+            | Kind::Attempts
+            | Kind::Tally
+            | Kind::Event
+            | Kind::OneTimePassword
+            | Kind::KeySet
+            | Kind::SecretUse
+            | Kind::MasterKeys => {}
         }
         Ok(())
     }

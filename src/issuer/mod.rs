@@ -29,6 +29,8 @@ use parking_lot::Mutex;
 use crate::{
     ambient::Time,
     directory::{Directory, caller::Caller},
+    outbound::{Outbound, jwks::JwksCache},
+    outbox::Outbox,
     token::{ClientId, Position, secret::SecretText},
 };
 use failures::Failures;
@@ -38,6 +40,12 @@ use verify::Verified;
 /// Issues and judges tokens.
 pub struct Issuer {
     pub directory: Arc<Directory>,
+    /// Calls to other services.
+    pub outbound: Arc<Outbound>,
+    /// Their public keys.
+    pub key_sets: JwksCache,
+    /// What the platform is told.
+    pub outbox: Arc<Outbox>,
     /// Tokens whose text was checked, by digest.
     verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,
     /// The client that the configuration names.
@@ -47,6 +55,16 @@ pub struct Issuer {
     /// Where members' passwords are hashed.
     pub passwords: Arc<Passwords>,
     failures: Failures,
+}
+
+/// What an issuer works with.
+#[derive(Debug)]
+pub struct Parts {
+    pub directory: Arc<Directory>,
+    pub bootstrap: Option<Bootstrap>,
+    pub outbound: Arc<Outbound>,
+    pub key_sets: JwksCache,
+    pub outbox: Arc<Outbox>,
 }
 
 /// Credentials that stand in the configuration. Compared in memory, never stored.
@@ -69,9 +87,13 @@ const VERIFIED_TOKENS: usize = 100_000;
 // === impl Issuer ===
 
 impl Issuer {
-    pub fn new(directory: Arc<Directory>, bootstrap: Option<Bootstrap>) -> Arc<Self> {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { directory, bootstrap, outbound, key_sets, outbox } = parts;
         Arc::new(Self {
             directory,
+            outbound,
+            key_sets,
+            outbox,
             verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
             bootstrap,
             uses: Mutex::default(),

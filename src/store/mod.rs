@@ -164,6 +164,10 @@ pub enum Kind {
     Identity,
     /// How often it was attempted of late to sign in as somebody.
     Attempts,
+    /// An event that is to be delivered, in the directory of `system`.
+    Event,
+    /// A one-time password that was asked for, in the directory of `system`.
+    OneTimePassword,
     /// A tenant's signing keys, all in one record.
     KeySet,
     /// Until when the master keys are needed, in the directory of `system`.
@@ -427,6 +431,8 @@ impl Kind {
             Self::IdentityProfile => "identityprofile",
             Self::Identity => "identity",
             Self::Attempts => "attempts",
+            Self::Event => "event",
+            Self::OneTimePassword => "otp",
             Self::KeySet => "keyset",
             Self::MasterKeys => "masterkeys",
         }

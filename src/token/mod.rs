@@ -9,6 +9,7 @@ pub mod access;
 pub mod authentication;
 pub mod base62;
 pub mod claims;
+pub mod code;
 pub mod email;
 pub mod error;
 pub mod family;

@@ -13,7 +13,7 @@ use jeton::{
         server::{Options, Server, Shutdown},
         wire,
     },
-    app::{self, App, Bearer},
+    app::{self, App, Bearer, Setup},
     directory::{
         identities::NewPassword,
         identity::{IdentityKind, IdentityProfile, PasswordHash},
@@ -25,6 +25,7 @@ use jeton::{
         ring::Keyring,
         signing::{KeySet, StoredKeySet},
     },
+    outbox::Sink,
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::secret::SecretText,
 };
@@ -33,7 +34,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
 
 use super::calls::{Caller, Credentials};
-use crate::servers::{Aof, Server as RedisServer};
+use crate::{
+    remote,
+    servers::{Aof, Server as RedisServer},
+};
 
 /// Which store a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +134,16 @@ impl Service {
         app::install_crypto();
         let store = open(&backing, &clock).await;
         let ring = Arc::new(Keyring::new(&masters).unwrap());
-        let app = App::new(store, ring, clock.clone(), WORKERS + 1, PUBLIC_URL, None);
+        let setup = Setup {
+            ring,
+            clock: clock.clone(),
+            places: WORKERS + 1,
+            public_url: PUBLIC_URL.to_owned(),
+            bootstrap: None,
+            outbound: remote::outbound(),
+            sink: Sink::Closed,
+        };
+        let app = App::new(store, setup);
         let made = app.issuer.directory.bootstrap(None).await.unwrap();
         let admin = admin.unwrap_or_else(|| {
             let (client, shown) = made.expect("an empty store gets an administrator");
