@@ -121,7 +121,10 @@ mod tests {
             names.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
         };
         assert_eq!(names("jeton.v1.TokenFormat"), ["jwt", "opaque"]);
-        assert_eq!(names("jeton.v1.GrantType"), ["client-credentials", "account", "member", "token-exchange"]);
+        assert_eq!(
+            names("jeton.v1.GrantType"),
+            ["client-credentials", "account", "member", "token-exchange", "authenticated-member"]
+        );
         assert_eq!(names("jeton.v1.ClientSecret.State"), ["active", "scheduled-to-revoke", "revoked"]);
     }
 
