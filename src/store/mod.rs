@@ -162,12 +162,12 @@ pub enum Kind {
     IdentityProfile,
     /// A member's way in through an identity profile: only its name and lists, the rest is in the member's record.
     Identity,
-    /// How often it was attempted of late to sign in as somebody.
-    Attempts,
     /// An event that is to be delivered, in the directory of `system`.
     Event,
     /// A one-time password that was asked for, in the directory of `system`.
     OneTimePassword,
+    /// How often it was attempted of late to sign in as somebody.
+    Attempts,
     /// A tenant's signing keys, all in one record.
     KeySet,
     /// Until when the master keys are needed, in the directory of `system`.
@@ -430,9 +430,9 @@ impl Kind {
             Self::Tally => "tally",
             Self::IdentityProfile => "identityprofile",
             Self::Identity => "identity",
-            Self::Attempts => "attempts",
             Self::Event => "event",
             Self::OneTimePassword => "otp",
+            Self::Attempts => "attempts",
             Self::KeySet => "keyset",
             Self::MasterKeys => "masterkeys",
         }
