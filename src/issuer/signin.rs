@@ -404,6 +404,10 @@ impl Issuer {
         if let Some(parent) = parent {
             allowed = parent.scopes.intersection(&allowed);
             default = allowed.clone();
+            // As for renewal: less than before is told, nothing at all is refused.
+            if allowed.is_empty() && !parent.scopes.is_empty() {
+                return Err(Error::new(Reason::ScopeNotAllowed, "none of the token's scopes is allowed any more"));
+            }
         }
         let request = Request {
             tenant: Some(standing.tenant.id.to_string()),
