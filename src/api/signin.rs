@@ -1,6 +1,7 @@
 //! AuthenticateMember on the wire, and what it has in common with IssueToken.
 
 use prost::Message as _;
+use zeroize::Zeroizing;
 
 use super::{
     convert::{self, given},
@@ -29,7 +30,7 @@ pub(super) fn request(mut message: wire::AuthenticateMemberRequest) -> Result<Si
     let page_size = usize::try_from(std::mem::take(&mut message.page_size)).unwrap_or_default();
     // The same request under a new secret is the same request.
     message.client_secret.clear();
-    let query = digest128(&[&message.encode_to_vec()]);
+    let query = digest128(&[&Zeroizing::new(message.encode_to_vec())]);
     let mechanism = match message.mechanism.take() {
         Some(WireMechanism::Password(password)) => Mechanism::Password {
             profile: password.identity_profile_id,

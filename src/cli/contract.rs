@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(names("jeton.v1.TokenFormat"), ["jwt", "opaque"]);
         assert_eq!(
             names("jeton.v1.GrantType"),
-            ["client-credentials", "account", "member", "entity-group", "token-exchange"]
+            ["client-credentials", "account", "member", "entity-group", "token-exchange", "authenticated-member"]
         );
         assert_eq!(names("jeton.v1.ClientSecret.State"), ["active", "scheduled-to-revoke", "revoked"]);
     }

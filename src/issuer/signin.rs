@@ -110,6 +110,17 @@ struct Opened {
     after: Option<String>,
 }
 
+/// What all tokens of a page have in common.
+#[derive(Clone, Debug)]
+struct Common {
+    call: Call,
+    standing: Arc<Standing>,
+    asked: Asked,
+    opened: Opened,
+    /// The token that they come from.
+    parent: Option<Arc<AccessToken>>,
+}
+
 /// Accounts on a page if nothing is said.
 pub const DEFAULT_PAGE: usize = 25;
 /// The most accounts on a page: each costs a token.
@@ -153,13 +164,15 @@ impl Issuer {
         let member = member.filter(|member| member.state == State::Enabled).ok_or_else(invalid_credentials)?;
 
         let (accounts, last) = self.directory.accounts_of(&tenant, &member.id, opened.after.as_deref(), size).await?;
-        let asked = Arc::new(self.asked(&request.asked, parent.as_deref(), &standing)?);
-        let tokens = self.mint_all(call, &standing, &asked, &opened, parent, accounts).await?;
+        let asked = self.asked(&request.asked, parent.as_deref(), &standing)?;
+        let common = Common { call: call.clone(), standing: Arc::clone(&standing), asked, opened, parent };
+        let common = Arc::new(common);
+        let tokens = self.mint_all(&common, accounts).await?;
         let next = match last {
-            Some(last) => page.next(&Opened { after: Some(last), ..opened.clone() }.to_cursor(), ring)?,
+            Some(last) => page.next(&Opened { after: Some(last), ..common.opened.clone() }.to_cursor(), ring)?,
             None => String::new(),
         };
-        let position = tokens.iter().map(|(_, issued)| issued.position).max().unwrap_or(opened.rev).max(call.head);
+        let position = tokens.iter().map(|(_, issued)| issued.position).max().unwrap_or(call.head).max(call.head);
         let memberships = self.directory.membership_count(&tenant, &member.id).await?;
         tracing::info!(
             target: "audit", event = "member.signin", tenant = %tenant, member = %member.id, client = %client,
@@ -342,34 +355,26 @@ impl Issuer {
     /// Mints a token for each account, in their order and all at once.
     async fn mint_all(
         self: &Arc<Self>,
-        call: &Call,
-        standing: &Arc<Standing>,
-        asked: &Arc<Asked>,
-        opened: &Opened,
-        parent: Option<Arc<AccessToken>>,
+        page: &Arc<Common>,
         accounts: Vec<Arc<Account>>,
     ) -> Result<Vec<(Arc<Account>, Issued)>> {
         let mint = |account: Arc<Account>, head: Position| {
-            let (issuer, call) = (Arc::clone(self), Call { head, ..call.clone() });
-            let (standing, asked, parent) = (Arc::clone(standing), Arc::clone(asked), parent.clone());
-            let (member, authentication) = (opened.member.clone(), opened.authentication);
+            let (issuer, page) = (Arc::clone(self), Arc::clone(page));
             async move {
-                let parent = parent.as_deref();
-                let issued =
-                    issuer.mint_one(&call, standing, &asked, (member, authentication), parent, &account).await?;
+                let issued = issuer.mint_one(&page, head, &account).await?;
                 Ok::<_, Error>((account, issued))
             }
         };
         let mut tokens = Vec::with_capacity(accounts.len());
         let mut accounts = accounts.into_iter();
-        let mut head = call.head;
+        let mut head = page.call.head;
         // The first one begins the session anew if it has lapsed. Of many at once each would end what the others began.
         if let Some(first) = accounts.next() {
             let (first, issued) = mint(first, head).await?;
             if issued.position > head {
                 // The others must stand behind the end of the old session as well, but not behind the member's own end.
                 head = self.reach(FULL).await?;
-                if self.is_over(opened, standing) {
+                if self.is_over(&page.opened, &page.standing) {
                     return Err(invalid_credentials());
                 }
             }
@@ -391,24 +396,22 @@ impl Issuer {
         Ok(tokens)
     }
 
-    async fn mint_one(
-        &self,
-        call: &Call,
-        standing: Arc<Standing>,
-        asked: &Asked,
-        (member, authentication): (MemberId, Authentication),
-        parent: Option<&AccessToken>,
-        account: &Account,
-    ) -> Result<Issued> {
+    /// Mints a token for one account, with `head` as its `rev`.
+    async fn mint_one(&self, page: &Common, head: Position, account: &Account) -> Result<Issued> {
+        let Common { call, standing, asked, opened, parent } = page;
         let mut allowed = standing.allowed_scopes().without_management();
         let mut default = standing.default_scopes().without_management();
         if let Some(parent) = parent {
             allowed = parent.scopes.intersection(&allowed);
             default = allowed.clone();
+            // As for renewal: less than before is told, nothing at all is refused.
+            if allowed.is_empty() && !parent.scopes.is_empty() {
+                return Err(Error::new(Reason::ScopeNotAllowed, "none of the token's scopes is allowed any more"));
+            }
         }
         let request = Request {
             tenant: Some(standing.tenant.id.to_string()),
-            grant: Grant::Member { member: member.to_string(), account: Some(account.id.to_string()) },
+            grant: Grant::Member { member: opened.member.to_string(), account: Some(account.id.to_string()) },
             scopes: asked.scopes.clone(),
             audience: asked.audience.clone(),
             lifetime: asked.lifetime,
@@ -421,18 +424,18 @@ impl Issuer {
         };
         let granted = Granted {
             grant: GrantType::AuthenticatedMember,
-            subject: Subject::Member(account.id.clone(), member),
+            subject: Subject::Member(account.id.clone(), opened.member.clone()),
             ancestors: account.ancestors.clone(),
             actor: None,
             allowed,
             default,
             // It lives longer than the token that it comes from: that is what switching is for.
             parents: Vec::new(),
-            authentication: Some(authentication),
-            standing,
+            authentication: Some(opened.authentication),
+            standing: Arc::clone(standing),
         };
         let lapsed = if parent.is_some() { Lapsed::Refuse(invalid_credentials) } else { Lapsed::Revive };
-        let decided = self.decide(call, &request, granted).await?;
+        let decided = self.decide(&Call { head, ..call.clone() }, &request, granted).await?;
         let text = self.text(&decided).await?;
         self.store(&request, lapsed, decided, text).await
     }

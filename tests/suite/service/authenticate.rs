@@ -161,6 +161,18 @@ async fn a_switch_gives_the_same_set_with_a_later_expiry(service: Service) {
     assert_eq!(service.introspect(&narrow).await.scopes, owned(&["pay"]));
     let wider = wire::AuthenticateMemberRequest { scopes: owned(&["invoices.read"]), ..people.by_token(&narrow) };
     refused(service.anonymous().authenticate_member(wider).await, Reason::ScopeNotAllowed);
+    // Less is given once less is allowed, but not nothing.
+    let client = wire::Client {
+        client_id: people.desk.client_id.clone(),
+        allowed_scopes: owned(&["invoices.read", "jeton.tokens.issue"]),
+        ..Default::default()
+    };
+    let update = wire::UpdateClientRequest { tenant_id: "default".into(), client: Some(client), ..Default::default() };
+    service.admin().await.update_client(update).await.unwrap();
+    let less = people.tokens(&service, people.by_token(&texts(&second)[0])).await.remove(0);
+    assert_eq!(service.introspect(&less).await.scopes, owned(&["invoices.read"]));
+    let none = service.anonymous().authenticate_member(people.by_token(&narrow)).await;
+    refused(none, Reason::ScopeNotAllowed);
     let other = wire::AuthenticateMemberRequest { session_id: "t".into(), ..people.by_token(&narrow) };
     refused_fields(service.anonymous().authenticate_member(other).await, Reason::InvalidField, &["session_id"]);
 }

@@ -264,6 +264,13 @@ impl Service {
         directory.provider_secret(&profile).unwrap().map(|secret| secret.expose().to_owned())
     }
 
+    /// Whether a text stands in the file of the embedded store.
+    pub fn is_stored(&self, text: &str) -> bool {
+        let Backing::Embedded(dir) = &*self.backing else { panic!("not on the embedded store") };
+        let file = std::fs::read(dir.path().join("jeton.redb")).unwrap();
+        file.windows(text.len()).any(|part| part == text.as_bytes())
+    }
+
     /// Every place for a password to be hashed, until they are dropped.
     pub fn all_places_to_hash(&self) -> Vec<Place> {
         let passwords = &self.app.issuer.passwords;

@@ -73,6 +73,7 @@ async fn a_member_is_read_by_its_id_and_by_its_foreign_id(service: Service) {
         create_time: made.create_time,
         update_time: made.update_time,
         etag: made.etag.clone(),
+        email_verified: Some(false),
         ..said
     };
     assert_eq!(made, told);

@@ -9,7 +9,7 @@ use jeton::{
 
 use super::{
     calls::{for_member, owned, refused, refused_fields},
-    harness::{PUBLIC_URL, Service, manager},
+    harness::{Kind, PUBLIC_URL, Service, manager},
     identity_profiles,
     memberships::{self, invite, join, place},
     people::{PASSWORD, People, get, let_members_manage_themselves, link, set_password, texts, unlink, update},
@@ -29,6 +29,20 @@ on_both_stores! {
     a_member_answers_its_own_invitations
     a_hash_of_other_parameters_is_replaced_by_a_sign_in
     an_email_address_is_verified_until_it_changes
+}
+
+#[tokio::test]
+async fn what_is_stored_opens_no_door() {
+    let service = Service::start(Kind::Embedded).await;
+    let people = People::new(&service).await;
+    identity_profiles::create(&people.manager, identity_profiles::oidc("o")).await.unwrap();
+    people.person("somebody", &[]).await;
+    refused(sign_in(&service, &people, "hunter2 by mistake", PASSWORD).await, Reason::InvalidCredentials);
+    service.settle().await;
+    assert!(service.is_stored("$argon2id$") && service.is_stored("https://idp.example.com/a"), "it is readable");
+    for secret in [PASSWORD, "kept to ourselves", "hunter2"] {
+        assert!(!service.is_stored(secret), "{secret}");
+    }
 }
 
 async fn sign_in(service: &Service, people: &People, username: &str, password: &str) -> Result<usize, tonic::Status> {
