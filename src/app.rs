@@ -181,7 +181,7 @@ impl App {
             public_url,
         });
         follower.keep_true(directory.caches());
-        let key_sets = JwksCache::new(Arc::clone(&outbound), clock, tasks.clone());
+        let key_sets = Arc::new(JwksCache::new(Arc::clone(&outbound), clock, tasks.clone()));
         let issuer = Issuer::new(issuer::Parts { directory, bootstrap, outbound, key_sets });
         Self { issuer, follower, store, tasks }
     }

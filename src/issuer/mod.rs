@@ -35,7 +35,7 @@ pub struct Issuer {
     /// Calls to other services.
     pub outbound: Arc<Outbound>,
     /// Their public keys.
-    pub key_sets: JwksCache,
+    pub key_sets: Arc<JwksCache>,
     /// Tokens whose text was checked, by digest.
     verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,
     /// The client that the configuration names.
@@ -50,7 +50,7 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     pub bootstrap: Option<Bootstrap>,
     pub outbound: Arc<Outbound>,
-    pub key_sets: JwksCache,
+    pub key_sets: Arc<JwksCache>,
 }
 
 /// Credentials that stand in the configuration. Compared in memory, never stored.
