@@ -12,11 +12,12 @@ use std::{
 use prost_reflect::DescriptorPool;
 
 /// Which rooms each room may know. `app` and the thin files around it may know all.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("ambient", &[]),
     ("worker", &[]),
     ("token", &["ambient"]),
     ("outbound", &["ambient", "token"]),
+    ("federation", &["ambient", "outbound", "token"]),
     ("keys", &["ambient", "token"]),
     // The port speaks of the log's entries, and the follower reads the log through the port: two halves of one thing.
     ("revocation", &["ambient", "store", "token", "worker"]),
@@ -33,7 +34,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
 const ROOTS: [&str; 3] = ["app", "lib", "main"];
 
 /// Which crates stay where. A place is the beginning of a path below `src/`.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 10] = [
     ("tonic", &["api/", "cli/", "app.rs"]),
     ("tonic_health", &["api/"]),
     ("tonic_reflection", &["api/"]),
@@ -41,6 +42,7 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("hyper", &["api/"]),
     // Whoever has a client of his own calls private addresses.
     ("reqwest", &["outbound/"]),
+    ("openidconnect", &["federation/"]),
     ("redis", &["store/redis/"]),
     ("redb", &["store/embedded/"]),
     ("clap", &["cli/", "config/"]),

@@ -12,7 +12,8 @@ use jeton::{
     ambient::{Clock, Time},
     outbound::{
         Error,
-        jwks::{COOL_DOWN, EMPTY_COOL_DOWN, FRESH, JwksCache, MAX_FRESH, MAX_STALE, MIN_FRESH},
+        documents::{COOL_DOWN, EMPTY_COOL_DOWN, MAX_FRESH, MAX_STALE, MIN_FRESH},
+        jwks::{FRESH, JwksCache},
     },
 };
 use serde_json::{Value, json};
