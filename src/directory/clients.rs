@@ -18,7 +18,7 @@ use crate::{
     token::{
         ClientId, Error, Position, Reason, Result, Scopes, TenantId,
         family::RenewalPolicy,
-        filter::{Field, Filter, TEXT_OPS, Value},
+        filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
         secret::{ClientSecretContent, Mac as _, SecretText},
     },
 };
@@ -50,7 +50,7 @@ pub struct ShownSecret {
 /// The fields that clients can be filtered by.
 pub const FIELDS: &[Field] = &[
     Field { name: "display_name", ops: TEXT_OPS, value: any },
-    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "state", ops: NAME_OPS, value: state_name },
     Field { name: "account_id", ops: TEXT_OPS, value: any },
     Field { name: "labels.", ops: TEXT_OPS, value: any },
 ];
@@ -115,6 +115,7 @@ impl Directory {
             expected: Some(0),
             pending: Vec::new(),
             body: client.to_bytes(),
+            keep_until: Time::NEVER,
         });
         let (written, position) = self.commit(change, &[Entry::changed(client.ident())]).await?;
         client.version = 1;
@@ -309,7 +310,14 @@ impl Directory {
             .map_err(|source| Error::internal("encode the last use of secrets").with_source(source))?;
         let mut change = Change::new(client.tenant.clone(), at);
         let key = use_key(client);
-        change.puts.push(Put { kind: key.kind, id: key.id, expected: None, pending: Vec::new(), body: body.into() });
+        change.puts.push(Put {
+            kind: key.kind,
+            id: key.id,
+            expected: None,
+            pending: Vec::new(),
+            body: body.into(),
+            keep_until: Time::NEVER,
+        });
         self.store.write(&change).await?;
         Ok(())
     }

@@ -106,7 +106,14 @@ impl Directory {
     ) -> Result<(Arc<R>, Position)> {
         let tenant = change.tenant.clone();
         change.request = repeat.map(|repeat| repeat.request(&tenant, caller, id.clone(), change.now));
-        change.puts.push(Put { kind: R::KIND, id, expected: Some(0), pending: Vec::new(), body: record.to_bytes() });
+        change.puts.push(Put {
+            kind: R::KIND,
+            id,
+            expected: Some(0),
+            pending: Vec::new(),
+            body: record.to_bytes(),
+            keep_until: Time::NEVER,
+        });
         let (written, position) = self.commit(change, &[Entry::changed(record.ident())]).await?;
         match (written, repeat) {
             (Written::Done, _) => Ok((Arc::new(record), position)),
@@ -150,6 +157,7 @@ impl Directory {
                 expected: Some(version),
                 pending: Vec::new(),
                 body: record.to_bytes(),
+                keep_until: Time::NEVER,
             });
             let (written, position) = self.commit(change, &entries).await?;
             match written {
@@ -213,6 +221,9 @@ pub(super) fn refused(written: Written) -> Error {
         }
         Written::NotEmpty(Index { kind: Kind::Membership, .. }) => {
             Error::new(Reason::RoleInUse, "memberships still have the role")
+        }
+        Written::NotEmpty(Index { kind: Kind::Identity, .. }) => {
+            Error::new(Reason::IdentityProfileInUse, "members still sign in through the identity profile")
         }
         Written::NotEmpty(_) => Error::new(Reason::AccountHasChildren, "the account still has children"),
         Written::Conflict(..) => Error::new(Reason::ConcurrentUpdate, "a concurrent change won"),
