@@ -27,6 +27,7 @@ use crate::{
     },
     config::{self, Config},
     directory::{Directory, Parts, clients::ShownSecret, record::Client},
+    federation::RelyingParty,
     issuer::{self, Bootstrap, Issuer, authenticate::Recognized},
     keys::{master::MasterKey, ring::Keyring},
     outbound::{self, Outbound, jwks::JwksCache},
@@ -181,8 +182,9 @@ impl App {
             public_url,
         });
         follower.keep_true(directory.caches());
-        let key_sets = Arc::new(JwksCache::new(Arc::clone(&outbound), clock, tasks.clone()));
-        let issuer = Issuer::new(issuer::Parts { directory, bootstrap, outbound, key_sets });
+        let key_sets = Arc::new(JwksCache::new(Arc::clone(&outbound), clock.clone(), tasks.clone()));
+        let relying_party = RelyingParty::new(Arc::clone(&outbound), Arc::clone(&key_sets), clock, tasks.clone());
+        let issuer = Issuer::new(issuer::Parts { directory, bootstrap, outbound, key_sets, relying_party });
         Self { issuer, follower, store, tasks }
     }
 }

@@ -6,7 +6,6 @@ use openidconnect::{
     AuthType, IssuerUrl, TokenUrl, UserInfoUrl,
     core::{CoreClientAuthMethod, CoreProviderMetadata},
 };
-use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::outbound::{Url, documents::Kind};
@@ -42,13 +41,14 @@ pub(super) fn url(issuer: &str) -> Option<Url> {
 
 impl Endpoints {
     fn parse(document: Value) -> Result<Self, &'static str> {
-        let metadata = CoreProviderMetadata::deserialize(&document).map_err(|_| "it is no discovery document")?;
-        let token = metadata.token_endpoint().cloned().ok_or("it names no token endpoint")?;
-        // Who offers other methods and not this one would take any verifier (a downgrade of PKCE).
         let methods = document.get("code_challenge_methods_supported").and_then(Value::as_array);
+        // Who offers other methods and not this one would take any verifier (a downgrade of PKCE).
         if methods.is_some_and(|methods| !methods.iter().any(|method| method == "S256")) {
             return Err("the provider does not support S256");
         }
+        let metadata: CoreProviderMetadata =
+            serde_json::from_value(document).map_err(|_| "it is no discovery document")?;
+        let token = metadata.token_endpoint().cloned().ok_or("it names no token endpoint")?;
         Ok(Self {
             issuer: metadata.issuer().clone(),
             token,

@@ -54,9 +54,11 @@ pub(super) fn convert(key: &Jwk) -> Option<CoreJsonWebKey> {
     serde_json::from_value(serde_json::to_value(key).ok()?).ok()
 }
 
-/// Whether a token reply has an ID token, of whatever form.
-pub(super) fn is_in(reply: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(reply).is_ok_and(|reply| reply.get("id_token").is_some_and(Value::is_string))
+/// Whether it is the ID token that keeps a token reply from being read.
+pub(super) fn is_malformed_in(reply: &[u8]) -> bool {
+    let reply: Option<Value> = serde_json::from_slice(reply).ok();
+    let text = reply.as_ref().and_then(|reply| reply.get("id_token")?.as_str());
+    text.is_some_and(|text| text.parse::<CoreIdToken>().is_err())
 }
 
 /// The token's claims, if one of `keys` signed it and it says what it must.

@@ -257,7 +257,9 @@ fn client(provider: &Provider, endpoints: &Endpoints, auth_type: AuthType) -> Co
         CoreJsonWebKeySet::new(Vec::new()),
     );
     match &provider.client_secret {
-        Some(secret) => client.set_client_secret(ClientSecret::new(secret.expose().to_owned())).set_auth_type(auth_type),
+        Some(secret) => {
+            client.set_client_secret(ClientSecret::new(secret.expose().to_owned())).set_auth_type(auth_type)
+        }
         None => client.set_auth_type(AuthType::RequestBody),
     }
 }
@@ -299,17 +301,17 @@ fn unavailable(why: impl Into<Source>) -> Error {
 fn not_redeemed(error: CoreRequestTokenError<outbound::Error>) -> Error {
     match error {
         RequestTokenError::ServerResponse(said) => {
-            let is_the_persons =
-                matches!(said.error(), CoreErrorResponseType::InvalidGrant | CoreErrorResponseType::InvalidRequest);
-            if is_the_persons {
+            use CoreErrorResponseType::{InvalidClient, InvalidGrant, InvalidRequest, UnauthorizedClient};
+            if matches!(said.error(), InvalidGrant | InvalidRequest) {
                 refused("the provider did not take the code")
+            } else if matches!(said.error(), InvalidClient | UnauthorizedClient) {
+                unavailable("the provider does not know this client, or not by this secret")
             } else {
-                unavailable(format!("the provider refused this service: {:?}", said.error()))
+                unavailable("the provider answered with an error that is no judgement of the code")
             }
         }
         RequestTokenError::Request(error) => unavailable(error),
-        // A token reply whose ID token cannot be read is a reply all the same.
-        RequestTokenError::Parse(_, body) if id_token::is_in(&body) => refused("the ID token cannot be read"),
+        RequestTokenError::Parse(_, body) if id_token::is_malformed_in(&body) => refused("the ID token cannot be read"),
         RequestTokenError::Parse(..) | RequestTokenError::Other(_) => unavailable("the token reply cannot be read"),
     }
 }

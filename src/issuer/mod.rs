@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use crate::{
     ambient::Time,
     directory::{Directory, caller::Caller},
+    federation::RelyingParty,
     outbound::{Outbound, jwks::JwksCache},
     token::{ClientId, Position, secret::SecretText},
 };
@@ -36,6 +37,8 @@ pub struct Issuer {
     pub outbound: Arc<Outbound>,
     /// Their public keys.
     pub key_sets: Arc<JwksCache>,
+    /// Sign-in with identity providers.
+    pub relying_party: RelyingParty,
     /// Tokens whose text was checked, by digest.
     verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,
     /// The client that the configuration names.
@@ -51,6 +54,7 @@ pub struct Parts {
     pub bootstrap: Option<Bootstrap>,
     pub outbound: Arc<Outbound>,
     pub key_sets: Arc<JwksCache>,
+    pub relying_party: RelyingParty,
 }
 
 /// Credentials that stand in the configuration. Compared in memory, never stored.
@@ -74,11 +78,12 @@ const VERIFIED_TOKENS: usize = 100_000;
 
 impl Issuer {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, bootstrap, outbound, key_sets } = parts;
+        let Parts { directory, bootstrap, outbound, key_sets, relying_party } = parts;
         Arc::new(Self {
             directory,
             outbound,
             key_sets,
+            relying_party,
             verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
             bootstrap,
             uses: Mutex::default(),

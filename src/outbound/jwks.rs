@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     Outbound, Url,
     documents::{Documents, Kind, Outcome},
-    key_set::KeySet,
+    key_set::{Fault, KeySet},
 };
 use crate::ambient::Clock;
 
@@ -25,7 +25,8 @@ pub const FRESH: Duration = Duration::from_secs(600);
 
 impl JwksCache {
     pub fn new(outbound: Arc<Outbound>, clock: Clock, tasks: TaskTracker) -> Self {
-        let kind = Kind { name: "a key set", fresh: FRESH, parse: KeySet::parse };
+        let kind =
+            Kind { name: "a key set", fresh: FRESH, parse: |document| KeySet::parse(document).map_err(Fault::text) };
         Self(Documents::new(kind, outbound, clock, tasks))
     }
 

@@ -11,6 +11,13 @@ use serde_json::Value;
 #[derive(Clone, Debug)]
 pub struct KeySet(Vec<Jwk>);
 
+/// Why a document is no key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    NotAKeySet,
+    TooManyKeys,
+}
+
 /// The most keys of one set. Who rotates has two or three.
 pub const MAX_KEYS: usize = 100;
 
@@ -43,10 +50,10 @@ impl KeySet {
     ///
     /// # Errors
     /// If it is no JWK Set, or has more than [`MAX_KEYS`] keys.
-    pub fn parse(document: Value) -> Result<Self, &'static str> {
-        let document: Document = serde_json::from_value(document).map_err(|_| "it is no JWK Set")?;
+    pub fn parse(document: Value) -> Result<Self, Fault> {
+        let document: Document = serde_json::from_value(document).map_err(|_| Fault::NotAKeySet)?;
         if document.keys.len() > MAX_KEYS {
-            return Err("it has more than 100 keys");
+            return Err(Fault::TooManyKeys);
         }
         Ok(Self(document.keys.into_iter().filter_map(verifying).collect()))
     }
@@ -63,6 +70,15 @@ impl KeySet {
 
     pub fn iter(&self) -> impl Iterator<Item = &Jwk> {
         self.0.iter()
+    }
+}
+
+impl Fault {
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NotAKeySet => "it is no JWK Set",
+            Self::TooManyKeys => "it has more than 100 keys",
+        }
     }
 }
 
@@ -162,10 +178,10 @@ mod tests {
     #[test]
     fn what_is_no_key_set_is_refused() {
         for wrong in [json!([]), json!({}), json!({"keys": {}}), json!("keys"), Value::Null] {
-            assert_eq!(KeySet::parse(wrong).unwrap_err(), "it is no JWK Set");
+            assert_eq!(KeySet::parse(wrong).unwrap_err(), Fault::NotAKeySet);
         }
         let many = vec![ec(&json!({})); MAX_KEYS + 1];
-        assert_eq!(KeySet::parse(json!({ "keys": many })).unwrap_err(), "it has more than 100 keys");
+        assert_eq!(KeySet::parse(json!({ "keys": many })).unwrap_err(), Fault::TooManyKeys);
         assert_eq!(set(&many[1..]).iter().count(), MAX_KEYS);
     }
 }

@@ -23,7 +23,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("revocation", &["ambient", "store", "token", "worker"]),
     ("store", &["ambient", "revocation", "token", "worker"]),
     ("directory", &["ambient", "keys", "revocation", "store", "token"]),
-    ("issuer", &["ambient", "directory", "keys", "outbound", "revocation", "store", "token"]),
+    ("issuer", &["ambient", "directory", "federation", "keys", "outbound", "revocation", "store", "token"]),
     ("api", &["ambient", "directory", "issuer", "keys", "token", "worker"]),
     ("config", &["ambient", "keys", "outbound", "token"]),
     ("telemetry", &["config"]),
