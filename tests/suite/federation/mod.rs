@@ -7,6 +7,7 @@ mod tokens;
 
 use std::{sync::Arc, time::Duration};
 
+use fake::Fake;
 use jeton::{
     ambient::Clock,
     federation::{Login, Provider, RelyingParty, VerifiedIdentity},
@@ -111,10 +112,9 @@ async fn a_code_is_good_once_for_its_client_redirect_uri_and_verifier() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_before_the_provider_is_asked_uses_up_no_code() {
-    let provider = registration("rsa");
-    let code = code("rsa").await;
-    let with = |redirect_uri, code_verifier| Login { redirect_uri, code_verifier, ..login(&code) };
+async fn what_is_wrong_before_the_provider_is_asked_is_never_sent_to_it() {
+    let fake = Fake::start().await;
+    let with = |redirect_uri, code_verifier| Login { redirect_uri, code_verifier, ..login("code") };
     let long = "a".repeat(129);
     for login in [
         with("https://app.example.com/callback/", VERIFIER),
@@ -127,9 +127,10 @@ async fn what_is_wrong_before_the_provider_is_asked_uses_up_no_code() {
         with(CALLBACK, &long),
         with(CALLBACK, "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjX+"),
     ] {
-        is_refused(sign_in(&provider, &login).await);
+        is_refused(sign_in(&fake.registration(), &login).await);
     }
-    sign_in(&provider, &login(&code)).await.unwrap();
+    assert_eq!(fake.remote.connections(), 0);
+    sign_in(&fake.registration(), &login("code")).await.unwrap();
 }
 
 #[tokio::test]
