@@ -13,6 +13,7 @@ pub mod federation;
 pub mod issuer;
 pub mod keys;
 pub mod outbound;
+pub mod outbox;
 pub mod revocation;
 pub mod store;
 pub mod telemetry;

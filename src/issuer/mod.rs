@@ -26,6 +26,7 @@ use crate::{
     directory::{Directory, caller::Caller},
     federation::RelyingParty,
     outbound::{Outbound, jwks::JwksCache},
+    outbox::Outbox,
     token::{ClientId, Position, secret::SecretText},
 };
 use verify::Verified;
@@ -39,6 +40,8 @@ pub struct Issuer {
     pub key_sets: Arc<JwksCache>,
     /// Sign-in with identity providers.
     pub relying_party: RelyingParty,
+    /// What the platform is told.
+    pub outbox: Arc<Outbox>,
     /// Tokens whose text was checked, by digest.
     verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,
     /// The client that the configuration names.
@@ -55,6 +58,7 @@ pub struct Parts {
     pub outbound: Arc<Outbound>,
     pub key_sets: Arc<JwksCache>,
     pub relying_party: RelyingParty,
+    pub outbox: Arc<Outbox>,
 }
 
 /// Credentials that stand in the configuration. Compared in memory, never stored.
@@ -78,12 +82,13 @@ const VERIFIED_TOKENS: usize = 100_000;
 
 impl Issuer {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, bootstrap, outbound, key_sets, relying_party } = parts;
+        let Parts { directory, bootstrap, outbound, key_sets, relying_party, outbox } = parts;
         Arc::new(Self {
             directory,
             outbound,
             key_sets,
             relying_party,
+            outbox,
             verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
             bootstrap,
             uses: Mutex::default(),

@@ -8,6 +8,7 @@ mod faults;
 mod federation;
 mod follower;
 mod outbound;
+mod outbox;
 mod remote;
 mod servers;
 mod service;

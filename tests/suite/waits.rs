@@ -18,6 +18,7 @@ use jeton::{
         renew,
     },
     keys::{master::MasterKey, ring::Keyring},
+    outbox::Sink,
     revocation::entry::Entry,
     store::{
         Change, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage, Store,
@@ -145,6 +146,7 @@ impl Service {
             public_url: "http://localhost:7443".to_owned(),
             bootstrap: None,
             outbound: crate::remote::outbound(),
+            sink: Sink::Closed,
         };
         let app = App::new(store.clone(), setup);
         let proof = match proof {

@@ -19,6 +19,7 @@ use jeton::{
         ring::Keyring,
         signing::{KeySet, StoredKeySet},
     },
+    outbox::Sink,
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::secret::SecretText,
 };
@@ -134,6 +135,7 @@ impl Service {
             public_url: PUBLIC_URL.to_owned(),
             bootstrap: None,
             outbound: remote::outbound(),
+            sink: Sink::Closed,
         };
         let app = App::new(store, setup);
         let made = app.issuer.directory.bootstrap(None).await.unwrap();
