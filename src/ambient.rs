@@ -70,6 +70,11 @@ impl Time {
         self.0 >= Self::NEVER.0
     }
 
+    /// The same moment as the standard library has it.
+    pub fn system(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.0)
+    }
+
     /// `self + duration`, at most NEVER.
     pub fn plus(self, duration: Duration) -> Self {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

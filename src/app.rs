@@ -27,6 +27,7 @@ use crate::{
     },
     config::{self, Config},
     directory::{Directory, Parts, clients::ShownSecret, record::Client},
+    federation::RelyingParty,
     issuer::{self, Bootstrap, Issuer, authenticate::Recognized},
     keys::{master::MasterKey, ring::Keyring},
     outbound::{self, Outbound, jwks::JwksCache},
@@ -190,9 +191,16 @@ impl App {
         });
         follower.keep_true(directory.caches());
         let outbox = Outbox::new(Arc::clone(&store), ring, clock.clone(), sink);
-        let key_sets = JwksCache::new(Arc::clone(&outbound), clock, tasks.clone());
-        let issuer =
-            Issuer::new(issuer::Parts { directory, bootstrap, outbound, key_sets, outbox: Arc::clone(&outbox) });
+        let key_sets = Arc::new(JwksCache::new(Arc::clone(&outbound), clock.clone(), tasks.clone()));
+        let relying_party = RelyingParty::new(Arc::clone(&outbound), Arc::clone(&key_sets), clock, tasks.clone());
+        let issuer = Issuer::new(issuer::Parts {
+            directory,
+            bootstrap,
+            outbound,
+            key_sets,
+            relying_party,
+            outbox: Arc::clone(&outbox),
+        });
         Self { issuer, follower, outbox, store, tasks }
     }
 }

@@ -9,6 +9,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod directory;
+pub mod federation;
 pub mod issuer;
 pub mod keys;
 pub mod outbound;

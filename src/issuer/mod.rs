@@ -30,6 +30,7 @@ use parking_lot::Mutex;
 use crate::{
     ambient::Time,
     directory::{Directory, caller::Caller},
+    federation::RelyingParty,
     outbound::{Outbound, jwks::JwksCache},
     outbox::Outbox,
     token::{ClientId, Position, secret::SecretText},
@@ -44,7 +45,9 @@ pub struct Issuer {
     /// Calls to other services.
     pub outbound: Arc<Outbound>,
     /// Their public keys.
-    pub key_sets: JwksCache,
+    pub key_sets: Arc<JwksCache>,
+    /// Sign-in with identity providers.
+    pub relying_party: RelyingParty,
     /// What the platform is told.
     pub outbox: Arc<Outbox>,
     /// Tokens whose text was checked, by digest.
@@ -64,7 +67,8 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     pub bootstrap: Option<Bootstrap>,
     pub outbound: Arc<Outbound>,
-    pub key_sets: JwksCache,
+    pub key_sets: Arc<JwksCache>,
+    pub relying_party: RelyingParty,
     pub outbox: Arc<Outbox>,
 }
 
@@ -89,11 +93,12 @@ const VERIFIED_TOKENS: usize = 100_000;
 
 impl Issuer {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, bootstrap, outbound, key_sets, outbox } = parts;
+        let Parts { directory, bootstrap, outbound, key_sets, relying_party, outbox } = parts;
         Arc::new(Self {
             directory,
             outbound,
             key_sets,
+            relying_party,
             outbox,
             verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
             bootstrap,

@@ -125,7 +125,7 @@ mod tests {
     const Y: &str = "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM";
 
     /// A key of RFC 7517 A.1 with other members, `null` taking one away.
-    fn ec(members: Value) -> Value {
+    fn ec(members: &Value) -> Value {
         let mut key = json!({"kty": "EC", "crv": "P-256", "x": EC, "y": Y, "kid": "1"});
         for (name, value) in members.as_object().unwrap() {
             key[name] = value.clone();
@@ -157,15 +157,15 @@ mod tests {
             (false, json!({"kty": "oct", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMko"})),
             (false, json!({"kty": "new"})),
         ] {
-            assert_eq!(set(&[ec(members.clone())]).iter().count() == 1, kept, "{members}");
+            assert_eq!(set(&[ec(&members)]).iter().count() == 1, kept, "{members}");
         }
-        let both = set(&[json!(5), ec(json!({"kty": "new"})), ec(json!({}))]);
+        let both = set(&[json!(5), ec(&json!({"kty": "new"})), ec(&json!({}))]);
         assert_eq!(both.iter().count(), 1, "one strange key costs no other");
     }
 
     #[test]
     fn keys_are_found_by_id_and_algorithm() {
-        let keys = set(&[ec(json!({})), ec(json!({"kid": "2", "alg": "ES256"})), ec(json!({"kid": null}))]);
+        let keys = set(&[ec(&json!({})), ec(&json!({"kid": "2", "alg": "ES256"})), ec(&json!({"kid": null}))]);
         let count = |kid, algorithm| keys.find(kid, algorithm).count();
         assert_eq!((count(Some("1"), Algorithm::ES256), count(Some("2"), Algorithm::ES256)), (1, 1));
         assert_eq!((count(None, Algorithm::ES256), count(Some("3"), Algorithm::ES256)), (3, 0));
@@ -180,7 +180,7 @@ mod tests {
         for wrong in [json!([]), json!({}), json!({"keys": {}}), json!("keys"), Value::Null] {
             assert_eq!(KeySet::parse(wrong).unwrap_err(), Fault::NotAKeySet);
         }
-        let many = vec![ec(json!({})); MAX_KEYS + 1];
+        let many = vec![ec(&json!({})); MAX_KEYS + 1];
         assert_eq!(KeySet::parse(json!({ "keys": many })).unwrap_err(), Fault::TooManyKeys);
         assert_eq!(set(&many[1..]).iter().count(), MAX_KEYS);
     }

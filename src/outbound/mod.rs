@@ -9,6 +9,7 @@
 
 mod address;
 pub mod allow;
+pub mod documents;
 mod error;
 pub mod jwks;
 pub mod key_set;

@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A refused or failed call.
 #[derive(Debug)]
@@ -161,6 +161,7 @@ reasons! {
         Stale "STALE",
         StoreLostData "STORE_LOST_DATA",
         NotServing "NOT_SERVING",
+        IdentityProviderUnavailable "IDENTITY_PROVIDER_UNAVAILABLE",
     }
     DeadlineExceeded {
         DeadlineExceeded "DEADLINE_EXCEEDED",

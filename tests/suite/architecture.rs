@@ -12,18 +12,19 @@ use std::{
 use prost_reflect::DescriptorPool;
 
 /// Which rooms each room may know. `app` and the thin files around it may know all.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("ambient", &[]),
     ("worker", &[]),
     ("token", &["ambient"]),
     ("outbound", &["ambient", "token"]),
+    ("federation", &["ambient", "outbound", "token"]),
     ("keys", &["ambient", "token"]),
     // The port speaks of the log's entries, and the follower reads the log through the port: two halves of one thing.
     ("revocation", &["ambient", "store", "token", "worker"]),
     ("store", &["ambient", "revocation", "token", "worker"]),
     ("outbox", &["ambient", "keys", "outbound", "store", "token"]),
     ("directory", &["ambient", "keys", "revocation", "store", "token"]),
-    ("issuer", &["ambient", "directory", "keys", "outbound", "outbox", "revocation", "store", "token"]),
+    ("issuer", &["ambient", "directory", "federation", "keys", "outbound", "outbox", "revocation", "store", "token"]),
     ("api", &["ambient", "directory", "issuer", "keys", "token", "worker"]),
     ("config", &["ambient", "keys", "outbound", "outbox", "token"]),
     ("telemetry", &["config"]),
@@ -34,7 +35,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
 const ROOTS: [&str; 3] = ["app", "lib", "main"];
 
 /// Which crates stay where. A place is the beginning of a path below `src/`.
-const CRATES: [(&str, &[&str]); 10] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("tonic", &["api/", "cli/", "app.rs"]),
     ("tonic_health", &["api/"]),
     ("tonic_reflection", &["api/"]),
@@ -42,6 +43,7 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("hyper", &["api/"]),
     // Whoever has a client of his own calls private addresses.
     ("reqwest", &["outbound/"]),
+    ("openidconnect", &["federation/"]),
     ("redis", &["store/redis/"]),
     ("redb", &["store/embedded/"]),
     ("clap", &["cli/", "config/"]),

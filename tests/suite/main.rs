@@ -5,6 +5,7 @@
 mod architecture;
 mod edge;
 mod faults;
+mod federation;
 mod follower;
 mod outbound;
 mod outbox;

@@ -125,7 +125,7 @@ impl Remote {
 // === impl Reply ===
 
 impl Reply {
-    pub fn json(body: impl ToString) -> Self {
+    pub fn json(body: impl std::fmt::Display) -> Self {
         Self::Message {
             status: 200,
             headers: vec![("content-type", "application/json".to_owned())],
@@ -143,13 +143,9 @@ impl Reply {
 
     /// With another header.
     pub fn with(self, name: &'static str, value: &str) -> Self {
-        match self {
-            Self::Message { status, mut headers, body } => {
-                headers.push((name, value.to_owned()));
-                Self::Message { status, headers, body }
-            }
-            other => panic!("{other:?} has no headers"),
-        }
+        let Self::Message { status, mut headers, body } = self else { panic!("{self:?} has no headers") };
+        headers.push((name, value.to_owned()));
+        Self::Message { status, headers, body }
     }
 }
 

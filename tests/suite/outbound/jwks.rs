@@ -12,7 +12,8 @@ use jeton::{
     ambient::{Clock, Time},
     outbound::{
         Error,
-        jwks::{COOL_DOWN, EMPTY_COOL_DOWN, FRESH, JwksCache, MAX_FRESH, MAX_STALE, MIN_FRESH},
+        documents::{COOL_DOWN, EMPTY_COOL_DOWN, MAX_FRESH, MAX_STALE, MIN_FRESH},
+        jwks::{FRESH, JwksCache},
     },
 };
 use serde_json::{Value, json};
@@ -137,12 +138,11 @@ async fn unknown_keys_cause_one_fetch_in_a_cool_down_and_cost_the_known_ones_not
 }
 
 #[tokio::test]
-async fn the_cool_down_begins_with_the_fetch_and_not_with_its_end() {
+async fn callers_who_go_away_neither_begin_fetches_nor_end_them() {
     let gate = Arc::new(Semaphore::new(1));
     let fixture = Arc::new(Fixture::start(Reply::After(Arc::clone(&gate), Box::new(keys()))).await);
     assert!(fixture.has(None).await.unwrap());
     fixture.clock.advance(COOL_DOWN);
-    // Callers who go away again and again do not begin fetches, and the one that they began goes on.
     for _ in 0..3 {
         let goes_away = Arc::clone(&fixture);
         let asks = tokio::spawn(async move { goes_away.has(Some("2")).await });

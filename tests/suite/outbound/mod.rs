@@ -1,6 +1,7 @@
 //! Calls to other services, over real sockets.
 
 mod jwks;
+mod tls;
 
 use std::time::Duration;
 
