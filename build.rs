@@ -94,7 +94,7 @@ impl Rules {
         let rules = extension.as_message().ok_or("rules are not a message")?;
         let name = field.name();
 
-        let value = if name == "type" { "r#type" } else { name };
+        let value = if matches!(name, "type" | "use") { format!("r#{name}") } else { name.to_owned() };
         if flag(rules, "required") {
             *body += &format!("v.required({name:?}, self.{value}.is_some());\n");
         }
@@ -133,30 +133,31 @@ impl Rules {
     }
 
     fn list(&self, field: &FieldDescriptor, rules: &DynamicMessage, name: &str, checks: &mut String) -> Result<()> {
-        if let Some(list) = sub(rules, "repeated") {
-            known(&list, &["min_items", "max_items", "unique", "items"])?;
-            if let Some(min) = number(&list, "min_items") {
+        let list = sub(rules, "repeated");
+        let mut items = nested(&field.kind()).map(|_| "crate::api::validate::Validate::validate(value, v);".to_owned());
+        if let Some(list) = &list {
+            known(list, &["min_items", "max_items", "unique", "items"])?;
+            if let Some(min) = number(list, "min_items") {
                 *checks += &format!("v.min_items({name:?}, value.len(), {min});\n");
             }
-            if let Some(max) = number(&list, "max_items") {
+            if let Some(max) = number(list, "max_items") {
                 *checks += &format!("if v.max_items({name:?}, value.len(), {max}) {{\n");
             } else {
                 *checks += "{\n";
             }
-            if flag(&list, "unique") {
+            if flag(list, "unique") {
                 *checks += &format!("v.unique({name:?}, value);\n");
             }
-            if let Some(items) = sub(&list, "items") {
-                let check = single(&field.kind(), &items, "")?;
-                *checks += &format!(
-                    "for (i, value) in value.iter().enumerate() {{ v.item({name:?}, i, |v| {{ {check} }}); }}\n"
-                );
+            if let Some(rules) = sub(list, "items") {
+                items = Some(single(&field.kind(), &rules, "")?);
             }
+        }
+        if let Some(check) = items {
+            *checks +=
+                &format!("for (i, value) in value.iter().enumerate() {{ v.item({name:?}, i, |v| {{ {check} }}); }}\n");
+        }
+        if list.is_some() {
             *checks += "}\n";
-        } else if nested(&field.kind()).is_some() {
-            *checks += &format!(
-                "for (i, value) in value.iter().enumerate() {{ v.item({name:?}, i, |v| crate::api::validate::Validate::validate(value, v)); }}\n"
-            );
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ use crate::{
     },
     config::{self, Config},
     directory::{Directory, Parts, clients::ShownSecret, record::Client},
-    issuer::{Bootstrap, Issuer, authenticate::Recognized},
+    issuer::{Bootstrap, Configured, Issuer, authenticate::Recognized, foreign::Workloads},
     keys::{master::MasterKey, ring::Keyring},
     revocation::follower::Follower,
     store::{self, Store, embedded::Embedded, redis::Redis},
@@ -105,11 +105,14 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     for warning in store.warnings() {
         tracing::warn!("{warning}");
     }
+    let workloads = Workloads::new(config.workload_issuers.clone());
+    workloads.check().map_err(failed("read the keys of the workload issuers"))?;
     let bootstrap = config
         .bootstrap
         .as_ref()
         .map(|bootstrap| Bootstrap { client: bootstrap.client_id.clone(), secret: bootstrap.client_secret.clone() });
-    let app = App::new(store, Arc::new(ring), Clock::default(), workers + 1, &config.public_url, bootstrap.clone());
+    let configured = Configured { bootstrap: bootstrap.clone(), workloads };
+    let app = App::new(store, Arc::new(ring), Clock::default(), workers + 1, &config.public_url, configured);
     start(&app, config, bootstrap).await?;
 
     let stop = CancellationToken::new();
@@ -149,7 +152,7 @@ impl App {
         clock: Clock,
         places: usize,
         public_url: &str,
-        bootstrap: Option<Bootstrap>,
+        configured: Configured,
     ) -> Self {
         let follower = Follower::new(Arc::clone(&store), clock.clone(), places);
         let tasks = TaskTracker::new();
@@ -162,7 +165,7 @@ impl App {
             public_url: public_url.to_owned(),
         });
         follower.keep_true(directory.caches());
-        Self { issuer: Issuer::new(directory, bootstrap), follower, store, tasks }
+        Self { issuer: Issuer::new(directory, configured), follower, store, tasks }
     }
 }
 

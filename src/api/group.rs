@@ -28,7 +28,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::CreateEntityGroupResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateEntityGroup", &message)?;
             let group = message.entity_group.unwrap_or_default();
@@ -55,7 +55,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::GetEntityGroupResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let group = self.issuer.directory.reachable_group(&call.caller, &tenant, &message.entity_group_id).await?;
             Ok(wire::GetEntityGroupResponse { entity_group: Some(to_wire(&group)) })
@@ -69,7 +69,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::UpdateEntityGroupResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let group = message.entity_group.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "EntityGroup", CHANGEABLE)?;
             if group.entity_group_id.is_empty() {
@@ -97,7 +97,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::DeleteEntityGroupResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -115,7 +115,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::ListEntityGroupsResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let name = tenant.to_string();
@@ -134,7 +134,7 @@ impl EntityGroupService for Services {
     async fn add_entities(&self, request: Request<wire::AddEntitiesRequest>) -> Reply<wire::AddEntitiesResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let added = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -160,7 +160,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::RemoveEntitiesResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let removed = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -186,7 +186,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::ListGroupEntitiesResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let (name, slot) = (tenant.to_string(), &message.entity_group_id);

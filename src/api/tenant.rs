@@ -30,7 +30,7 @@ impl TenantService for Services {
     async fn create_tenant(&self, request: Request<wire::CreateTenantRequest>) -> Reply<wire::CreateTenantResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateTenant", &message)?;
             let tenant = message.tenant.unwrap_or_default();
@@ -55,7 +55,7 @@ impl TenantService for Services {
     async fn get_tenant(&self, request: Request<wire::GetTenantRequest>) -> Reply<wire::GetTenantResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let requested = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let tenant = self.issuer.directory.reachable_tenant(&call.caller, &requested.to_string()).await?;
             Ok(wire::GetTenantResponse { tenant: Some(self.tenant(&tenant)) })
@@ -66,7 +66,7 @@ impl TenantService for Services {
     async fn update_tenant(&self, request: Request<wire::UpdateTenantRequest>) -> Reply<wire::UpdateTenantResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let tenant = message.tenant.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "Tenant", CHANGEABLE)?;
             let patch = patch(&tenant, &mask)?;
@@ -85,7 +85,7 @@ impl TenantService for Services {
     async fn list_tenants(&self, request: Request<wire::ListTenantsRequest>) -> Reply<wire::ListTenantsResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let query = ["ListTenants", &message.filter].map(str::as_bytes);
             let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
@@ -102,7 +102,7 @@ impl TenantService for Services {
     async fn delete_tenant(&self, request: Request<wire::DeleteTenantRequest>) -> Reply<wire::DeleteTenantResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -118,7 +118,7 @@ impl TenantService for Services {
     async fn enable_tenant(&self, request: Request<wire::EnableTenantRequest>) -> Reply<wire::EnableTenantResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let enabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -134,7 +134,7 @@ impl TenantService for Services {
     async fn disable_tenant(&self, request: Request<wire::DisableTenantRequest>) -> Reply<wire::DisableTenantResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let disabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -153,7 +153,7 @@ impl TenantService for Services {
     async fn admit_client(&self, request: Request<wire::AdmitClientRequest>) -> Reply<wire::AdmitClientResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let admission = message.admission.unwrap_or_default();
             let issuer = self.issuer();
             let done = run_to_end(async move {
@@ -175,7 +175,7 @@ impl TenantService for Services {
     async fn expel_client(&self, request: Request<wire::ExpelClientRequest>) -> Reply<wire::ExpelClientResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let position = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -193,7 +193,7 @@ impl TenantService for Services {
     ) -> Reply<wire::ListAdmittedClientsResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             require_unconfined(&call.caller)?;
             let directory = &self.issuer.directory;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
@@ -215,7 +215,7 @@ impl TenantService for Services {
     ) -> Reply<wire::RotateSigningKeyResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let rotated = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -237,7 +237,7 @@ impl TenantService for Services {
     ) -> Reply<wire::RevokeSigningKeyResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let revoked = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -256,7 +256,7 @@ impl TenantService for Services {
     async fn create_role(&self, request: Request<wire::CreateRoleRequest>) -> Reply<wire::CreateRoleResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateRole", &message)?;
             let role = message.role.unwrap_or_default();
@@ -277,7 +277,7 @@ impl TenantService for Services {
     async fn get_role(&self, request: Request<wire::GetRoleRequest>) -> Reply<wire::GetRoleResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let role = self.issuer.directory.reachable_role(&call.caller, &tenant, &message.role_id).await?;
             Ok(wire::GetRoleResponse { role: Some(role::to_wire(&role)) })
@@ -288,7 +288,7 @@ impl TenantService for Services {
     async fn update_role(&self, request: Request<wire::UpdateRoleRequest>) -> Reply<wire::UpdateRoleResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let role = message.role.unwrap_or_default();
             if role.role_id.is_empty() {
                 return Err(Error::field("role.role_id", "must be set"));
@@ -310,7 +310,7 @@ impl TenantService for Services {
     async fn delete_role(&self, request: Request<wire::DeleteRoleRequest>) -> Reply<wire::DeleteRoleResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -325,7 +325,7 @@ impl TenantService for Services {
     async fn list_roles(&self, request: Request<wire::ListRolesRequest>) -> Reply<wire::ListRolesResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let name = tenant.to_string();

@@ -42,8 +42,17 @@ pub(super) enum Shape {
 }
 
 /// Fields that hold secrets. Every user of a machine can read the command lines of its processes.
-const SECRETS: [&str; 7] =
-    ["access_token", "actor_token", "client_secret", "refresh_token", "subject_token", "token", "tokens"];
+const SECRETS: [&str; 9] = [
+    "access_token",
+    "actor_token",
+    "client_assertion",
+    "client_secret",
+    "jwt",
+    "refresh_token",
+    "subject_token",
+    "token",
+    "tokens",
+];
 
 /// Messages that are given as JSON, because their fields' names mean nothing outside of them.
 const JSON: [&str; 1] = ["jeton.v1.TokenOptions"];
@@ -155,6 +164,7 @@ fn help(contract: &Contract, path: &[FieldDescriptor]) -> String {
         help += &format!(" [one of: {}]", names.join(", "));
     }
     help += match shape(field) {
+        Shape::List if our_message(field).is_some() => " [JSON; repeat it]",
         Shape::List | Shape::Map => " [repeat it or separate by commas]",
         Shape::SecretFile => " [a file; - is standard input]",
         Shape::SecretLines => " [a file with one on each line; - is standard input]",

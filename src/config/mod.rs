@@ -46,6 +46,8 @@ pub struct Config {
     pub master_keys: Vec<MasterKey>,
     /// The first admin client's credentials, if they were given.
     pub bootstrap: Option<Bootstrap>,
+    /// Issuers whose workloads may call, each with the file of its key set.
+    pub workload_issuers: Vec<(String, PathBuf)>,
     pub limits: Limits,
     pub drain: Drain,
     /// How long a connection lives, before jitter.
@@ -152,6 +154,7 @@ fn typed(reader: &mut values::Reader<'_>) -> Config {
         store: store(reader),
         master_keys: reader.parse("master_key", values::master_keys).unwrap_or_default(),
         bootstrap: bootstrap(reader),
+        workload_issuers: reader.workload_issuers(),
         limits: Limits {
             max_connections: reader.integer_or_auto("limits.max_connections"),
             max_in_flight: reader.integer("limits.max_in_flight"),

@@ -122,6 +122,12 @@ pub const KEYS: &[Key] = &[
         help: "The secret of the first admin client. It is compared in memory and never stored.",
     },
     Key {
+        path: "workload.issuers",
+        kind: Kind::List("ISSUER=LOCATION"),
+        default: None,
+        help: "Whose workloads may obtain tokens by their own: the exact `iss` of their tokens, and the key set that signs them, for example `https://kubernetes.default.svc=file:/etc/jeton/jwks.json`. A file is looked at again every 5 s while it is needed.",
+    },
+    Key {
         path: "limits.max_connections",
         kind: Kind::Integer { min: 0, max: 1_000_000 },
         default: Some("0"),

@@ -68,6 +68,7 @@ fn every_key_can_be_set_in_every_source() {
         "redis.url" => "redis://localhost",
         "bootstrap.client_id" => "root",
         "bootstrap.client_secret" => "s3cret",
+        "workload.issuers" => "https://kubernetes.default.svc=file:/etc/jeton/jwks.json",
         _ => key.default.unwrap(),
     };
     let variables: Vec<(String, &str)> = KEYS.iter().map(|key| (key.variable(), sample(key))).collect();

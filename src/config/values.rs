@@ -117,11 +117,25 @@ impl Reader<'_> {
     }
 
     pub(super) fn listen(&mut self) -> Vec<Listen> {
-        let Some(Found { values, origin }) = self.values.get("listen") else { return Vec::new() };
-        let mut all = Vec::new();
+        self.distinct("listen", listen, |one| one)
+    }
+
+    pub(super) fn workload_issuers(&mut self) -> Vec<(String, PathBuf)> {
+        self.distinct("workload.issuers", workload_issuer, |(issuer, _)| issuer)
+    }
+
+    /// The items of a list after `parse`, of which no two may have the same name.
+    fn distinct<T, N: PartialEq>(
+        &mut self,
+        path: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+        name: impl Fn(&T) -> &N,
+    ) -> Vec<T> {
+        let Some(Found { values, origin }) = self.values.get(path) else { return Vec::new() };
+        let mut all: Vec<T> = Vec::new();
         for text in values {
-            match listen(text) {
-                Ok(one) if all.contains(&one) => {
+            match parse(text) {
+                Ok(one) if all.iter().any(|other| name(other) == name(&one)) => {
                     self.mistakes.push(Mistake::new(origin, format!("`{}` stands there twice", text.as_str())));
                 }
                 Ok(one) => all.push(one),
@@ -133,6 +147,21 @@ impl Reader<'_> {
 }
 
 // === rules ===
+
+fn workload_issuer(text: &str) -> Result<(String, PathBuf), String> {
+    let (issuer, location) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not ISSUER=LOCATION, such as https://issuer.example=file:/keys.json"))?;
+    // What the contract takes as the issuer of a workload identity.
+    if !(1..=256).contains(&issuer.len()) || !issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("`{text}`: an issuer is 1 to 256 visible ASCII characters"));
+    }
+    let path = location.strip_prefix("file:").map(|path| path.strip_prefix("//").unwrap_or(path));
+    match path.map(Path::new).filter(|path| path.is_absolute()) {
+        Some(path) => Ok((issuer.to_owned(), path.to_owned())),
+        None => Err(format!("`{text}`: `{location}` is not file:/path")),
+    }
+}
 
 fn listen(text: &str) -> Result<Listen, String> {
     if let Some(path) = text.strip_prefix("unix:") {

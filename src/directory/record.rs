@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use super::credentials::{Secret, WorkloadIdentity};
 use crate::{
     ambient::Time,
-    keys::signing::Algorithm,
+    keys::{foreign::Jwk, signing::Algorithm},
     store::Kind,
-    token::{
-        AccountId, ClientId, Error, GroupId, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy,
-        secret::DerivationKeyId,
-    },
+    token::{AccountId, ClientId, Error, GroupId, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy},
 };
 
 /// A record of the directory: its kind, and what the revocation log calls it.
@@ -150,6 +148,13 @@ pub struct Client {
     pub created: Time,
     #[n(18)]
     pub updated: Time,
+    /// Keys that check its assertions. Not together with `jwks_uri`.
+    #[cbor(n(19), default)]
+    pub jwks: Vec<Jwk>,
+    #[n(20)]
+    pub jwks_uri: Option<String>,
+    #[cbor(n(21), default)]
+    pub workload_identities: Vec<WorkloadIdentity>,
     #[cbor(skip)]
     pub version: u64,
 }
@@ -176,29 +181,8 @@ pub enum GrantType {
     Member,
     #[n(4)]
     TokenExchange,
-}
-
-/// One of a client's secrets: its id and how to make it again, never itself.
-#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct Secret {
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub id: [u8; 8],
-    #[n(1)]
-    pub key: DerivationKeyId,
-    #[n(2)]
-    pub created: Time,
-    /// When it stops or stopped working.
-    #[n(3)]
-    pub revokes: Option<Time>,
-}
-
-/// When a client's secrets were last used: approximate, written at most once a minute.
-#[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct SecretUse {
-    #[n(0)]
-    pub last: Vec<(minicbor::bytes::ByteVec, Time)>,
+    #[n(5)]
+    Workload,
 }
 
 /// A company, organization or sub-account.
@@ -332,9 +316,6 @@ pub const MAX_DEPTH: usize = 8;
 pub const MAX_MEMBERS: u32 = 1000;
 /// The most accounts that a tenant may allow a member.
 pub const MAX_ACCOUNTS: u32 = 10_000;
-/// How many live secrets a client may have.
-pub const MAX_SECRETS: usize = 5;
-
 macro_rules! stored {
     ($($record:ident $kind:ident $name:literal |$self:ident| $ident:expr;)*) => {$(
         impl Stored for $record {
@@ -378,6 +359,7 @@ impl GrantType {
             Self::Account => "account",
             Self::Member => "member",
             Self::TokenExchange => "token_exchange",
+            Self::Workload => "workload",
         }
     }
 }
@@ -446,21 +428,6 @@ impl Settings {
 
     pub fn key_announcement(&self) -> Duration {
         self.key_announcement.unwrap_or(10 * MINUTE)
-    }
-}
-
-// === impl Secret ===
-
-impl Secret {
-    pub fn is_live(&self, now: Time) -> bool {
-        self.revokes.is_none_or(|revokes| revokes > now)
-    }
-
-    /// The id as callers see it.
-    pub fn id_text(&self) -> String {
-        let mut text = "sec_".to_owned();
-        crate::token::base62::encode_into(&self.id, &mut text);
-        text
     }
 }
 

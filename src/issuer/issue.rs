@@ -45,6 +45,8 @@ pub struct Request {
 pub enum Grant {
     /// For the authenticated client itself.
     ClientCredentials,
+    /// For the client that the workload which calls stands for.
+    Workload,
     /// For an account, by id or foreign id.
     Account(String),
     /// For a member in one account; both by id or foreign id.
@@ -107,7 +109,8 @@ impl Issuer {
     /// Issues a token.
     pub async fn issue(&self, call: &Call, request: &Request) -> Result<Issued> {
         let granted = match &request.grant {
-            Grant::ClientCredentials => self.grant_client(&call.caller, request).await?,
+            Grant::ClientCredentials => self.grant_client(&call.caller, request, GrantType::ClientCredentials).await?,
+            Grant::Workload => self.grant_client(&call.caller, request, GrantType::Workload).await?,
             Grant::Account(slot) => Box::pin(self.grant_account(&call.caller, request, slot)).await?,
             Grant::Member { member, account } => {
                 Box::pin(self.grant_member(&call.caller, request, member, account.as_deref())).await?
@@ -145,7 +148,9 @@ impl Issuer {
         let scopes = terms::decide_scopes(request, &allowed, default, &call.caller)?;
         let audience = terms::decide_audience(request, &scopes, &standing, &issuer)?;
         let format = request.format.unwrap_or(match grant {
-            GrantType::ClientCredentials | GrantType::Member | GrantType::TokenExchange => Format::Jwt,
+            GrantType::ClientCredentials | GrantType::Workload | GrantType::Member | GrantType::TokenExchange => {
+                Format::Jwt
+            }
             GrantType::Account => Format::Opaque,
         });
         let ttl = terms::decide_ttl(request, &standing, grant, &parents, &call.caller, now)?;

@@ -8,6 +8,7 @@
 
 pub mod authenticate;
 mod exchange;
+pub mod foreign;
 mod grant;
 pub mod introspect;
 pub mod issue;
@@ -26,6 +27,7 @@ use crate::{
     directory::{Directory, caller::Caller},
     token::{ClientId, Position, secret::SecretText},
 };
+use foreign::Workloads;
 use verify::Verified;
 
 /// Issues and judges tokens.
@@ -33,10 +35,18 @@ pub struct Issuer {
     pub directory: Arc<Directory>,
     /// Tokens whose text was checked, by digest.
     verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,
-    /// The client that the configuration names.
-    bootstrap: Option<Bootstrap>,
+    configured: Configured,
     /// When the use of a secret was last written.
     uses: Mutex<std::collections::HashMap<[u8; 8], Time>>,
+}
+
+/// Whom the configuration says to trust.
+#[derive(Debug, Default)]
+pub struct Configured {
+    /// The client that it names.
+    pub bootstrap: Option<Bootstrap>,
+    /// Whose workloads may call.
+    pub workloads: Workloads,
 }
 
 /// Credentials that stand in the configuration. Compared in memory, never stored.
@@ -59,11 +69,11 @@ const VERIFIED_TOKENS: usize = 100_000;
 // === impl Issuer ===
 
 impl Issuer {
-    pub fn new(directory: Arc<Directory>, bootstrap: Option<Bootstrap>) -> Arc<Self> {
+    pub fn new(directory: Arc<Directory>, configured: Configured) -> Arc<Self> {
         Arc::new(Self {
             directory,
             verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
-            bootstrap,
+            configured,
             uses: Mutex::default(),
         })
     }

@@ -5,7 +5,9 @@
 //!
 //! Start reading at [`ring::Keyring`] (derived secrets, sealing) and [`signing`] (JWTs).
 
+pub mod foreign;
 pub mod jwt;
 pub mod master;
+pub mod published;
 pub mod ring;
 pub mod signing;

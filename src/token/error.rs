@@ -129,6 +129,7 @@ reasons! {
         TenantIdTaken "TENANT_ID_TAKEN",
         RoleNameTaken "ROLE_NAME_TAKEN",
         MembershipExists "MEMBERSHIP_EXISTS",
+        WorkloadTaken "WORKLOAD_TAKEN",
     }
     FailedPrecondition {
         AccountHasChildren "ACCOUNT_HAS_CHILDREN",

@@ -138,7 +138,7 @@ impl Service {
             in_flight: AtomicUsize::new(0),
         });
         let ring = Arc::new(Keyring::new(&[MasterKey::new([7; 32])]).unwrap());
-        let app = App::new(store.clone(), ring, Clock::default(), 1, "http://localhost:7443", None);
+        let app = App::new(store.clone(), ring, Clock::default(), 1, "http://localhost:7443", Configured::default());
         let proof = match proof {
             Some(proof) => proof,
             None => {

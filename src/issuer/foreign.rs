@@ -1,0 +1,171 @@
+//! Callers that prove themselves by JWTs of others: client assertions (RFC 7523 §3), which a client signs with its own key,
+//! and workloads' own tokens, which a cluster or a SPIFFE trust domain signs.
+//!
+//! Whatever is wrong with them looks as a wrong secret does.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use super::Issuer;
+use crate::{
+    directory::{caller::Caller, credentials::WorkloadIdentity, record::Client},
+    keys::{
+        foreign::{Claims, LEEWAY, PublicKey, Refusal, Unverified},
+        published::KeyFile,
+    },
+    token::{ClientId, Error, Reason, Result, TenantId},
+};
+
+/// The issuers whose workloads may call, each with its keys.
+#[derive(Debug, Default)]
+pub struct Workloads(BTreeMap<String, Arc<KeyFile>>);
+
+/// The proof does not hold, or it could not be found out whether it does.
+enum Unproven {
+    /// Callers are not told why.
+    Refused(Refusal),
+    Failed(Error),
+}
+
+/// How far ahead an assertion may expire: until then it must be remembered.
+const MAX_ASSERTION_LIFE: Duration = Duration::from_secs(300);
+/// The longest `jti` of an assertion, in characters.
+const MAX_JTI_CHARS: usize = 128;
+/// The `typ` of assertions, if they have one.
+const ASSERTION_TYPES: &[&str] = &["JWT", "client-authentication+jwt"];
+/// The `typ` of workloads' tokens, if they have one (JWT-SVID §2.3).
+const WORKLOAD_TYPES: &[&str] = &["JWT", "JOSE"];
+
+/// The same for everything that is wrong with what a client brings.
+pub(super) fn invalid_client() -> Error {
+    Error::new(Reason::InvalidClient, "unknown or disabled client, or wrong credentials")
+}
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// The client that signed an assertion, which is used up by this. `client_id`: whose it is said to be.
+    pub(super) async fn recognize_assertion(&self, client_id: Option<&str>, assertion: &str) -> Result<Arc<Caller>> {
+        let caller = self.client_of_assertion(client_id, assertion).await;
+        caller.map_err(|unproven| unproven.told("a client assertion"))
+    }
+
+    /// The client that a workload stands for, in the tenant that it names or else is meant for.
+    pub(super) async fn recognize_workload(&self, tenant: Option<&str>, jwt: &str) -> Result<Arc<Caller>> {
+        let caller = self.client_of_workload(tenant, jwt).await;
+        caller.map_err(|unproven| unproven.told("a workload's token"))
+    }
+
+    async fn client_of_assertion(&self, client_id: Option<&str>, text: &str) -> Result<Arc<Caller>, Unproven> {
+        let unverified = Unverified::parse(text, ASSERTION_TYPES)?;
+        let (tenant, id) = self.assertion_subject(unverified.unverified_claims(), client_id)?;
+        let client = self.directory.live_client(&tenant, &id).await?.ok_or(Refusal("there is no such client"))?;
+        let keys: Vec<PublicKey> = client.jwks.iter().filter_map(|jwk| PublicKey::new(jwk).ok()).collect();
+        let claims = unverified.verify(&keys)?;
+        self.check_life(&claims)?;
+        let jti = claims.jti.as_deref().filter(|jti| (1..=MAX_JTI_CHARS).contains(&jti.chars().count()));
+        let jti = jti.ok_or(Refusal("jti is missing or too long"))?;
+        let caller = self.client_as_caller(&client).await?.ok_or(Refusal("the client or its tenant is disabled"))?;
+        // Last: only what would be accepted costs a write, and nothing is done before it.
+        if !self.directory.use_up(&client, jti, claims.expires()).await? {
+            return Err(Refusal("it was used before").into());
+        }
+        Ok(caller)
+    }
+
+    /// Who an assertion says that it is from: where the client is at home tells the audience, which is that tenant's issuer
+    /// and nobody else. Somebody else could use what was meant for both.
+    fn assertion_subject(&self, claims: &Claims, client_id: Option<&str>) -> Result<(TenantId, ClientId), Refusal> {
+        if claims.iss != claims.sub || client_id.is_some_and(|id| id != claims.sub) {
+            return Err(Refusal("iss and sub are not both the client's id"));
+        }
+        let [audience] = claims.audience() else { return Err(Refusal("aud is not one issuer")) };
+        let tenant = self.directory.tenant_of_issuer(audience).ok_or(Refusal("aud is not a tenant's issuer"))?;
+        let id = claims.sub.parse().map_err(|_| Refusal("sub is no client's id"))?;
+        Ok((tenant, id))
+    }
+
+    fn check_life(&self, claims: &Claims) -> Result<(), Refusal> {
+        let now = self.now();
+        claims.check_time(now)?;
+        if claims.expires() > now.plus(MAX_ASSERTION_LIFE + LEEWAY) {
+            return Err(Refusal("it lives for too long"));
+        }
+        Ok(())
+    }
+
+    async fn client_of_workload(&self, tenant: Option<&str>, text: &str) -> Result<Arc<Caller>, Unproven> {
+        let now = self.now();
+        let unverified = Unverified::parse(text, WORKLOAD_TYPES)?;
+        let issuer = self.configured.workloads.0.get(&unverified.unverified_claims().iss);
+        let keys = issuer.ok_or(Refusal("its issuer is not configured"))?.keys(now).await;
+        let claims = unverified.verify(keys.iter())?;
+        claims.check_time(now)?;
+        let tenant = self.audience_tenant(&claims, tenant)?;
+        // It is presented again and again until it expires, as its issuer means it to be, so nothing is used up.
+        let identity = WorkloadIdentity { issuer: claims.iss, subject: claims.sub };
+        let client = self.directory.client_of_workload(&tenant, &identity).await?;
+        let client: Arc<Client> = client.ok_or(Refusal("it stands for no client of the tenant"))?;
+        Ok(self.client_as_caller(&client).await?.ok_or(Refusal("the client or its tenant is disabled"))?)
+    }
+
+    /// The tenant that a workload's token is meant for: the one that is asked for, else the only one of its audience.
+    fn audience_tenant(&self, claims: &Claims, requested: Option<&str>) -> Result<TenantId, Refusal> {
+        let mut meant = claims.audience().iter().filter_map(|audience| self.directory.tenant_of_issuer(audience));
+        let unmeant = Refusal("aud does not name the tenant's issuer");
+        if let Some(requested) = requested {
+            return meant.find(|tenant| tenant.to_string() == requested).ok_or(unmeant);
+        }
+        let tenant = meant.next().ok_or(unmeant)?;
+        if meant.any(|other| other != tenant) {
+            return Err(Refusal("aud names several tenants, and none is asked for"));
+        }
+        Ok(tenant)
+    }
+}
+
+// === impl Workloads ===
+
+impl Workloads {
+    /// Trusts issuers (`iss`, exactly) by the key sets in these files.
+    pub fn new(files: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
+        Self(files.into_iter().map(|(issuer, path)| (issuer, Arc::new(KeyFile::new(path)))).collect())
+    }
+
+    /// Reads all key sets.
+    ///
+    /// # Errors
+    /// All of those that cannot be used, one on each line.
+    pub fn check(&self) -> Result<(), String> {
+        let read = |(issuer, file): (&String, &Arc<KeyFile>)| {
+            file.read().err().map(|error| format!("the keys of {issuer}: {error}"))
+        };
+        let wrong: Vec<String> = self.0.iter().filter_map(read).collect();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    }
+}
+
+// === impl Unproven ===
+
+impl Unproven {
+    fn told(self, what: &'static str) -> Error {
+        match self {
+            Self::Refused(refusal) => {
+                tracing::debug!(reason = %refusal, "{what} was refused");
+                invalid_client()
+            }
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+impl From<Refusal> for Unproven {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Error> for Unproven {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
