@@ -16,7 +16,8 @@ use crate::{
     store::{Change, Index, Kind, Unique},
     token::{
         AccountId, Error, Ident, Position, Reason, Result, TenantId,
-        filter::{Field, Filter, TEXT_OPS, Value},
+        filter::{Field, Filter, MOMENT_OPS, NAME_OPS, TEXT_OPS, Value},
+        moment,
     },
 };
 
@@ -47,12 +48,15 @@ pub struct AccountQuery {
 
 /// The fields that accounts can be filtered by.
 pub const FIELDS: &[Field] = &[
+    Field { name: "account_id", ops: NAME_OPS, value: any },
     Field { name: "display_name", ops: TEXT_OPS, value: any },
     Field { name: "legal_name", ops: TEXT_OPS, value: any },
     Field { name: "registration_id", ops: TEXT_OPS, value: any },
     Field { name: "foreign_id", ops: TEXT_OPS, value: any },
-    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "state", ops: NAME_OPS, value: state_name },
+    Field { name: "create_time", ops: MOMENT_OPS, value: moment::canonical },
     Field { name: "labels.", ops: TEXT_OPS, value: any },
+    Field { name: "metadata.", ops: TEXT_OPS, value: any },
 ];
 
 pub(super) const READ: &str = "jeton.accounts.read";
@@ -395,12 +399,16 @@ fn names(account: &Account) -> Vec<Unique> {
 }
 
 fn matches(filter: &Filter, account: &Account) -> bool {
+    let id = account.id.to_string();
     filter.matches(|field, key| match field {
+        "account_id" => Value::Text(Some(&id)),
         "display_name" => Value::Text(Some(&account.display_name)),
         "legal_name" => Value::Text(Some(&account.legal_name)),
         "registration_id" => Value::Text(account.registration_id.as_deref()),
         "foreign_id" => Value::Text(account.foreign_id.as_deref()),
         "state" => Value::Name(name_of(account.state)),
+        "create_time" => Value::Moment(moment::format(account.created)),
+        "metadata" => Value::Text(account.metadata.get(key).map(String::as_str)),
         _ => Value::Text(account.labels.get(key).map(String::as_str)),
     })
 }

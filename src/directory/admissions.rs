@@ -11,6 +11,7 @@ use super::{
     record::{Admission, State, Stored as _},
 };
 use crate::{
+    ambient::Time,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Written},
     token::{ClientId, Error, Ident, Position, Reason, Result, Scopes, TenantId},
@@ -56,6 +57,7 @@ impl Directory {
             expected: Some(0),
             pending: Vec::new(),
             body: admission.to_bytes(),
+            keep_until: Time::NEVER,
         });
         let (written, position) = self.commit(change, &[Entry::changed(admission.ident())]).await?;
         match written {

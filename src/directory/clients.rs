@@ -21,7 +21,7 @@ use crate::{
     token::{
         ClientId, Error, Position, Reason, Result, Scopes, TenantId,
         family::RenewalPolicy,
-        filter::{Field, Filter, TEXT_OPS, Value},
+        filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
         secret::{ClientSecretContent, Mac as _, SecretText},
     },
 };
@@ -56,7 +56,7 @@ pub struct ShownSecret {
 /// The fields that clients can be filtered by.
 pub const FIELDS: &[Field] = &[
     Field { name: "display_name", ops: TEXT_OPS, value: any },
-    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "state", ops: NAME_OPS, value: state_name },
     Field { name: "account_id", ops: TEXT_OPS, value: any },
     Field { name: "labels.", ops: TEXT_OPS, value: any },
 ];
@@ -120,6 +120,7 @@ impl Directory {
             expected: Some(0),
             pending: Vec::new(),
             body: client.to_bytes(),
+            keep_until: Time::NEVER,
         });
         let (written, position) = self.commit(change, &[Entry::changed(client.ident())]).await?;
         client.version = 1;

@@ -107,7 +107,14 @@ impl Directory {
     ) -> Result<(Arc<R>, Position)> {
         let tenant = change.tenant.clone();
         change.request = repeat.map(|repeat| repeat.request(&tenant, caller, id.clone(), change.now));
-        change.puts.push(Put { kind: R::KIND, id, expected: Some(0), pending: Vec::new(), body: record.to_bytes() });
+        change.puts.push(Put {
+            kind: R::KIND,
+            id,
+            expected: Some(0),
+            pending: Vec::new(),
+            body: record.to_bytes(),
+            keep_until: Time::NEVER,
+        });
         let (written, position) = self.commit(change, &[Entry::changed(record.ident())]).await?;
         match (written, repeat) {
             (Written::Done, _) => Ok((Arc::new(record), position)),
@@ -151,6 +158,7 @@ impl Directory {
                 expected: Some(version),
                 pending: Vec::new(),
                 body: record.to_bytes(),
+                keep_until: Time::NEVER,
             });
             let (written, position) = self.commit(change, &entries).await?;
             match written {

@@ -177,6 +177,7 @@ impl Directory {
                 expected: Some(version),
                 pending: Vec::new(),
                 body: body.into(),
+                keep_until: Time::NEVER,
             });
             if self.store.write(&write).await? == Written::Done {
                 return Ok(uses);

@@ -16,6 +16,7 @@ use super::{
     record::{Account, Entity, EntityGroup, State, Stored as _},
 };
 use crate::{
+    ambient::Time,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Written},
     token::{Error, Ident, Position, Reason, Result, TenantId},
@@ -143,6 +144,7 @@ impl Directory {
                 expected: Some(version),
                 pending: Vec::new(),
                 body: group.to_bytes(),
+                keep_until: Time::NEVER,
             });
             let (written, position) = self.commit(change, &entries).await?;
             match written {
@@ -169,6 +171,7 @@ fn put_place(group: &mut EntityGroup, account: &Account, state: State, version: 
         expected: Some(version),
         pending: Vec::new(),
         body: entity.to_bytes(),
+        keep_until: Time::NEVER,
     });
     let row = (places(group), account.id.to_string());
     match state {

@@ -40,6 +40,7 @@ pub const FIELDS: &[Field] = &[
     Field { name: "display_name", ops: TEXT_OPS, value: any },
     Field { name: "foreign_id", ops: TEXT_OPS, value: any },
     Field { name: "labels.", ops: TEXT_OPS, value: any },
+    Field { name: "metadata.", ops: TEXT_OPS, value: any },
 ];
 
 // === impl Directory ===
@@ -200,6 +201,7 @@ fn matches(filter: &Filter, group: &EntityGroup) -> bool {
     filter.matches(|field, key| match field {
         "display_name" => Value::Text(Some(&group.display_name)),
         "foreign_id" => Value::Text(group.foreign_id.as_deref()),
+        "metadata" => Value::Text(group.metadata.get(key).map(String::as_str)),
         _ => Value::Text(group.labels.get(key).map(String::as_str)),
     })
 }

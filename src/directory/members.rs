@@ -18,7 +18,7 @@ use crate::{
     store::{Change, Index, Kind, Unique},
     token::{
         Error, MemberId, Position, Reason, Result, TenantId,
-        filter::{Field, Filter, MOMENT_OPS, TEXT_OPS, Value},
+        filter::{Field, Filter, MOMENT_OPS, NAME_OPS, TEXT_OPS, Value},
         moment,
     },
 };
@@ -49,6 +49,7 @@ pub struct MemberQuery {
 
 /// The fields that members can be filtered by.
 pub const FIELDS: &[Field] = &[
+    Field { name: "member_id", ops: NAME_OPS, value: any },
     Field { name: "foreign_id", ops: TEXT_OPS, value: any },
     Field { name: "display_name", ops: TEXT_OPS, value: any },
     Field { name: "first_name", ops: TEXT_OPS, value: any },
@@ -56,9 +57,10 @@ pub const FIELDS: &[Field] = &[
     Field { name: "email", ops: TEXT_OPS, value: any },
     Field { name: "phone", ops: TEXT_OPS, value: any },
     Field { name: "title", ops: TEXT_OPS, value: any },
-    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "state", ops: NAME_OPS, value: state_name },
     Field { name: "create_time", ops: MOMENT_OPS, value: moment::canonical },
     Field { name: "labels.", ops: TEXT_OPS, value: any },
+    Field { name: "metadata.", ops: TEXT_OPS, value: any },
 ];
 
 // === impl Directory ===
@@ -247,8 +249,10 @@ fn names(member: &Member) -> Vec<Unique> {
 }
 
 fn matches(filter: &Filter, member: &Member) -> bool {
-    let Profile { display_name, first_name, last_name, email, phone, title, .. } = &member.profile;
-    filter.matches(|field, label| match field {
+    let Profile { display_name, first_name, last_name, email, phone, title, labels, metadata, .. } = &member.profile;
+    let id = member.id.to_string();
+    filter.matches(|field, key| match field {
+        "member_id" => Value::Text(Some(&id)),
         "foreign_id" => Value::Text(member.profile.foreign_id.as_deref()),
         "display_name" => Value::Text(Some(display_name)),
         "first_name" => Value::Text(Some(first_name)),
@@ -258,7 +262,8 @@ fn matches(filter: &Filter, member: &Member) -> bool {
         "title" => Value::Text(Some(title)),
         "state" => Value::Name(name_of(member.state)),
         "create_time" => Value::Moment(moment::format(member.created)),
-        _ => Value::Text(member.profile.labels.get(label).map(String::as_str)),
+        "metadata" => Value::Text(metadata.get(key).map(String::as_str)),
+        _ => Value::Text(labels.get(key).map(String::as_str)),
     })
 }
 

@@ -16,11 +16,12 @@ use super::{
     roster::{Member, Membership, MembershipState, membership_id},
 };
 use crate::{
+    ambient::Time,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, RecordKey, Written},
     token::{
         Error, MemberId, Position, Reason, Result, RoleId, TenantId,
-        filter::{Field, Filter, SET_OPS, TEXT_OPS, Value},
+        filter::{Field, Filter, NAME_OPS, SET_OPS, Value},
     },
 };
 
@@ -59,7 +60,7 @@ pub enum ListMemberships {
 
 /// The fields that memberships can be filtered by.
 pub const FIELDS: &[Field] = &[
-    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "state", ops: NAME_OPS, value: state_name },
     Field { name: "role_id", ops: SET_OPS, value: super::accounts::any },
 ];
 
@@ -341,7 +342,14 @@ impl Tally {
     /// Writes another count, if nobody else did.
     fn put(&self, count: u32) -> Put {
         let body = minicbor::to_vec(count).unwrap_or_default().into();
-        Put { kind: Kind::Tally, id: self.of.clone(), expected: Some(self.version), pending: Vec::new(), body }
+        Put {
+            kind: Kind::Tally,
+            id: self.of.clone(),
+            expected: Some(self.version),
+            pending: Vec::new(),
+            body,
+            keep_until: Time::NEVER,
+        }
     }
 }
 
@@ -390,6 +398,7 @@ fn put(membership: &Membership, version: u64) -> Put {
         expected: Some(version),
         pending: Vec::new(),
         body: membership.to_bytes(),
+        keep_until: Time::NEVER,
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     token::{
         ClientId, Error, Ident, Position, Reason, Result, Scopes, TenantId,
         access::KeyId,
-        filter::{Field, Filter, TEXT_OPS, Value},
+        filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
         scope::ALL_MANAGEMENT,
     },
 };
@@ -40,7 +40,7 @@ pub struct TenantPatch {
 /// The fields that tenants can be filtered by.
 pub const FIELDS: &[Field] = &[
     Field { name: "display_name", ops: TEXT_OPS, value: any },
-    Field { name: "state", ops: TEXT_OPS, value: state_name },
+    Field { name: "state", ops: NAME_OPS, value: state_name },
 ];
 
 // === impl Directory: tenants ===
@@ -430,7 +430,7 @@ fn apply(tenant: &mut Tenant, patch: TenantPatch) -> Result<()> {
 }
 
 fn put_new(kind: Kind, id: String, body: bytes::Bytes) -> Put {
-    Put { kind, id, expected: Some(0), pending: Vec::new(), body }
+    Put { kind, id, expected: Some(0), pending: Vec::new(), body, keep_until: Time::NEVER }
 }
 
 fn tenant_index() -> Result<Index> {

@@ -15,7 +15,7 @@ use crate::{
     store::{IndexEntry, SubjectKey},
     token::{
         AccessToken, Error, Result, Subject, TokenId,
-        filter::{Field, Filter, MOMENT_OPS, SET_OPS, TEXT_OPS, Value},
+        filter::{Field, Filter, MOMENT_OPS, NAME_OPS, SET_OPS, TEXT_OPS, Value},
     },
 };
 
@@ -47,7 +47,7 @@ pub enum ListSubject {
 
 /// The fields that tokens can be filtered by.
 pub const FIELDS: &[Field] = &[
-    Field { name: "state", ops: TEXT_OPS, value: state },
+    Field { name: "state", ops: NAME_OPS, value: state },
     Field { name: "scope", ops: SET_OPS, value: any },
     Field { name: "session_id", ops: TEXT_OPS, value: any },
     Field { name: "creator", ops: TEXT_OPS, value: any },

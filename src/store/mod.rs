@@ -232,6 +232,8 @@ pub struct Put {
     pub expected: Option<u64>,
     pub pending: Vec<Entry>,
     pub body: Bytes,
+    /// When the record may be forgotten, with its version; mostly never. Who reads it decides by the body whether it counts.
+    pub keep_until: Time,
 }
 
 /// What makes a change repeatable.

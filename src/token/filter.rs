@@ -1,10 +1,11 @@
-//! Filters of lists: a subset of AIP-160. Comparisons joined by AND; no OR, NOT, or functions.
+//! Filters of lists: a subset of AIP-160. Comparisons joined by AND and OR, of which OR binds tighter; no parentheses, NOT,
+//! or functions.
 
 use crate::token::error::{Error, Reason, Result};
 
-/// A parsed filter: all comparisons must hold.
+/// A parsed filter: of each group of comparisons one must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Filter(Vec<Comparison>);
+pub struct Filter(Vec<Vec<Comparison>>);
 
 /// `field op value`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub enum Op {
     Le,
     Gt,
     Ge,
-    /// `:`, the value is contained.
+    /// `:`, the value is contained: an element of a set, or a part of a text in whatever case.
     Has,
 }
 
@@ -50,7 +51,9 @@ pub struct Field {
 }
 
 /// Comparisons that texts allow.
-pub const TEXT_OPS: &[Op] = &[Op::Eq, Op::Ne];
+pub const TEXT_OPS: &[Op] = &[Op::Eq, Op::Ne, Op::Has];
+/// Comparisons that ids and names of a closed set allow.
+pub const NAME_OPS: &[Op] = &[Op::Eq, Op::Ne];
 /// Comparisons that moments allow.
 pub const MOMENT_OPS: &[Op] = &[Op::Eq, Op::Ne, Op::Lt, Op::Le, Op::Gt, Op::Ge];
 /// Comparisons that sets allow.
@@ -65,28 +68,35 @@ impl Filter {
     /// Parses `text`, in which only `fields` may be named.
     pub fn parse(text: &str, fields: &[Field]) -> Result<Self> {
         let mut rest = text.trim_start();
-        let mut comparisons = Vec::new();
+        let mut groups: Vec<Vec<Comparison>> = Vec::new();
+        let mut count = 0;
         while !rest.is_empty() {
-            if !comparisons.is_empty() {
-                let after = rest.strip_prefix("AND").filter(|after| after.starts_with(char::is_whitespace));
-                rest = after.ok_or_else(|| refuse(text, rest, "expected AND"))?.trim_start();
-            }
+            let is_or = !groups.is_empty() && {
+                let (is_or, after) = joint(rest).ok_or_else(|| refuse(text, rest, "expected AND or OR"))?;
+                rest = after;
+                is_or
+            };
             let (comparison, after) = comparison(text, rest, fields)?;
-            comparisons.push(comparison);
-            if comparisons.len() > MAX_COMPARISONS {
-                return Err(refuse(text, rest, "more than 16 comparisons"));
+            match groups.last_mut() {
+                Some(group) if is_or => group.push(comparison),
+                _ => groups.push(vec![comparison]),
+            }
+            count += 1;
+            if count > MAX_COMPARISONS {
+                return Err(refuse(text, rest, &format!("more than {MAX_COMPARISONS} comparisons")));
             }
             rest = after.trim_start();
         }
-        Ok(Self(comparisons))
+        Ok(Self(groups))
     }
 
-    /// Whether all comparisons hold; `value` gives the value of a field, with the key of a keyed one.
+    /// Whether it holds; `value` gives the value of a field, with the key of a keyed one.
     pub fn matches<'a>(&self, mut value: impl FnMut(&str, &str) -> Value<'a>) -> bool {
-        self.0.iter().all(|comparison| {
+        let mut holds = |comparison: &Comparison| {
             let (name, key) = comparison.field.split_once('.').unwrap_or((&comparison.field, ""));
             comparison.holds(value(name, key))
-        })
+        };
+        self.0.iter().all(|group| group.iter().any(&mut holds))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -106,6 +116,9 @@ impl Comparison {
             Op::Has => own.contains(&self.value),
         };
         match value {
+            Value::Text(text) if self.op == Op::Has => {
+                text.unwrap_or_default().to_lowercase().contains(&self.value.to_lowercase())
+            }
             Value::Text(text) => {
                 let matches = glob(&self.value, text.unwrap_or_default());
                 if self.op == Op::Ne { !matches } else { matches }
@@ -115,6 +128,15 @@ impl Comparison {
             Value::Moment(moment) => ordering(&moment),
         }
     }
+}
+
+/// Whether the next comparison is joined by OR, and what follows the word.
+fn joint(rest: &str) -> Option<(bool, &str)> {
+    let (is_or, after) = match rest.strip_prefix("OR") {
+        Some(after) => (true, after),
+        None => (false, rest.strip_prefix("AND")?),
+    };
+    after.starts_with(char::is_whitespace).then(|| (is_or, after.trim_start()))
 }
 
 fn comparison<'t>(text: &str, rest: &'t str, fields: &[Field]) -> Result<(Comparison, &'t str)> {
@@ -197,7 +219,7 @@ mod tests {
     use super::*;
 
     const FIELDS: &[Field] = &[
-        Field { name: "state", ops: TEXT_OPS, value: |value| (value == "ACTIVE").then(|| value.to_owned()) },
+        Field { name: "state", ops: NAME_OPS, value: |value| (value == "ACTIVE").then(|| value.to_owned()) },
         Field { name: "name", ops: TEXT_OPS, value: |value| Some(value.to_owned()) },
         Field { name: "scope", ops: SET_OPS, value: |value| Some(value.to_owned()) },
         Field { name: "labels.", ops: TEXT_OPS, value: |value| Some(value.to_owned()) },
@@ -221,10 +243,22 @@ mod tests {
             "scope:a AND scope : \"b\"",
             r#"name="Blue*" AND name="*Sky*" AND name != "Red*""#,
             "labels.env=prod AND labels.none = \"\"",
+            "name : sky AND name:\"BLUE s\"",
+            "name = Red OR name = \"Blue*\"",
+            // OR binds tighter than AND, unlike in most languages.
+            "name = Red OR name = \"Blue*\" AND scope:a OR scope:c",
         ] {
             assert!(matches(filter), "{filter}");
         }
-        for filter in ["name = Blue", "scope:c", "state = ACTIVE AND labels.env = test", "state != ACTIVE"] {
+        for filter in [
+            "name = Blue",
+            "scope:c",
+            "state = ACTIVE AND labels.env = test",
+            "state != ACTIVE",
+            "name:grey",
+            "scope:a OR scope:b AND scope:c",
+            "scope:c OR scope:d",
+        ] {
             assert!(!matches(filter), "{filter}");
         }
     }
@@ -237,7 +271,9 @@ mod tests {
             "state =",
             "state = GONE",
             "state < ACTIVE",
-            "name = a OR name = b",
+            "name = a OR",
+            "name = a ORname = b",
+            "state : ACTIVE",
             "name = \"open",
             "labels. = x",
             "name = a name = b",

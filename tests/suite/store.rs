@@ -191,7 +191,7 @@ fn change(tenant: &TenantId) -> Change {
 }
 
 fn put(id: &str, expected: Option<u64>, text: &str) -> Put {
-    Put { kind: Kind::Client, id: id.into(), expected, pending: Vec::new(), body: body(text) }
+    Put { kind: Kind::Client, id: id.into(), expected, pending: Vec::new(), body: body(text), keep_until: Time::NEVER }
 }
 
 fn key(tenant: &TenantId, id: &str) -> RecordKey {

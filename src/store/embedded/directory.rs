@@ -10,7 +10,7 @@ use super::{
     sweep::Expiring,
     tables::{self, Failure, INDEXES, RECORDS, StoredRecord, StoredRequest, Tables, UNIQUES},
 };
-use crate::{revocation::entry::Entry, token::TenantId};
+use crate::{ambient::Time, revocation::entry::Entry, token::TenantId};
 
 /// Reads records, in the order of `keys`.
 pub fn read(snapshot: &ReadTransaction, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, Failure> {
@@ -40,12 +40,11 @@ pub fn holders(
     Ok(found)
 }
 
-/// Up to `limit` ids of an index after `after`.
 /// What a request that is remembered at `now` wrote.
 pub fn remembered(
     snapshot: &ReadTransaction,
     request: [u8; 16],
-    now: crate::ambient::Time,
+    now: Time,
 ) -> Result<Option<([u8; 16], String)>, Failure> {
     let requests = snapshot.open_table(tables::REQUESTS)?;
     let Some(stored) = requests.get(&request)? else { return Ok(None) };
@@ -53,6 +52,7 @@ pub fn remembered(
     Ok((stored.until > now).then(|| (stored.body, stored.result.to_owned())))
 }
 
+/// Up to `limit` ids of an index after `after`.
 pub fn list(
     snapshot: &ReadTransaction,
     index: &Index,
@@ -110,8 +110,10 @@ impl Tables<'_> {
         for put in &change.puts {
             let key = (tenant.as_str(), put.kind.name(), put.id.as_str());
             let pending = put.pending.iter().map(Entry::to_text).collect();
-            let stored = StoredRecord { version: self.version(key)? + 1, pending, body: &put.body };
-            puts.push((key, tables::encode(&stored)?));
+            let (version, filed) = self.place(key)?;
+            let keep_until = Some(put.keep_until).filter(|until| !until.is_never());
+            let stored = StoredRecord { version: version + 1, pending, body: &put.body, keep_until };
+            puts.push((key, tables::encode(&stored)?, filed, put.keep_until));
         }
         let request = match &change.request {
             Some(request) => {
@@ -130,8 +132,9 @@ impl Tables<'_> {
         for (name, id) in &change.take {
             self.uniques.insert(unique_key(&tenant, name), id.as_str())?;
         }
-        for (key, stored) in puts {
+        for (key, stored, filed, keep_until) in puts {
             self.records.insert(key, stored.as_slice())?;
+            self.file(Expiring::Record, tables::record_key(key).as_bytes(), filed, keep_until)?;
         }
         for (index, id) in &change.index {
             let tenant = index.tenant.to_string();
@@ -200,16 +203,21 @@ impl Tables<'_> {
 
     /// A record's version; 0 if there is none.
     fn version(&self, key: (&str, &str, &str)) -> Result<u64, Failure> {
-        let Some(stored) = self.records.get(key)? else { return Ok(0) };
+        self.place(key).map(|(version, _)| version)
+    }
+
+    /// A record's version, and when it may be forgotten.
+    fn place(&self, key: (&str, &str, &str)) -> Result<(u64, Option<Time>), Failure> {
+        let Some(stored) = self.records.get(key)? else { return Ok((0, None)) };
         let stored: StoredRecord<'_> = tables::decode(stored.value())?;
-        Ok(stored.version)
+        Ok((stored.version, stored.keep_until))
     }
 
     fn holder(&self, tenant: &str, name: &Unique) -> Result<Option<String>, redb::StorageError> {
         Ok(self.uniques.get(unique_key(tenant, name))?.map(|holder| holder.value().to_owned()))
     }
 
-    fn request_until(&self, key: &[u8; 16]) -> Result<Option<crate::ambient::Time>, Failure> {
+    fn request_until(&self, key: &[u8; 16]) -> Result<Option<Time>, Failure> {
         let Some(stored) = self.requests.get(key)? else { return Ok(None) };
         let stored: StoredRequest<'_> = tables::decode(stored.value())?;
         Ok(Some(stored.until))

@@ -8,7 +8,7 @@ use redb::{Key, ReadableTable, StorageError, Table, Value};
 
 use super::{
     super::{IndexEntry, LOG_RETENTION, PRUNE_MARGIN},
-    tables::{self, StoredFamily, StoredRequest, StoredSession, StoredToken, Tables},
+    tables::{self, StoredFamily, StoredRecord, StoredRequest, StoredSession, StoredToken, Tables},
 };
 use crate::{
     ambient::Time,
@@ -24,6 +24,7 @@ pub enum Expiring {
     Session,
     Request,
     Slot,
+    Record,
 }
 
 /// What the sweep found at a row of the expiry table.
@@ -50,6 +51,7 @@ impl Expiring {
             Self::Session => 3,
             Self::Request => 4,
             Self::Slot => 5,
+            Self::Record => 6,
         }
     }
 
@@ -60,6 +62,7 @@ impl Expiring {
             3 => Some(Self::Session),
             4 => Some(Self::Request),
             5 => Some(Self::Slot),
+            6 => Some(Self::Record),
             _ => None,
         }
     }
@@ -126,8 +129,14 @@ impl Tables<'_> {
             (Expiring::Slot, _, Ok(ident)) => {
                 expire_from(&mut self.state, &ident, cutoff, |stored| Some(Slot::from_text(stored)?.until))
             }
+            (Expiring::Record, _, Ok(key)) => match tables::record_parts(key) {
+                Some(key) => expire_from(&mut self.records, &key, cutoff, |stored| {
+                    tables::decode(stored).ok().and_then(|StoredRecord { keep_until, .. }| keep_until)
+                }),
+                None => Ok(Found::Nothing),
+            },
             (Expiring::Token | Expiring::Family | Expiring::Request, Err(_), _)
-            | (Expiring::Session | Expiring::Slot, _, Err(_)) => Ok(Found::Nothing),
+            | (Expiring::Session | Expiring::Slot | Expiring::Record, _, Err(_)) => Ok(Found::Nothing),
         }
     }
 

@@ -100,6 +100,9 @@ pub struct StoredRecord<'a> {
     pub pending: Vec<String>,
     #[cbor(b(2), with = "minicbor::bytes")]
     pub body: &'a [u8],
+    /// When it may be forgotten; `None`: never.
+    #[n(3)]
+    pub keep_until: Option<Time>,
 }
 
 #[derive(Encode, Decode)]
@@ -238,6 +241,18 @@ pub fn id_bytes<K: id::Kind>(id: &id::Id<K>) -> &[u8; 16] {
 /// No tenant id contains a colon, so this is unambiguous.
 pub fn session_key(key: &SessionKey) -> String {
     format!("{}:{}", key.tenant, key.session.as_str())
+}
+
+/// Neither tenant ids nor names of kinds contain a colon.
+pub fn record_key((tenant, kind, id): (&str, &str, &str)) -> String {
+    format!("{tenant}:{kind}:{id}")
+}
+
+/// The parts of what [`record_key`] made.
+pub fn record_parts(key: &str) -> Option<(&str, &str, &str)> {
+    let (tenant, rest) = key.split_once(':')?;
+    let (kind, id) = rest.split_once(':')?;
+    Some((tenant, kind, id))
 }
 
 // === values ===

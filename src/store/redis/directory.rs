@@ -143,7 +143,8 @@ fn write_call(change: &Change) -> Result<Cmd> {
         None => call.arg("").arg(""),
     };
     for put in puts {
-        call.arg(put.expected.map_or(Vec::new(), |version| version.to_be_bytes().to_vec())).arg(unversioned(put)?);
+        let expected = put.expected.map_or(Vec::new(), |version| version.to_be_bytes().to_vec());
+        call.arg(expected).arg(expiry(put.keep_until)).arg(unversioned(put)?);
     }
     for (_, id) in take.iter().chain(free) {
         call.arg(id);

@@ -237,6 +237,10 @@ async fn members_are_listed_page_by_page_and_filtered(service: Service) {
     assert_eq!(found("email = \"*@example.com\"").await, 6);
     assert_eq!(found("create_time > \"2020-01-01T00:00:00Z\" AND foreign_id = \"f*\"").await, 6);
     assert_eq!(found("create_time < \"2020-01-01T00:00:00Z\"").await, 0);
+    assert_eq!(found("email:EXAMPLE").await, 6);
+    let [one, two] = [&all[0], &all[1]];
+    assert_eq!(found(&format!("foreign_id = {} OR member_id = {}", one.foreign_id, two.member_id)).await, 2);
+    assert_eq!(found(&format!("member_id != {} AND member_id != {}", one.member_id, two.member_id)).await, 5);
     for bad in ["nonsense = 1", "state = GONE", "email < \"a\"", "create_time > \"soon\""] {
         refused(caller.list_members(list(bad, String::new())).await, Reason::FilterInvalid);
     }

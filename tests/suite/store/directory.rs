@@ -10,7 +10,7 @@ use jeton::{
 
 use super::{HOUR, body, change, done, index, key, log::client, name, now, put, request, tenant};
 
-async fn record(store: &Arc<dyn Store>, key: &RecordKey) -> Option<Record> {
+pub async fn record(store: &Arc<dyn Store>, key: &RecordKey) -> Option<Record> {
     store.read(std::slice::from_ref(key)).await.unwrap().pop().unwrap()
 }
 

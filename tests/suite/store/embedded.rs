@@ -6,7 +6,7 @@ use jeton::{
     ambient::{Clock, Time},
     revocation::entry::Entry,
     store::{
-        Change, Error, Existing, LOG_RETENTION, Mint, PRUNE_MARGIN, Request, Store, Written,
+        Change, Error, Existing, LOG_RETENTION, Mint, PRUNE_MARGIN, Put, Request, Store, Written,
         embedded::{Embedded, Options},
     },
     token::{FamilyId, Position},
@@ -14,7 +14,9 @@ use jeton::{
 use tempfile::TempDir;
 
 use super::{
-    Fresh, HOUR, MINUTE, account, body, change, conformance, done, entry, family, index, key,
+    Fresh, HOUR, MINUTE, account, body, change, conformance,
+    directory::record,
+    done, entry, family, index, key,
     log::{client, family as family_ident, follow, head, slots},
     name, now, put, request, session, session_key, tenant, token,
 };
@@ -248,21 +250,48 @@ async fn what_has_expired_is_swept_a_margin_later() {
     store.append(&[Entry::revoke_until(ident.clone(), clock.now().plus(HOUR))]).await.unwrap();
     let remembered = Change { request: Some(Request { until: at.expires, ..request(1, "a") }), ..change(&tenant) };
     done(&store, &remembered).await;
+    let kept = Change { puts: vec![Put { keep_until: at.expires, ..put("a", Some(0), "x") }], ..change(&tenant) };
+    done(&store, &kept).await;
     let there = || async {
         let family = store.family(&id).await.unwrap().is_some();
         let session = store.sessions(std::slice::from_ref(&session_key)).await.unwrap()[0].is_some();
         let listed = !store.subject_page(&subject, None, Time::default(), 10).await.unwrap().is_empty();
         let repeated = store.write(&remembered).await.unwrap() != Written::Done;
         let slot = slots(&store).await.contains_key(&ident);
-        [store.token(&at.token).await.unwrap().is_some(), listed, family, session, slot, repeated]
+        let kept = record(&store, &key(&tenant, "a")).await.is_some();
+        [store.token(&at.token).await.unwrap().is_some(), listed, family, session, slot, repeated, kept]
     };
     clock.advance(HOUR + PRUNE_MARGIN - Duration::from_millis(1));
     sweep(&store).await;
-    assert_eq!(there().await, [true; 6]);
+    assert_eq!(there().await, [true; 7]);
     // The suite's own clock has moved on meanwhile, and family and session were stored by it.
     clock.advance(MINUTE);
     sweep(&store).await;
-    assert_eq!(there().await, [false; 6]);
+    assert_eq!(there().await, [false; 7]);
+}
+
+#[tokio::test]
+async fn a_record_is_kept_as_long_as_its_last_write_says() {
+    let clock = Clock::manual(now());
+    let place = Place::new();
+    let store = place.open(&clock);
+    let tenant = tenant();
+    let (hour, day) = (clock.now().plus(HOUR), clock.now().plus(HOUR * 24));
+    for (id, first, last) in [("longer", hour, day), ("for ever", hour, Time::NEVER), ("shorter", day, hour)] {
+        for (expected, keep_until) in [(0, first), (1, last)] {
+            let puts = vec![Put { keep_until, ..put(id, Some(expected), "x") }];
+            done(&store, &Change { puts, ..change(&tenant) }).await;
+        }
+    }
+    let there = async |id| record(&store, &key(&tenant, id)).await.is_some();
+    clock.advance(HOUR + MINUTE);
+    sweep(&store).await;
+    assert_eq!([there("longer").await, there("for ever").await, there("shorter").await], [true, true, false]);
+    clock.advance(HOUR * 24);
+    sweep(&store).await;
+    assert_eq!([there("longer").await, there("for ever").await], [false, true]);
+    // A record that was forgotten begins anew.
+    done(&store, &Change { puts: vec![put("longer", Some(0), "x")], ..change(&tenant) }).await;
 }
 
 #[tokio::test]

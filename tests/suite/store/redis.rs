@@ -11,7 +11,7 @@ use jeton::{
     ambient::Time,
     revocation::entry::{Effect, Entry, Slot},
     store::{
-        Change, Error, LOG_RETENTION, Mint, PRUNE_MARGIN, Result, Store,
+        Change, Error, LOG_RETENTION, Mint, PRUNE_MARGIN, Put, Result, Store,
         redis::{Options, Redis},
     },
     token::{FamilyId, Ident, Position, TokenId, secret::SecretText},
@@ -19,7 +19,7 @@ use jeton::{
 
 use super::{
     Fresh, HOUR, MINUTE, account, body, change, conformance, done, entry, family, index, key,
-    log::{client, follow, head, slots},
+    log::{client, family as family_ident, follow, head, slots},
     name, now, put, session, session_key, tenant, token,
 };
 use crate::servers::{Aof, Server};
@@ -318,6 +318,26 @@ async fn slots_merge_on_the_server_as_they_do_in_memory() {
     assert_eq!(merged.len(), sequences);
     for (ident, slot) in merged {
         assert_eq!(Some(&slot), expected.get(&ident));
+    }
+}
+
+#[tokio::test]
+async fn a_record_is_kept_as_long_as_its_last_write_says() {
+    let server = Server::start(Aof::Off);
+    let store = connect(&server).await;
+    let (tenant, hour) = (tenant(), now().plus(HOUR));
+    let at = format!("j:{{{tenant}}}:client:a");
+    let lives_until = || server.number(&["PEXPIRETIME", &at]);
+    let owed = vec![Entry::revoke(family_ident())];
+    let mut version = 0;
+    for keep_until in [hour, Time::NEVER, now().plus(MINUTE), hour] {
+        let puts = vec![Put { keep_until, pending: owed.clone(), ..put("a", Some(version), "x") }];
+        done(&store, &Change { puts, ..change(&tenant) }).await;
+        version += 1;
+        let expected = if keep_until.is_never() { -1 } else { i64::try_from(keep_until.as_millis()).unwrap() };
+        assert_eq!(lives_until(), expected);
+        store.settle(&key(&tenant, "a"), version).await.unwrap();
+        assert_eq!(lives_until(), expected, "settling changes nothing for readers");
     }
 }
 

@@ -3,16 +3,16 @@
 -- is pending, and the body.
 -- KEYS: records, names to take, names to free, indexes to add to, indexes to take from, indexes that must be empty,
 -- records that must have a version, and the request if there is one.
--- ARGV: how many keys of each but the last, now in ms, the request's value or '', its expiry in ms or '', two for each
--- record (expected version or '', the new value after its version), one for each name, index to add to and index to take
--- from: the id, and one for each record that must have a version: that version.
+-- ARGV: how many keys of each but the last, now in ms, the request's value or '', its expiry in ms or '', two three for each
+-- record (expected version or '', its expiry in ms or '', the new value after its version), one for each name, index to add
+-- to and index to take from: the id, and one for each record that must have a version: that version.
 -- Returns {what, which}: 'done'; 'repeated' with the request's value; or which record, name or index refused.
 
 local puts, takes, frees = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local adds, drops, empties = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local requires, now, request, remember_until = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9], ARGV[10]
 local PUTS = 10
-local IDS = PUTS + 2 * puts -- the id that belongs to KEYS[puts + i] is ARGV[IDS + i]
+local IDS = PUTS + 3 * puts -- the id that belongs to KEYS[puts + i] is ARGV[IDS + i]
 local NONE = string.rep('\0', 8)
 
 if request ~= '' then
@@ -28,7 +28,7 @@ local versions = {}
 for i = 1, puts do
   local version = redis.call('GETRANGE', KEYS[i], 0, 7)
   if version == '' then version = NONE end
-  local expected = ARGV[PUTS + 2 * i - 1]
+  local expected = ARGV[PUTS + 3 * i - 2]
   if expected ~= '' and expected ~= version then return {'conflict', i} end
   versions[i] = version
 end
@@ -62,7 +62,12 @@ end
 for i = 1, puts do
   -- A Lua number holds the version exactly up to 2^53 writes.
   local version = struct.pack('>I8', struct.unpack('>I8', versions[i]) + 1)
-  redis.call('SET', KEYS[i], version .. ARGV[PUTS + 2 * i])
+  local value, keep_until = version .. ARGV[PUTS + 3 * i], ARGV[PUTS + 3 * i - 1]
+  if keep_until == '' then
+    redis.call('SET', KEYS[i], value)
+  else
+    redis.call('SET', KEYS[i], value, 'PXAT', keep_until)
+  end
 end
 local next_key = puts + takes + frees
 for i = next_key + 1, next_key + adds do
