@@ -25,9 +25,11 @@ macro_rules! on_both_stores {
 
 mod calls;
 mod harness;
+mod signers;
 
 mod account_grant;
 mod accounts;
+mod assertions;
 mod audiences;
 mod clients;
 mod credentials;
