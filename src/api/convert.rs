@@ -427,6 +427,11 @@ impl<'a> Mask<'a> {
         paths.iter().any(|path| *path == "*" || *path == field || Some(*path) == parent)
     }
 
+    /// Whether it names the field itself.
+    pub fn names(&self, field: &str) -> bool {
+        self.0.as_ref().is_some_and(|paths| paths.contains(&field))
+    }
+
     /// The keys of `map` that are named one by one.
     pub fn keys(&self, map: &str) -> impl Iterator<Item = &'a str> {
         let paths = self.0.clone().unwrap_or_default();

@@ -5,7 +5,7 @@ use super::{
     wire,
 };
 use crate::{
-    directory::{record::Settings, settings::SettingsPatch},
+    directory::settings::{DuplicateEmails, SelfManagement, Settings, SettingsPatch},
     keys::signing::Algorithm,
     token::Result,
 };
@@ -30,6 +30,19 @@ pub(super) fn patch(settings: &wire::TenantSettings, mask: &Mask<'_>) -> Result<
         wire::SigningAlgorithm::Rs256 => Some(Algorithm::Rs256),
         wire::SigningAlgorithm::Ps256 => Some(Algorithm::Ps256),
     };
+    let flag =
+        |name: &str, flag: Option<bool>| mask.changes(&format!("settings.{name}"), flag.is_some()).then_some(flag);
+    let self_management = match settings.member_self_management() {
+        wire::MemberSelfManagement::Unspecified => None,
+        wire::MemberSelfManagement::Disabled => Some(SelfManagement::Disabled),
+        wire::MemberSelfManagement::UpdateOnly => Some(SelfManagement::UpdateOnly),
+    };
+    let duplicate_emails = match settings.duplicate_email_policy() {
+        wire::DuplicateEmailPolicy::Unspecified => None,
+        wire::DuplicateEmailPolicy::Allowed => Some(DuplicateEmails::Allowed),
+        wire::DuplicateEmailPolicy::Disallowed => Some(DuplicateEmails::Disallowed),
+        wire::DuplicateEmailPolicy::LinkVerified => Some(DuplicateEmails::LinkVerified),
+    };
     let audience = given(&settings.default_audience).map(str::to_owned);
     let eternal = settings.eternal_tokens;
     Ok(SettingsPatch {
@@ -50,6 +63,15 @@ pub(super) fn patch(settings: &wire::TenantSettings, mask: &Mask<'_>) -> Result<
         key_announcement: ttl("key_announcement", settings.key_announcement)?,
         account_member_limit: limit("account_member_limit", settings.account_member_limit),
         membership_limit: limit("membership_limit", settings.membership_limit),
+        self_signup: flag("self_signup", settings.self_signup),
+        auto_create_account: flag("auto_create_account", settings.auto_create_account),
+        member_self_management: mask
+            .changes("settings.member_self_management", self_management.is_some())
+            .then_some(self_management),
+        duplicate_email_policy: mask
+            .changes("settings.duplicate_email_policy", duplicate_emails.is_some())
+            .then_some(duplicate_emails),
+        authenticated_member_token_ttl: ttl("authenticated_member_token_ttl", settings.authenticated_member_token_ttl)?,
     })
 }
 
@@ -71,6 +93,18 @@ pub(super) fn to_wire(settings: &Settings, issuer: &str) -> wire::TenantSettings
         key_announcement: Some(convert::duration(settings.key_announcement())),
         account_member_limit: i32::try_from(settings.account_member_limit()).unwrap_or(i32::MAX),
         membership_limit: i32::try_from(settings.membership_limit()).unwrap_or(i32::MAX),
+        self_signup: Some(settings.self_signup()),
+        auto_create_account: Some(settings.auto_create_account()),
+        member_self_management: match settings.member_self_management() {
+            SelfManagement::Disabled => wire::MemberSelfManagement::Disabled.into(),
+            SelfManagement::UpdateOnly => wire::MemberSelfManagement::UpdateOnly.into(),
+        },
+        duplicate_email_policy: match settings.duplicate_email_policy() {
+            DuplicateEmails::Allowed => wire::DuplicateEmailPolicy::Allowed.into(),
+            DuplicateEmails::Disallowed => wire::DuplicateEmailPolicy::Disallowed.into(),
+            DuplicateEmails::LinkVerified => wire::DuplicateEmailPolicy::LinkVerified.into(),
+        },
+        authenticated_member_token_ttl: Some(convert::duration(settings.authenticated_member_token_ttl())),
     }
 }
 

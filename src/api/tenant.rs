@@ -6,20 +6,19 @@ use super::{
     Services,
     convert::{self, Mask, answer, given},
     edge::{open, run_to_end},
-    role, settings,
+    profile, role, settings, tenancy,
     wire::{self, tenant_service_server::TenantService},
 };
 use crate::{
-    ambient::Time,
     directory::{
         caller::require_unconfined,
         page::PageRequest,
-        record::{Admission, State, Tenant, etag},
+        profiles,
+        record::{State, Tenant, etag},
         roles,
-        tenants::{self, Rotation, TenantPatch},
+        tenants::{self, Rotation},
     },
     issuer::authenticate::FULL,
-    keys::signing::{State as KeyState, StoredKey},
     token::{Error, Result, Scopes, filter::Filter},
 };
 
@@ -39,7 +38,7 @@ impl TenantService for Services {
                     id.parse().map_err(|_| Error::field("tenant.tenant_id", "must not begin with a reserved prefix"))
                 })
                 .transpose()?;
-            let patch = patch(&tenant, &Mask::new(None, "Tenant", &[])?)?;
+            let patch = tenancy::patch(&tenant, &Mask::new(None, "Tenant", &[])?)?;
             let issuer = self.issuer();
             let created = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -68,8 +67,8 @@ impl TenantService for Services {
             let (admitted, message) = open(request)?;
             let proof = convert::bearer(&admitted)?;
             let tenant = message.tenant.unwrap_or_default();
-            let mask = Mask::new(message.update_mask.as_ref(), "Tenant", CHANGEABLE)?;
-            let patch = patch(&tenant, &mask)?;
+            let mask = Mask::new(message.update_mask.as_ref(), "Tenant", tenancy::CHANGEABLE)?;
+            let patch = tenancy::patch(&tenant, &mask)?;
             let issuer = self.issuer();
             let updated = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -165,7 +164,7 @@ impl TenantService for Services {
             });
             let (admission, position) = done.await?;
             Ok(wire::AdmitClientResponse {
-                admission: Some(admission_to_wire(&admission)),
+                admission: Some(tenancy::admission(&admission)),
                 position: convert::position(position),
             })
         })
@@ -202,7 +201,7 @@ impl TenantService for Services {
             let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
             let page = directory.list_admissions(&tenant, &page).await?;
             Ok(wire::ListAdmittedClientsResponse {
-                admissions: page.items.iter().map(|admission| admission_to_wire(admission)).collect(),
+                admissions: page.items.iter().map(|admission| tenancy::admission(admission)).collect(),
                 next_page_token: page.next,
             })
         })
@@ -225,7 +224,7 @@ impl TenantService for Services {
                 issuer.directory.rotate_key(&tenant, Rotation::Asked).await
             });
             let (key, position) = rotated.await?;
-            let key = key_to_wire(&key, self.now())?;
+            let key = tenancy::key(&key, self.now())?;
             Ok(wire::RotateSigningKeyResponse { key: Some(key), position: convert::position(position) })
         })
         .await
@@ -247,7 +246,7 @@ impl TenantService for Services {
                 issuer.directory.revoke_key(&tenant, &message.key_id).await
             });
             let (key, position) = revoked.await?;
-            let key = key_to_wire(&key, self.now())?;
+            let key = tenancy::key(&key, self.now())?;
             Ok(wire::RevokeSigningKeyResponse { key: Some(key), position: convert::position(position) })
         })
         .await
@@ -340,29 +339,109 @@ impl TenantService for Services {
         })
         .await
     }
-}
 
-/// The fields that an update mask can name.
-const CHANGEABLE: &[&str] = &[
-    "display_name",
-    "service_urls",
-    "settings",
-    "settings.client_token_ttl",
-    "settings.account_token_ttl",
-    "settings.member_token_ttl",
-    "settings.max_token_ttl",
-    "settings.refresh_idle_ttl",
-    "settings.refresh_absolute_ttl",
-    "settings.replay_window",
-    "settings.session_idle_ttl",
-    "settings.eternal_tokens",
-    "settings.default_audience",
-    "settings.signing_algorithm",
-    "settings.key_rotation_period",
-    "settings.key_announcement",
-    "settings.account_member_limit",
-    "settings.membership_limit",
-];
+    async fn create_identity_profile(
+        &self,
+        request: Request<wire::CreateIdentityProfileRequest>,
+    ) -> Reply<wire::CreateIdentityProfileResponse> {
+        answer(async {
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::bearer(&admitted)?;
+            let request_id = std::mem::take(&mut message.request_id);
+            let repeat = convert::repeat(&request_id, "CreateIdentityProfile", &message)?;
+            let patch = profile::patch(message.identity_profile.unwrap_or_default(), None)?;
+            let issuer = self.issuer();
+            let created = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.create_profile(&call.caller, &tenant, patch, repeat).await
+            });
+            let (profile, position) = created.await?;
+            let (identity_profile, position) = (Some(profile::to_wire(&profile)), convert::position(position));
+            Ok(wire::CreateIdentityProfileResponse { identity_profile, position })
+        })
+        .await
+    }
+
+    async fn get_identity_profile(
+        &self,
+        request: Request<wire::GetIdentityProfileRequest>,
+    ) -> Reply<wire::GetIdentityProfileResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let profile = directory.reachable_profile(&call.caller, &tenant, &message.identity_profile_id).await?;
+            Ok(wire::GetIdentityProfileResponse { identity_profile: Some(profile::to_wire(&profile)) })
+        })
+        .await
+    }
+
+    async fn update_identity_profile(
+        &self,
+        request: Request<wire::UpdateIdentityProfileRequest>,
+    ) -> Reply<wire::UpdateIdentityProfileResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::bearer(&admitted)?;
+            let profile = message.identity_profile.unwrap_or_default();
+            let (id, etag) = profile::named(&profile)?;
+            let patch = profile::patch(profile, message.update_mask.as_ref())?;
+            let issuer = self.issuer();
+            let updated = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+                issuer.directory.update_profile(&call.caller, &tenant, &id, &etag, patch).await
+            });
+            let (profile, position) = updated.await?;
+            let (identity_profile, position) = (Some(profile::to_wire(&profile)), convert::position(position));
+            Ok(wire::UpdateIdentityProfileResponse { identity_profile, position })
+        })
+        .await
+    }
+
+    async fn delete_identity_profile(
+        &self,
+        request: Request<wire::DeleteIdentityProfileRequest>,
+    ) -> Reply<wire::DeleteIdentityProfileResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::bearer(&admitted)?;
+            let wire::DeleteIdentityProfileRequest { tenant_id, identity_profile_id, etag } = message;
+            let issuer = self.issuer();
+            let deleted = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&tenant_id)).await?;
+                issuer.directory.delete_profile(&call.caller, &tenant, &identity_profile_id, &etag).await
+            });
+            Ok(wire::DeleteIdentityProfileResponse { position: convert::position(deleted.await?) })
+        })
+        .await
+    }
+
+    async fn list_identity_profiles(
+        &self,
+        request: Request<wire::ListIdentityProfilesRequest>,
+    ) -> Reply<wire::ListIdentityProfilesResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
+            let directory = &self.issuer.directory;
+            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let name = tenant.to_string();
+            let query = ["ListIdentityProfiles", &name, &message.filter].map(str::as_bytes);
+            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let filter = Filter::parse(&message.filter, profiles::FIELDS)?;
+            let page = directory.list_profiles(&call.caller, &tenant, &filter, &page).await?;
+            Ok(wire::ListIdentityProfilesResponse {
+                identity_profiles: page.items.iter().map(profile::to_wire).collect(),
+                next_page_token: page.next,
+            })
+        })
+        .await
+    }
+}
 
 /// `jeton.admin` outside of `system` administers nothing.
 fn require_system(call: &crate::issuer::Call) -> Result<()> {
@@ -370,18 +449,6 @@ fn require_system(call: &crate::issuer::Call) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(crate::token::Reason::ScopeInsufficient, "jeton.admin in the tenant system is needed"))
-}
-
-fn patch(tenant: &wire::Tenant, mask: &Mask<'_>) -> Result<TenantPatch> {
-    Ok(TenantPatch {
-        display_name: mask
-            .changes("display_name", !tenant.display_name.is_empty())
-            .then(|| tenant.display_name.clone()),
-        service_urls: mask
-            .changes("service_urls", !tenant.service_urls.is_empty())
-            .then(|| tenant.service_urls.clone()),
-        settings: settings::patch(&tenant.settings.clone().unwrap_or_default(), mask)?,
-    })
 }
 
 impl Services {
@@ -403,35 +470,4 @@ impl Services {
             issuer,
         }
     }
-}
-
-fn admission_to_wire(admission: &Admission) -> wire::Admission {
-    wire::Admission {
-        client_id: admission.client.to_string(),
-        scopes: admission.scopes.to_vec(),
-        audiences: admission.audiences.clone(),
-        account_id: admission.confinement.as_ref().map(|own| own.account.to_string()).unwrap_or_default(),
-        create_time: Some(convert::timestamp(admission.created)),
-        update_time: Some(convert::timestamp(admission.updated)),
-    }
-}
-
-fn key_to_wire(key: &StoredKey, now: Time) -> Result<wire::SigningKey> {
-    use wire::signing_key::State as Wire;
-    let state = match key.state(now) {
-        KeyState::Announced => Wire::Announced,
-        KeyState::Active => Wire::Active,
-        KeyState::Retiring => Wire::Retiring,
-        KeyState::Revoked | KeyState::Removed => Wire::Revoked,
-    };
-    Ok(wire::SigningKey {
-        key_id: key.id.to_string(),
-        algorithm: settings::algorithm(key.algorithm).into(),
-        state: state.into(),
-        public_key: Some(convert::jwk(key)?),
-        create_time: Some(convert::timestamp(key.created)),
-        activate_time: Some(convert::timestamp(key.activates)),
-        retire_time: convert::moment(key.retires),
-        remove_time: convert::moment(key.removes),
-    })
 }

@@ -31,6 +31,7 @@ pub(super) const NOUNS: &[Noun] = &[
     Noun { name: "member", about: "Manage members: the people who act in accounts", verbs: MEMBER },
     Noun { name: "membership", about: "Manage members' places in accounts", verbs: MEMBERSHIP },
     Noun { name: "role", about: "Manage the roles of members", verbs: ROLE },
+    Noun { name: "identity-profile", about: "Manage the ways in which members sign in", verbs: IDENTITY_PROFILE },
     Noun { name: "group", about: "Manage entity groups and the accounts in them", verbs: GROUP },
     Noun { name: "tenant", about: "Manage tenants and the clients that they admit", verbs: TENANT },
     Noun { name: "key", about: "Manage the keys that sign a tenant's tokens", verbs: KEY },
@@ -128,6 +129,22 @@ const ROLE: &[Verb] = &[
     verb("update", "TenantService/UpdateRole").at(&["role.role_id"]).without(&["role.account_id"]),
     verb("delete", "TenantService/DeleteRole").at(&["role_id"]),
     verb("list", "TenantService/ListRoles").columns(&["role_id", "name", "account_id", "permissions", "create_time"]),
+];
+
+const IDENTITY_PROFILE: &[Verb] = &[
+    verb("create", "TenantService/CreateIdentityProfile").without(&["identity_profile.etag"]).renamed(PROVIDER),
+    verb("get", "TenantService/GetIdentityProfile").at(&["identity_profile_id"]),
+    verb("update", "TenantService/UpdateIdentityProfile")
+        .at(&["identity_profile.identity_profile_id"])
+        .renamed(PROVIDER),
+    verb("delete", "TenantService/DeleteIdentityProfile").at(&["identity_profile_id"]),
+    verb("list", "TenantService/ListIdentityProfiles").columns(&["identity_profile_id", "display_name", "create_time"]),
+];
+
+/// Not the client that calls: the one that the provider knows.
+const PROVIDER: &[(&str, &str)] = &[
+    ("identity_profile.oidc.client_id", "provider-client-id"),
+    ("identity_profile.oidc.client_secret", "provider-client-secret"),
 ];
 
 const GROUP: &[Verb] = &[

@@ -227,6 +227,9 @@ pub(super) fn refused(written: Written) -> Error {
         Written::NotEmpty(Index { kind: Kind::Membership, .. }) => {
             Error::new(Reason::RoleInUse, "memberships still have the role")
         }
+        Written::NotEmpty(Index { kind: Kind::Identity, .. }) => {
+            Error::new(Reason::IdentityProfileInUse, "members still sign in through the identity profile")
+        }
         Written::NotEmpty(_) => Error::new(Reason::AccountHasChildren, "the account still has children"),
         Written::Conflict(..) => Error::new(Reason::ConcurrentUpdate, "a concurrent change won"),
         Written::Done | Written::Repeated { .. } => Error::internal("handle the outcome of a write"),

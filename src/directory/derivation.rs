@@ -98,6 +98,7 @@ impl Directory {
             let Ok(tenant) = tenant.parse::<TenantId>() else { continue };
             let Some(record) = self.tenant(&tenant).await? else { continue };
             self.reseal_keys(&record).await?;
+            self.reseal_profiles(&tenant).await?;
             for client in self.all_ids(&Index { tenant: tenant.clone(), kind: Kind::Client, parent: None }).await? {
                 let Ok(client) = client.parse() else { continue };
                 let client: Option<Arc<Client>> = self.client(&tenant, &client).await?;
@@ -130,7 +131,7 @@ impl Directory {
         Ok(())
     }
 
-    async fn all_ids(&self, index: &Index) -> Result<Vec<String>> {
+    pub(super) async fn all_ids(&self, index: &Index) -> Result<Vec<String>> {
         let mut ids: Vec<String> = Vec::new();
         loop {
             let page = self.store.list(index, ids.last().map(String::as_str), MAX_SIZE).await?;

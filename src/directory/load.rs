@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Directory, SYSTEM,
     caller::Caller,
+    identity::IdentityProfile,
     page::{MAX_SIZE, Page, PageRequest},
     record::{Account, Admission, Client, Entity, EntityGroup, KeySetRecord, State, Stored, Tenant},
     roster::{Member, Membership, Role, membership_id},
@@ -398,7 +399,13 @@ impl Directory {
                     self.roles.fill(&state, ticket, began, role.id.clone(), Arc::new(role));
                 }
             }
-            Kind::Tally | Kind::KeySet | Kind::SecretUse | Kind::MasterKeys => {}
+            Kind::IdentityProfile => {
+                if let Some(record) = record {
+                    let profile: IdentityProfile = decode(key, record)?;
+                    self.profiles.fill(&state, ticket, began, profile.id.clone(), Arc::new(profile));
+                }
+            }
+            Kind::Identity | Kind::Tally | Kind::KeySet | Kind::SecretUse | Kind::MasterKeys => {}
         }
         Ok(())
     }

@@ -11,9 +11,11 @@ use super::{
     commit::{Edit, MAX_RACES, Repeat, refused},
     load::key,
     page::{Page, PageRequest},
-    record::{Account, Settings, State, Stored as _, check_etag},
+    record::{Account, State, Stored as _, check_etag},
     roles::holders_of,
     roster::{Member, Membership, MembershipState, membership_id},
+    settings::Settings,
+    tally::Tally,
 };
 use crate::{
     ambient::Time,
@@ -63,14 +65,6 @@ pub const FIELDS: &[Field] = &[
     Field { name: "state", ops: NAME_OPS, value: state_name },
     Field { name: "role_id", ops: SET_OPS, value: super::accounts::any },
 ];
-
-/// How many memberships an account or a member has, as it was read.
-struct Tally {
-    /// The id of the account or member.
-    of: String,
-    count: u32,
-    version: u64,
-}
 
 // === impl Directory ===
 
@@ -322,34 +316,10 @@ impl Directory {
     }
 
     async fn tallies(&self, membership: &Membership) -> Result<[Tally; 2]> {
-        let ids = [membership.account.to_string(), membership.member.to_string()];
-        let keys = ids.clone().map(|id| RecordKey { tenant: membership.tenant.clone(), kind: Kind::Tally, id });
-        let mut records = self.store.read(&keys).await?.into_iter();
-        let mut tally = |of: String| -> Result<Tally> {
-            let Some(record) = records.next().flatten() else { return Ok(Tally { of, count: 0, version: 0 }) };
-            let count = minicbor::decode(&record.body)
-                .map_err(|source| Error::internal("decode a tally of memberships").with_source(source))?;
-            Ok(Tally { of, count, version: record.version })
-        };
-        let [account, member] = ids;
-        Ok([tally(account)?, tally(member)?])
-    }
-}
-
-// === impl Tally ===
-
-impl Tally {
-    /// Writes another count, if nobody else did.
-    fn put(&self, count: u32) -> Put {
-        let body = minicbor::to_vec(count).unwrap_or_default().into();
-        Put {
-            kind: Kind::Tally,
-            id: self.of.clone(),
-            expected: Some(self.version),
-            pending: Vec::new(),
-            body,
-            keep_until: Time::NEVER,
-        }
+        let of = [membership.account.to_string(), membership.member.to_string()];
+        let mut tallies = self.read_tallies(&membership.tenant, of.to_vec()).await?.into_iter();
+        let mut next = || tallies.next().ok_or_else(|| Error::internal("read the tallies of memberships"));
+        Ok([next()?, next()?])
     }
 }
 

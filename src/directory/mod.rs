@@ -16,16 +16,19 @@ pub mod credentials;
 pub mod derivation;
 pub mod entities;
 pub mod groups;
+pub mod identity;
 pub mod load;
 pub mod members;
 pub mod memberships;
 pub mod names;
 pub mod page;
+pub mod profiles;
 pub mod record;
 pub mod roles;
 pub mod roster;
 pub mod settings;
 pub mod standing;
+mod tally;
 pub mod tenants;
 
 use std::{fmt, sync::Arc};
@@ -40,8 +43,9 @@ use crate::{
         follower::Follower,
     },
     store::{SessionKey, Store},
-    token::{AccountId, ClientId, GroupId, Ident, MemberId, RoleId, TenantId, access::SessionId},
+    token::{AccountId, ClientId, GroupId, Ident, IdentityProfileId, MemberId, RoleId, TenantId, access::SessionId},
 };
+use identity::IdentityProfile;
 use record::{Account, Admission, Client, Entity, EntityGroup, Tenant};
 use roster::{Member, Membership, Role};
 
@@ -64,6 +68,7 @@ pub struct Directory {
     members: Copies<MemberId, Arc<Member>>,
     memberships: Copies<(AccountId, MemberId), Option<Arc<Membership>>>,
     roles: Copies<RoleId, Arc<Role>>,
+    profiles: Copies<IdentityProfileId, Arc<IdentityProfile>>,
     key_sets: Copies<TenantId, Arc<KeySet>>,
     /// When tokens were last minted for sessions. It may prove a session alive, never lapsed.
     sessions: Copies<SessionKey, Time>,
@@ -139,6 +144,10 @@ impl Directory {
                 Ident::Role(id) => Some(id.clone()),
                 _ => None,
             })),
+            profiles: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+                Ident::IdentityProfile(id) => Some(id.clone()),
+                _ => None,
+            })),
             key_sets: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
                 Ident::Tenant(tenant) | Ident::SigningKey(tenant, _) => Some(tenant.clone()),
                 _ => None,
@@ -164,6 +173,7 @@ impl Directory {
             self.members.clone(),
             self.memberships.clone(),
             self.roles.clone(),
+            self.profiles.clone(),
             self.key_sets.clone(),
             self.sessions.clone(),
         ]

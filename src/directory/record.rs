@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::credentials::{Secret, WorkloadIdentity};
+use super::{
+    credentials::{Secret, WorkloadIdentity},
+    settings::Settings,
+};
 use crate::{
     ambient::Time,
-    keys::{foreign::Jwk, signing::Algorithm},
+    keys::foreign::Jwk,
     store::Kind,
     token::{AccountId, ClientId, Error, GroupId, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy},
 };
@@ -52,42 +55,6 @@ pub struct Tenant {
     pub updated: Time,
     #[cbor(skip)]
     pub version: u64,
-}
-
-/// A tenant's lifetimes and rules; `None` is the default, which the accessors give.
-#[derive(Clone, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct Settings {
-    #[n(0)]
-    pub client_token_ttl: Option<Duration>,
-    #[n(1)]
-    pub account_token_ttl: Option<Duration>,
-    #[n(2)]
-    pub max_token_ttl: Option<Duration>,
-    #[n(3)]
-    pub refresh_idle_ttl: Option<Duration>,
-    #[n(4)]
-    pub refresh_absolute_ttl: Option<Duration>,
-    #[n(5)]
-    pub replay_window: Option<Duration>,
-    #[n(6)]
-    pub session_idle_ttl: Option<Duration>,
-    #[n(7)]
-    pub eternal_tokens: bool,
-    #[n(8)]
-    pub default_audience: Option<String>,
-    #[n(9)]
-    pub signing_algorithm: Option<Algorithm>,
-    #[n(10)]
-    pub key_rotation_period: Option<Duration>,
-    #[n(11)]
-    pub key_announcement: Option<Duration>,
-    #[n(12)]
-    pub member_token_ttl: Option<Duration>,
-    #[n(13)]
-    pub account_member_limit: Option<u32>,
-    #[n(14)]
-    pub membership_limit: Option<u32>,
 }
 
 /// Whether a principal may act.
@@ -312,10 +279,7 @@ pub struct KeySetRecord {
 
 /// How deep the account tree may be, the root included.
 pub const MAX_DEPTH: usize = 8;
-/// The most members that a tenant may allow an account.
-pub const MAX_MEMBERS: u32 = 1000;
-/// The most accounts that a tenant may allow a member.
-pub const MAX_ACCOUNTS: u32 = 10_000;
+
 macro_rules! stored {
     ($($record:ident $kind:ident $name:literal |$self:ident| $ident:expr;)*) => {$(
         impl Stored for $record {
@@ -361,73 +325,6 @@ impl GrantType {
             Self::TokenExchange => "token_exchange",
             Self::Workload => "workload",
         }
-    }
-}
-
-// === impl Settings ===
-
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
-
-impl Settings {
-    pub fn client_token_ttl(&self) -> Duration {
-        self.client_token_ttl.unwrap_or(15 * MINUTE)
-    }
-
-    pub fn account_token_ttl(&self) -> Duration {
-        self.account_token_ttl.unwrap_or(14 * DAY)
-    }
-
-    pub fn member_token_ttl(&self) -> Duration {
-        self.member_token_ttl.unwrap_or(HOUR)
-    }
-
-    /// The most members of an account.
-    pub fn account_member_limit(&self) -> u32 {
-        self.account_member_limit.unwrap_or(MAX_MEMBERS)
-    }
-
-    /// The most accounts of a member.
-    pub fn membership_limit(&self) -> u32 {
-        self.membership_limit.unwrap_or(MAX_ACCOUNTS)
-    }
-
-    pub fn max_token_ttl(&self) -> Duration {
-        self.max_token_ttl.unwrap_or(90 * DAY)
-    }
-
-    pub fn refresh_idle_ttl(&self) -> Duration {
-        self.refresh_idle_ttl.unwrap_or(HOUR)
-    }
-
-    pub fn refresh_absolute_ttl(&self) -> Duration {
-        self.refresh_absolute_ttl.unwrap_or(30 * DAY)
-    }
-
-    pub fn replay_window(&self) -> Duration {
-        self.replay_window.unwrap_or(Duration::from_secs(10))
-    }
-
-    pub fn session_idle_ttl(&self) -> Duration {
-        self.session_idle_ttl.unwrap_or(DAY)
-    }
-
-    /// The audience of tokens that ask for none.
-    pub fn default_audience(&self, issuer: &str) -> String {
-        self.default_audience.clone().unwrap_or_else(|| format!("{issuer}/api"))
-    }
-
-    pub fn signing_algorithm(&self) -> Algorithm {
-        self.signing_algorithm.unwrap_or(Algorithm::EdDsa)
-    }
-
-    pub fn key_rotation_period(&self) -> Duration {
-        self.key_rotation_period.unwrap_or(90 * DAY)
-    }
-
-    pub fn key_announcement(&self) -> Duration {
-        self.key_announcement.unwrap_or(10 * MINUTE)
     }
 }
 

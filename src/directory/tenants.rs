@@ -10,8 +10,8 @@ use super::{
     commit::{Edit, Repeat, refused},
     load::{Wanted, key, tenant_key},
     page::{MAX_SIZE, Page, PageRequest},
-    record::{Client, GrantType, KeySetRecord, Settings, State, Stored as _, Tenant},
-    settings::SettingsPatch,
+    record::{Client, GrantType, KeySetRecord, State, Stored as _, Tenant},
+    settings::{Settings, SettingsPatch},
 };
 use crate::{
     ambient::Time,

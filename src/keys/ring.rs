@@ -32,6 +32,8 @@ struct DerivationKey {
 pub enum Sealed {
     /// A signing key's private part.
     SigningKey,
+    /// The secret of this service at an OpenID provider.
+    ProviderSecret,
     /// A page token's cursor.
     PageToken,
 }
@@ -141,6 +143,7 @@ impl Sealed {
     fn associated(self, context: &[u8]) -> Vec<u8> {
         let purpose: &[u8] = match self {
             Self::SigningKey => b"signing key\0",
+            Self::ProviderSecret => b"provider secret\0",
             Self::PageToken => b"page token\0",
         };
         [purpose, context].concat()

@@ -156,8 +156,12 @@ pub enum Kind {
     Role,
     /// A member's place in an account; its id is the ids of both.
     Membership,
-    /// How many memberships an account or a member has.
+    /// How many memberships an account or a member has, or how many identity profiles a tenant.
     Tally,
+    /// An identity profile.
+    IdentityProfile,
+    /// A member's way in through an identity profile; its id is the ids of both.
+    Identity,
     /// A tenant's signing keys, all in one record.
     KeySet,
     /// Until when the master keys are needed, in the directory of `system`.
@@ -418,6 +422,8 @@ impl Kind {
             Self::Role => "role",
             Self::Membership => "membership",
             Self::Tally => "tally",
+            Self::IdentityProfile => "identityprofile",
+            Self::Identity => "identity",
             Self::KeySet => "keyset",
             Self::MasterKeys => "masterkeys",
         }

@@ -405,7 +405,7 @@ impl Source {
             Ident::Token(id) => Some(Self::Token(id.clone())),
             Ident::Family(id) => Some(Self::Family(id.clone())),
             // The client's own entry tells the first; the others are never revoked.
-            Ident::Admission(..) | Ident::Entity(..) | Ident::Role(_) => None,
+            Ident::Admission(..) | Ident::Entity(..) | Ident::Role(_) | Ident::IdentityProfile(_) => None,
             Ident::Session(..)
             | Ident::Client(_)
             | Ident::Account(_)

@@ -142,6 +142,8 @@ reasons! {
         MemberLimit "MEMBER_LIMIT",
         MembershipLimit "MEMBERSHIP_LIMIT",
         MembershipState "MEMBERSHIP_STATE",
+        IdentityProfileInUse "IDENTITY_PROFILE_IN_USE",
+        IdentityProfileLimit "IDENTITY_PROFILE_LIMIT",
     }
     Aborted {
         ConcurrentUpdate "CONCURRENT_UPDATE",

@@ -61,13 +61,15 @@ kinds! {
     Group GroupId "grp_" false;
     /// A role.
     Role RoleId "rol_" false;
+    /// An identity profile.
+    IdentityProfile IdentityProfileId "idp_" false;
     /// A tenant.
     Tenant TenantId "ten_" true;
 }
 
 /// Prefixes that no foreign id may begin with, so that the two namespaces cannot collide.
-pub const RESERVED_PREFIXES: [&str; 11] =
-    ["tok_", "fam_", "cli_", "acc_", "mem_", "grp_", "rol_", "ten_", "jta_", "jtr_", "jcs_"];
+pub const RESERVED_PREFIXES: [&str; 12] =
+    ["tok_", "fam_", "cli_", "acc_", "mem_", "grp_", "rol_", "idp_", "ten_", "jta_", "jtr_", "jcs_"];
 
 /// The longest literal id.
 const MAX_LITERAL: usize = 64;

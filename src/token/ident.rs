@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::id::{AccountId, ClientId, FamilyId, GroupId, MemberId, RoleId, TenantId, TokenId};
+use super::id::{AccountId, ClientId, FamilyId, GroupId, IdentityProfileId, MemberId, RoleId, TenantId, TokenId};
 
 /// An identifier that an entry of the revocation log names and that tokens carry. Its text form is the key of the stored
 /// state map.
@@ -32,6 +32,8 @@ pub enum Ident {
     Entity(GroupId, AccountId),
     /// A role. It is only ever changed, never revoked.
     Role(RoleId),
+    /// An identity profile. It is only ever changed, never revoked.
+    IdentityProfile(IdentityProfileId),
     /// A whole tenant.
     Tenant(TenantId),
     /// Everything that one signing key signed.
@@ -93,6 +95,7 @@ impl fmt::Display for Ident {
             Self::Group(id) => write!(f, "g:{id}"),
             Self::Entity(group, account) => write!(f, "e:{group}:{account}"),
             Self::Role(id) => write!(f, "r:{id}"),
+            Self::IdentityProfile(id) => write!(f, "i:{id}"),
             Self::Tenant(id) => write!(f, "n:{id}"),
             Self::SigningKey(tenant, key) => write!(f, "k:{tenant}:{key}"),
         }
@@ -121,6 +124,7 @@ impl FromStr for Ident {
             "g" => Self::Group(id(rest)?),
             "e" => pair().and_then(|(group, account)| Ok(Self::Entity(id(group)?, id(account)?)))?,
             "r" => Self::Role(id(rest)?),
+            "i" => Self::IdentityProfile(id(rest)?),
             "n" => Self::Tenant(id(rest)?),
             "k" => pair().and_then(|(tenant, key)| Ok(Self::SigningKey(id(tenant)?, key.into())))?,
             _ => return Err(Malformed),
@@ -158,6 +162,7 @@ mod tests {
             Ident::Group(GroupId::from_bytes([6; 16])),
             Ident::Entity(GroupId::from_bytes([6; 16]), account),
             Ident::Role(RoleId::from_bytes([7; 16])),
+            Ident::IdentityProfile(IdentityProfileId::from_bytes([8; 16])),
             Ident::Tenant(tenant.clone()),
             Ident::SigningKey(tenant, "k1".into()),
         ] {

@@ -23,7 +23,7 @@ pub mod secret;
 pub use access::{AccessToken, Actor, Format, Subject};
 pub use error::{Error, Reason, Result};
 pub use family::Family;
-pub use id::{AccountId, ClientId, FamilyId, GroupId, MemberId, RoleId, TenantId, TokenId};
+pub use id::{AccountId, ClientId, FamilyId, GroupId, IdentityProfileId, MemberId, RoleId, TenantId, TokenId};
 pub use ident::Ident;
 pub use position::Position;
 pub use scope::Scopes;

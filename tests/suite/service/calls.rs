@@ -83,6 +83,11 @@ methods! {
         update_role UpdateRoleRequest UpdateRoleResponse
         delete_role DeleteRoleRequest DeleteRoleResponse
         list_roles ListRolesRequest ListRolesResponse
+        create_identity_profile CreateIdentityProfileRequest CreateIdentityProfileResponse
+        get_identity_profile GetIdentityProfileRequest GetIdentityProfileResponse
+        update_identity_profile UpdateIdentityProfileRequest UpdateIdentityProfileResponse
+        delete_identity_profile DeleteIdentityProfileRequest DeleteIdentityProfileResponse
+        list_identity_profiles ListIdentityProfilesRequest ListIdentityProfilesResponse
     }
     AccountServiceClient {
         create_account CreateAccountRequest CreateAccountResponse

@@ -237,6 +237,19 @@ impl Service {
         directory.is_entity(&group, &account.parse().unwrap()).await.unwrap()
     }
 
+    /// The secret at the provider of an identity profile of tenant `default`.
+    pub async fn provider_secret(&self, profile: &str) -> Option<String> {
+        self.app.follower.head().await.unwrap();
+        let directory = &self.app.issuer.directory;
+        let profile = directory.profile(&"default".parse().unwrap(), &profile.parse().unwrap()).await.unwrap().unwrap();
+        directory.provider_secret(&profile).unwrap().map(|secret| secret.expose().to_owned())
+    }
+
+    /// Moves what is sealed under old master keys to the current one, as a start does.
+    pub async fn retire_master_keys(&self) {
+        Arc::clone(&self.app.issuer.directory).retire_master_keys().await.unwrap();
+    }
+
     /// What the administrator is told of a token.
     pub async fn introspect(&self, token: &str) -> wire::Introspection {
         self.anonymous().introspect(self.admin.introspect(token)).await

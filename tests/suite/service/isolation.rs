@@ -21,6 +21,7 @@ struct Ids {
     account: String,
     member: String,
     role: String,
+    profile: String,
     group: String,
     token: String,
     key: String,
@@ -43,8 +44,8 @@ fn told<T: Debug>(result: Result<T, Status>, ids: &[&str]) -> (Code, String, Vec
 
 /// Every call that takes an id, made with the ids of `ids` in `tenant` (empty: the caller's own).
 async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told> {
-    let Ids { client, account, member, role, group, token, key, secret } = ids;
-    let blot = [tenant, client, account, member, role, group, token, key, secret]
+    let Ids { client, account, member, role, profile, group, token, key, secret } = ids;
+    let blot = [tenant, client, account, member, role, profile, group, token, key, secret]
         .into_iter()
         .filter(|id| !id.is_empty())
         .collect::<Vec<_>>();
@@ -187,6 +188,18 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
     call!(update_role wire::UpdateRoleRequest { tenant_id: tenant_id(), role: Some(named()), ..Default::default() });
     call!(delete_role wire::DeleteRoleRequest { tenant_id: tenant_id(), role_id: role.clone(), ..Default::default() });
     call!(list_roles wire::ListRolesRequest { tenant_id: tenant_id(), account_id: account_id(), ..Default::default() });
+    let named =
+        || wire::IdentityProfile { identity_profile_id: profile.clone(), ..super::identity_profiles::password("p") };
+    let identity_profile_id = || profile.clone();
+    call!(get_identity_profile wire::GetIdentityProfileRequest {
+        tenant_id: tenant_id(), identity_profile_id: identity_profile_id()
+    });
+    call!(update_identity_profile wire::UpdateIdentityProfileRequest {
+        tenant_id: tenant_id(), identity_profile: Some(named()), ..Default::default()
+    });
+    call!(delete_identity_profile wire::DeleteIdentityProfileRequest {
+        tenant_id: tenant_id(), identity_profile_id: identity_profile_id(), ..Default::default()
+    });
     let admission = wire::Admission { client_id: own.to_owned(), account_id: account_id(), ..Default::default() };
     call!(admit_client wire::AdmitClientRequest { tenant_id: tenant_id(), admission: Some(admission) });
     let admission = wire::Admission { client_id: client_id(), ..Default::default() };
@@ -203,6 +216,12 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
             tenant_id: tenant_id(), member: Some(person()), ..Default::default()
         });
         call!(list_members wire::ListMembersRequest { tenant_id: tenant_id(), ..Default::default() });
+        call!(create_identity_profile wire::CreateIdentityProfileRequest {
+            tenant_id: tenant_id(), identity_profile: Some(named()), ..Default::default()
+        });
+        call!(list_identity_profiles wire::ListIdentityProfilesRequest {
+            tenant_id: tenant_id(), ..Default::default()
+        });
         call!(list_entity_groups wire::ListEntityGroupsRequest { tenant_id: tenant_id(), ..Default::default() });
         call!(list_clients wire::ListClientsRequest { tenant_id: tenant_id(), ..Default::default() });
         call!(revoke_all_tokens wire::RevokeAllTokensRequest {
@@ -234,6 +253,13 @@ async fn a(service: &Service) -> (Ids, Ids, String) {
     let role = wire::Role { name: "a role".into(), ..Default::default() };
     let role = wire::CreateRoleRequest { tenant_id: "aaaa".into(), role: Some(role), ..Default::default() };
     let role = service.admin().await.create_role(role).await.unwrap().role.unwrap().role_id;
+    let profile = wire::CreateIdentityProfileRequest {
+        tenant_id: "aaaa".into(),
+        identity_profile: Some(super::identity_profiles::password("a profile")),
+        ..Default::default()
+    };
+    let profile = service.admin().await.create_identity_profile(profile).await.unwrap().identity_profile.unwrap();
+    let profile = profile.identity_profile_id;
     let group = wire::EntityGroup { display_name: "a group".into(), ..Default::default() };
     let group = wire::CreateEntityGroupRequest {
         entity_group: Some(group),
@@ -251,13 +277,15 @@ async fn a(service: &Service) -> (Ids, Ids, String) {
         account: "acc_1111111111111111111111".into(),
         member: "mem_1111111111111111111111".into(),
         role: "rol_1111111111111111111111".into(),
+        profile: "idp_1111111111111111111111".into(),
         group: "grp_1111111111111111111111".into(),
         token: "tok_1111111111111111111111".into(),
         key: "1".repeat(key.len()),
         secret: "2".repeat(secret.len()),
     };
     let group = group.entity_group_id;
-    let ids = Ids { client: client.client_id, account, member, role, group, token: token.token_id, key, secret };
+    let ids =
+        Ids { client: client.client_id, account, member, role, profile, group, token: token.token_id, key, secret };
     (ids, never, token.access_token)
 }
 

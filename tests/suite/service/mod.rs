@@ -38,6 +38,7 @@ mod exchange;
 mod formats;
 mod frozen;
 mod groups;
+mod identity_profiles;
 mod introspection;
 mod isolation;
 mod keys;

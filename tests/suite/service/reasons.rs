@@ -212,6 +212,8 @@ async fn provoke(service: &Service, reason: Reason) -> Row {
         Reason::MembershipLimit => {
             return Row::Elsewhere("`memberships`: with a limit of the tenant");
         }
+        Reason::IdentityProfileLimit => return Row::Elsewhere("`identity_profiles`: fifty profiles take their time"),
+        Reason::IdentityProfileInUse => return Row::Elsewhere("`passwords`: a member signs in through it"),
         Reason::AccountHasChildren => {
             let parent = service.account("").await;
             service.account(&parent).await;

@@ -9,7 +9,7 @@ local never = tonumber(ARGV[2])
 
 -- `except` in the order of `Ident`. Only tokens and families are ever excepted; the text of both is of fixed width.
 local function except_less(a, b)
-  local x, y = string.find('tfscdabmhgernk', string.sub(a, 1, 1), 1, true), string.find('tfscdabmhgernk', string.sub(b, 1, 1), 1, true)
+  local x, y = string.find('tfscdabmhgerink', string.sub(a, 1, 1), 1, true), string.find('tfscdabmhgerink', string.sub(b, 1, 1), 1, true)
   if x ~= y then return x < y end
   return less(a, b)
 end
