@@ -6,7 +6,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::Duration,
@@ -27,8 +27,9 @@ use crate::{
     },
     config::{self, Config},
     directory::{Directory, Parts, clients::ShownSecret, record::Client},
-    issuer::{Bootstrap, Configured, Issuer, authenticate::Recognized, foreign::Workloads},
+    issuer::{self, Bootstrap, Issuer, authenticate::Recognized, foreign::Workloads},
     keys::{master::MasterKey, ring::Keyring},
+    outbound::{self, Outbound, jwks::JwksCache},
     revocation::follower::Follower,
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::{self, error::chain},
@@ -50,6 +51,20 @@ pub struct App {
     pub store: Arc<dyn Store>,
     /// Work that goes on after a reply.
     pub tasks: TaskTracker,
+}
+
+/// What the parts are made of besides their store.
+#[derive(Debug)]
+pub struct Setup {
+    pub ring: Arc<Keyring>,
+    pub clock: Clock,
+    /// The threads that call the store: workers and the one beside them.
+    pub places: usize,
+    /// The `{base}` of issuers.
+    pub public_url: String,
+    pub bootstrap: Option<Bootstrap>,
+    pub workloads: Workloads,
+    pub outbound: Arc<Outbound>,
 }
 
 /// The file of the embedded store within the data directory.
@@ -99,6 +114,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
 
     let masters = master_keys(config)?;
     let ring = Keyring::new(&masters).map_err(failed("derive keys from the master keys"))?;
+    let outbound = outbound(config)?;
     let Some(store) = open_store(config, workers + 1, &shutdown).await? else {
         return Ok(());
     };
@@ -111,8 +127,18 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
         .bootstrap
         .as_ref()
         .map(|bootstrap| Bootstrap { client: bootstrap.client_id.clone(), secret: bootstrap.client_secret.clone() });
-    let configured = Configured { bootstrap: bootstrap.clone(), workloads };
-    let app = App::new(store, Arc::new(ring), Clock::default(), workers + 1, &config.public_url, configured);
+    let app = App::new(
+        store,
+        Setup {
+            ring: Arc::new(ring),
+            clock: Clock::default(),
+            places: workers + 1,
+            public_url: config.public_url.clone(),
+            bootstrap: bootstrap.clone(),
+            workloads,
+            outbound: Arc::new(outbound),
+        },
+    );
     start(&app, config, bootstrap).await?;
 
     let stop = CancellationToken::new();
@@ -145,27 +171,23 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
 // === impl App ===
 
 impl App {
-    /// Wires the parts on a store. `places` counts the threads that call it: workers and the one beside them.
-    pub fn new(
-        store: Arc<dyn Store>,
-        ring: Arc<Keyring>,
-        clock: Clock,
-        places: usize,
-        public_url: &str,
-        configured: Configured,
-    ) -> Self {
+    /// Wires the parts on a store.
+    pub fn new(store: Arc<dyn Store>, setup: Setup) -> Self {
+        let Setup { ring, clock, places, public_url, bootstrap, workloads, outbound } = setup;
         let follower = Follower::new(Arc::clone(&store), clock.clone(), places);
         let tasks = TaskTracker::new();
         let directory = Directory::new(Parts {
             store: Arc::clone(&store),
             follower: Arc::clone(&follower),
             ring,
-            clock,
+            clock: clock.clone(),
             tasks: tasks.clone(),
-            public_url: public_url.to_owned(),
+            public_url,
         });
         follower.keep_true(directory.caches());
-        Self { issuer: Issuer::new(directory, configured), follower, store, tasks }
+        let key_sets = JwksCache::new(Arc::clone(&outbound), clock, tasks.clone());
+        let issuer = Issuer::new(issuer::Parts { directory, bootstrap, workloads, outbound, key_sets });
+        Self { issuer, follower, store, tasks }
     }
 }
 
@@ -350,6 +372,14 @@ fn master_keys(config: &Config) -> Result<Vec<MasterKey>, Error> {
         return Err(failed("get the master key")(why));
     }
     MasterKey::load_or_create(&key).map_err(failed("get a master key"))
+}
+
+fn outbound(config: &Config) -> Result<Outbound, Error> {
+    let config::Outbound { allow, ca_file, timeout } = &config.outbound;
+    let read = |path: &PathBuf| fs::read(path).map_err(failed(&format!("read {}", path.display())));
+    let authorities = ca_file.as_ref().map(read).transpose()?;
+    let options = outbound::Options { allow: allow.clone(), authorities, timeout: *timeout };
+    Outbound::new(options).map_err(failed("use the certificates of outbound.ca_file"))
 }
 
 fn address(listen: &config::Listen) -> Result<Address, Error> {

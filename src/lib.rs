@@ -11,6 +11,7 @@ pub mod config;
 pub mod directory;
 pub mod issuer;
 pub mod keys;
+pub mod outbound;
 pub mod revocation;
 pub mod store;
 pub mod telemetry;

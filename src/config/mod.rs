@@ -27,6 +27,7 @@ pub use self::{
 };
 use crate::{
     keys::master::MasterKey,
+    outbound::{allow::Allow, published::Location},
     token::{ClientId, secret::SecretText},
 };
 
@@ -46,14 +47,15 @@ pub struct Config {
     pub master_keys: Vec<MasterKey>,
     /// The first admin client's credentials, if they were given.
     pub bootstrap: Option<Bootstrap>,
-    /// Issuers whose workloads may call, each with the file of its key set.
-    pub workload_issuers: Vec<(String, PathBuf)>,
+    /// Issuers whose workloads may call, each with the place of its key set.
+    pub workload_issuers: Vec<(String, Location)>,
     pub limits: Limits,
     pub drain: Drain,
     /// How long a connection lives, before jitter.
     pub connection_age: Duration,
     /// Whether server reflection is offered.
     pub reflection: bool,
+    pub outbound: Outbound,
     pub log: Log,
 }
 
@@ -116,6 +118,17 @@ pub struct Drain {
     pub delay: Duration,
 }
 
+/// How to call other services.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// What may be called although it is not public.
+    pub allow: Vec<Allow>,
+    /// PEM certificates of authorities besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The longest that a call may take.
+    pub timeout: Duration,
+}
+
 /// What to log and how.
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -147,8 +160,8 @@ pub fn load(flags: &ArgMatches, environment: &Environment, read: ReadFile<'_>) -
 /// Means nothing if there are mistakes.
 fn typed(reader: &mut values::Reader<'_>) -> Config {
     Config {
-        listen: reader.listen(),
-        data_dir: reader.parse("data_dir", values::data_dir).unwrap_or_default(),
+        listen: reader.list("listen", values::listen),
+        data_dir: reader.parse("data_dir", values::path).unwrap_or_default(),
         public_url: reader.parse("public_url", values::public_url).unwrap_or_default(),
         workers: reader.integer_or_auto("workers"),
         store: store(reader),
@@ -165,6 +178,11 @@ fn typed(reader: &mut values::Reader<'_>) -> Config {
         drain: Drain { timeout: reader.duration("drain.timeout"), delay: reader.duration("drain.delay") },
         connection_age: reader.duration("connection_age"),
         reflection: reader.bool("reflection"),
+        outbound: Outbound {
+            allow: reader.list("outbound.allow", values::allow),
+            ca_file: reader.parse("outbound.ca_file", values::path),
+            timeout: reader.duration("outbound.timeout"),
+        },
         log: Log { level: reader.parse("log.level", values::directives).unwrap_or_default(), format: format(reader) },
     }
 }

@@ -125,7 +125,7 @@ pub const KEYS: &[Key] = &[
         path: "workload.issuers",
         kind: Kind::List("ISSUER=LOCATION"),
         default: None,
-        help: "Whose workloads may obtain tokens by their own: the exact `iss` of their tokens, and the key set that signs them, for example `https://kubernetes.default.svc=file:/etc/jeton/jwks.json`. A file is looked at again every 5 s while it is needed.",
+        help: "Whose workloads may obtain tokens by their own: the exact `iss` of their tokens, and the key set that signs them, for example `https://kubernetes.default.svc=file:/etc/jeton/jwks.json` or an https URL. A file must be there at the start and is looked at again every 5 s while it is needed.",
     },
     Key {
         path: "limits.max_connections",
@@ -168,6 +168,24 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(300) },
         default: Some("0s"),
         help: "How long to go on taking connections after health says NOT_SERVING, so that load balancers notice first.",
+    },
+    Key {
+        path: "outbound.allow",
+        kind: Kind::List("RANGE"),
+        default: None,
+        help: "What this service may call although it is not on the public internet: ranges of addresses (`10.1.0.0/16`), addresses, or names of hosts (`keycloak.auth.svc`), of identity providers, key sets and webhooks within your network. Everything private is refused otherwise, whoever asks for it. `http://` is taken only for addresses and names that stand here.",
+    },
+    Key {
+        path: "outbound.ca_file",
+        kind: Kind::Text("PATH"),
+        default: None,
+        help: "PEM certificates of authorities that are trusted for these calls besides the system's.",
+    },
+    Key {
+        path: "outbound.timeout",
+        kind: Kind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(30) },
+        default: Some("3s"),
+        help: "The longest that one of these calls may take. A caller's deadline counts, too.",
     },
     Key {
         path: "log.level",

@@ -69,6 +69,8 @@ fn every_key_can_be_set_in_every_source() {
         "bootstrap.client_id" => "root",
         "bootstrap.client_secret" => "s3cret",
         "workload.issuers" => "https://kubernetes.default.svc=file:/etc/jeton/jwks.json",
+        "outbound.allow" => "10.0.0.0/8",
+        "outbound.ca_file" => "/etc/ca.pem",
         _ => key.default.unwrap(),
     };
     let variables: Vec<(String, &str)> = KEYS.iter().map(|key| (key.variable(), sample(key))).collect();
@@ -260,6 +262,18 @@ fn addresses_are_read_and_written_back() {
         ["", ":7443", "host", "host:", "host:99999", "::1:7443", "[::1:7443", "unix:", "http://host:1", "a:1,a:1"]
     {
         assert_eq!(mistakes(&["--listen", text], &[], &[]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn what_may_be_called_is_ranges_addresses_and_names() {
+    let outbound =
+        config(&["--outbound-allow", "10.1.2.3/8,::1", "--outbound-allow", "Keycloak.svc"], &[], &[]).outbound;
+    let allow: Vec<Allow> = ["10.0.0.0/8", "::1/128", "keycloak.svc"].map(|text| text.parse().unwrap()).into();
+    assert_eq!(outbound.allow, allow);
+    assert_eq!((outbound.ca_file, outbound.timeout), (None, Duration::from_secs(3)));
+    for text in ["10.0.0.0/33", "http://a", "a:1", "*.svc", "a,a"] {
+        assert_eq!(mistakes(&["--outbound-allow", text], &[], &[]).len(), 1, "{text}");
     }
 }
 

@@ -13,7 +13,11 @@ use super::{
     registry::{Key, Kind},
     sources::{Found, Values},
 };
-use crate::{keys::master::MasterKey, token::secret::SecretText};
+use crate::{
+    keys::master::MasterKey,
+    outbound::{allow::Allow, published::Location},
+    token::secret::SecretText,
+};
 
 /// Reads values by the path of their key and collects what is wrong with them.
 ///
@@ -116,26 +120,25 @@ impl Reader<'_> {
         })
     }
 
-    pub(super) fn listen(&mut self) -> Vec<Listen> {
-        self.distinct("listen", listen, |one| one)
+    /// Each issuer once.
+    pub(super) fn workload_issuers(&mut self) -> Vec<(String, Location)> {
+        const PATH: &str = "workload.issuers";
+        let all = self.list(PATH, workload_issuer);
+        let twice =
+            |(i, (issuer, _)): &(usize, &(String, Location))| all.iter().take(*i).any(|(other, _)| other == issuer);
+        if let Some((_, (issuer, _))) = all.iter().enumerate().find(twice) {
+            self.refuse_given(PATH, &format!("names {issuer} twice"));
+        }
+        all
     }
 
-    pub(super) fn workload_issuers(&mut self) -> Vec<(String, PathBuf)> {
-        self.distinct("workload.issuers", workload_issuer, |(issuer, _)| issuer)
-    }
-
-    /// The items of a list after `parse`, of which no two may have the same name.
-    fn distinct<T, N: PartialEq>(
-        &mut self,
-        path: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-        name: impl Fn(&T) -> &N,
-    ) -> Vec<T> {
+    /// The values after `parse`, none of them twice.
+    pub(super) fn list<T: PartialEq>(&mut self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let Some(Found { values, origin }) = self.values.get(path) else { return Vec::new() };
-        let mut all: Vec<T> = Vec::new();
+        let mut all = Vec::new();
         for text in values {
             match parse(text) {
-                Ok(one) if all.iter().any(|other| name(other) == name(&one)) => {
+                Ok(one) if all.contains(&one) => {
                     self.mistakes.push(Mistake::new(origin, format!("`{}` stands there twice", text.as_str())));
                 }
                 Ok(one) => all.push(one),
@@ -148,7 +151,7 @@ impl Reader<'_> {
 
 // === rules ===
 
-fn workload_issuer(text: &str) -> Result<(String, PathBuf), String> {
+fn workload_issuer(text: &str) -> Result<(String, Location), String> {
     let (issuer, location) = text
         .split_once('=')
         .ok_or_else(|| format!("`{text}` is not ISSUER=LOCATION, such as https://issuer.example=file:/keys.json"))?;
@@ -156,14 +159,11 @@ fn workload_issuer(text: &str) -> Result<(String, PathBuf), String> {
     if !(1..=256).contains(&issuer.len()) || !issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!("`{text}`: an issuer is 1 to 256 visible ASCII characters"));
     }
-    let path = location.strip_prefix("file:").map(|path| path.strip_prefix("//").unwrap_or(path));
-    match path.map(Path::new).filter(|path| path.is_absolute()) {
-        Some(path) => Ok((issuer.to_owned(), path.to_owned())),
-        None => Err(format!("`{text}`: `{location}` is not file:/path")),
-    }
+    let location = location.parse().map_err(|error| format!("`{text}`: `{location}` is {error}"))?;
+    Ok((issuer.to_owned(), location))
 }
 
-fn listen(text: &str) -> Result<Listen, String> {
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         // gRPC's own notation has two slashes before the path.
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -228,9 +228,13 @@ pub(super) fn master_keys(text: &str) -> Result<Vec<MasterKey>, String> {
     MasterKey::parse_all(text).map_err(|error| error.to_string())
 }
 
-pub(super) fn data_dir(text: &str) -> Result<PathBuf, String> {
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
-    if text.contains('\0') { Err("names no directory".to_owned()) } else { Ok(path.to_owned()) }
+    if text.contains('\0') { Err("is no path".to_owned()) } else { Ok(path.to_owned()) }
+}
+
+pub(super) fn allow(text: &str) -> Result<Allow, String> {
+    text.parse().map_err(|error| format!("`{text}` is {error}"))
 }
 
 pub(super) fn directives(text: &str) -> Result<String, String> {

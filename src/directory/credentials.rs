@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Directory,
+    Directory, profiles,
     record::{Client, State},
 };
 use crate::{
@@ -182,6 +182,12 @@ pub(super) fn check(client: &Client) -> Result<()> {
     }
     if !client.jwks.is_empty() && client.jwks_uri.is_some() {
         add("client.jwks_uri".to_owned(), "must not be set together with jwks");
+    }
+    // Whether it may be called is judged when it is: plain http only where the operator allows the host.
+    let is_url =
+        |uri: &String| profiles::parse(uri).is_some_and(|parsed| matches!(parsed.scheme_str(), Some("https" | "http")));
+    if !client.jwks_uri.iter().all(is_url) {
+        add("client.jwks_uri".to_owned(), "must be an https URL without fragment and user");
     }
     for (i, identity) in client.workload_identities.iter().enumerate() {
         if client.workload_identities.iter().take(i).any(|other| other == identity) {

@@ -153,7 +153,7 @@ impl Issuer {
 
     /// The client whose credentials stand in the configuration, if these are they.
     async fn configured_client(&self, client_id: &str, secret: &str) -> Result<Option<Arc<Client>>> {
-        let Some(bootstrap) = &self.configured.bootstrap else { return Ok(None) };
+        let Some(bootstrap) = &self.bootstrap else { return Ok(None) };
         let same = constant_time::verify_slices_are_equal(bootstrap.secret.expose().as_bytes(), secret.as_bytes());
         if same.is_err() || bootstrap.client.to_string() != client_id {
             return Ok(None);

@@ -3,21 +3,29 @@
 //!
 //! Whatever is wrong with them looks as a wrong secret does.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::Issuer;
 use crate::{
     directory::{caller::Caller, credentials::WorkloadIdentity, record::Client},
-    keys::{
-        foreign::{Claims, LEEWAY, PublicKey, Refusal, Unverified},
-        published::KeyFile,
+    keys::foreign::{Claims, Jwk, LEEWAY, MAX_CANDIDATES, PublicKey, Refusal, Unverified},
+    outbound::{
+        Url,
+        key_set::KeySet,
+        published::{KeyFile, Location},
     },
     token::{ClientId, Error, Reason, Result, TenantId},
 };
 
 /// The issuers whose workloads may call, each with its keys.
 #[derive(Debug, Default)]
-pub struct Workloads(BTreeMap<String, Arc<KeyFile>>);
+pub struct Workloads(BTreeMap<String, KeySource>);
+
+#[derive(Debug)]
+enum KeySource {
+    Url(Url),
+    File(Arc<KeyFile>),
+}
 
 /// The proof does not hold, or it could not be found out whether it does.
 enum Unproven {
@@ -59,7 +67,13 @@ impl Issuer {
         let unverified = Unverified::parse(text, ASSERTION_TYPES)?;
         let (tenant, id) = self.assertion_subject(unverified.unverified_claims(), client_id)?;
         let client = self.directory.live_client(&tenant, &id).await?.ok_or(Refusal("there is no such client"))?;
-        let keys: Vec<PublicKey> = client.jwks.iter().filter_map(|jwk| PublicKey::new(jwk).ok()).collect();
+        let keys = match &client.jwks_uri {
+            Some(uri) => {
+                let url = uri.parse().map_err(|_| Error::internal("read the URL of a client's keys"))?;
+                fitting(self.key_sets.keys(&url, unverified.key_id()).await.ok().as_deref(), &unverified)?
+            }
+            None => client.jwks.iter().filter_map(|jwk| PublicKey::new(jwk).ok()).collect(),
+        };
         let claims = unverified.verify(&keys)?;
         self.check_life(&claims)?;
         let jti = claims.jti.as_deref().filter(|jti| (1..=MAX_JTI_CHARS).contains(&jti.chars().count()));
@@ -96,9 +110,13 @@ impl Issuer {
     async fn client_of_workload(&self, tenant: Option<&str>, text: &str) -> Result<Arc<Caller>, Unproven> {
         let now = self.now();
         let unverified = Unverified::parse(text, WORKLOAD_TYPES)?;
-        let issuer = self.configured.workloads.0.get(&unverified.unverified_claims().iss);
-        let keys = issuer.ok_or(Refusal("its issuer is not configured"))?.keys(now).await;
-        let claims = unverified.verify(keys.iter())?;
+        let issuer = self.workloads.0.get(&unverified.unverified_claims().iss);
+        let published = match issuer.ok_or(Refusal("its issuer is not configured"))? {
+            KeySource::Url(url) => self.key_sets.keys(url, unverified.key_id()).await.ok(),
+            KeySource::File(file) => file.keys(now).await,
+        };
+        let keys = fitting(published.as_deref(), &unverified)?;
+        let claims = unverified.verify(&keys)?;
         claims.check_time(now)?;
         let tenant = self.audience_tenant(&claims, tenant)?;
         // It is presented again and again until it expires, as its issuer means it to be, so nothing is used up.
@@ -123,21 +141,34 @@ impl Issuer {
     }
 }
 
+/// Those of a published set that may have signed a JWT. Why there is none at all is logged where it is fetched.
+fn fitting(published: Option<&KeySet>, unverified: &Unverified<'_>) -> Result<Vec<PublicKey>, Refusal> {
+    let published = published.ok_or(Refusal("its issuer's keys are not known"))?;
+    let found = published.find(unverified.key_id(), unverified.algorithm().jsonwebtoken());
+    // One more than will be tried: that there are too many is told there.
+    Ok(found.take(MAX_CANDIDATES + 1).filter_map(|key| PublicKey::new(&Jwk::of(key)?).ok()).collect())
+}
+
 // === impl Workloads ===
 
 impl Workloads {
-    /// Trusts issuers (`iss`, exactly) by the key sets in these files.
-    pub fn new(files: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
-        Self(files.into_iter().map(|(issuer, path)| (issuer, Arc::new(KeyFile::new(path)))).collect())
+    /// Trusts issuers (`iss`, exactly) by the key sets that they publish.
+    pub fn new(issuers: impl IntoIterator<Item = (String, Location)>) -> Self {
+        let source = |location| match location {
+            Location::Url(url) => KeySource::Url(url),
+            Location::File(path) => KeySource::File(Arc::new(KeyFile::new(path))),
+        };
+        Self(issuers.into_iter().map(|(issuer, location)| (issuer, source(location))).collect())
     }
 
-    /// Reads all key sets.
+    /// Reads all key sets in files. Whoever publishes his at a URL may be down without holding up a start.
     ///
     /// # Errors
     /// All of those that cannot be used, one on each line.
     pub fn check(&self) -> Result<(), String> {
-        let read = |(issuer, file): (&String, &Arc<KeyFile>)| {
-            file.read().err().map(|error| format!("the keys of {issuer}: {error}"))
+        let read = |(issuer, source): (&String, &KeySource)| match source {
+            KeySource::Url(_) => None,
+            KeySource::File(file) => file.read().err().map(|error| format!("the keys of {issuer}: {error}")),
         };
         let wrong: Vec<String> = self.0.iter().filter_map(read).collect();
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }

@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use crate::{
     ambient::Time,
     directory::{Directory, caller::Caller},
+    outbound::{Outbound, jwks::JwksCache},
     token::{ClientId, Position, secret::SecretText},
 };
 use foreign::Workloads;
@@ -33,20 +34,28 @@ use verify::Verified;
 /// Issues and judges tokens.
 pub struct Issuer {
     pub directory: Arc<Directory>,
+    /// Calls to other services.
+    pub outbound: Arc<Outbound>,
+    /// Their public keys.
+    pub key_sets: JwksCache,
     /// Tokens whose text was checked, by digest.
     verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,
-    configured: Configured,
+    /// The client that the configuration names.
+    bootstrap: Option<Bootstrap>,
+    /// Whose workloads may call.
+    workloads: Workloads,
     /// When the use of a secret was last written.
     uses: Mutex<std::collections::HashMap<[u8; 8], Time>>,
 }
 
-/// Whom the configuration says to trust.
-#[derive(Debug, Default)]
-pub struct Configured {
-    /// The client that it names.
+/// What an issuer works with.
+#[derive(Debug)]
+pub struct Parts {
+    pub directory: Arc<Directory>,
     pub bootstrap: Option<Bootstrap>,
-    /// Whose workloads may call.
     pub workloads: Workloads,
+    pub outbound: Arc<Outbound>,
+    pub key_sets: JwksCache,
 }
 
 /// Credentials that stand in the configuration. Compared in memory, never stored.
@@ -69,11 +78,15 @@ const VERIFIED_TOKENS: usize = 100_000;
 // === impl Issuer ===
 
 impl Issuer {
-    pub fn new(directory: Arc<Directory>, configured: Configured) -> Arc<Self> {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { directory, bootstrap, workloads, outbound, key_sets } = parts;
         Arc::new(Self {
             directory,
+            outbound,
+            key_sets,
             verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
-            configured,
+            bootstrap,
+            workloads,
             uses: Mutex::default(),
         })
     }

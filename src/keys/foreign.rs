@@ -12,7 +12,6 @@ use aws_lc_rs::signature::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::DecodingKey;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
-use serde_json::value::RawValue;
 
 use crate::ambient::Time;
 
@@ -78,7 +77,8 @@ pub struct Refusal(pub &'static str);
 /// A JWT whose signature was not checked yet.
 #[derive(Debug)]
 pub struct Unverified<'a> {
-    header: Header,
+    algorithm: Algorithm,
+    key_id: Option<String>,
     claims: Claims,
     signed: &'a str,
     signature: Vec<u8>,
@@ -133,35 +133,16 @@ struct Header {
 
 /// The longest JWT that is read, in bytes.
 pub const MAX_JWT_BYTES: usize = 8 * 1024;
-/// The most keys of a set.
-pub const MAX_SET_KEYS: usize = 100;
 /// How far the clocks of others may be ahead of ours.
 pub const LEEWAY: Duration = Duration::from_secs(5);
 /// How many keys are tried for one JWT: without a `kid`, all that its algorithm fits would be.
-const MAX_CANDIDATES: usize = 5;
+pub const MAX_CANDIDATES: usize = 5;
 /// The longest id of a key.
 const MAX_KEY_ID_BYTES: usize = 128;
+/// What SPIFFE calls the keys of JWT-SVIDs (SPIFFE Trust Domain and Bundle §4.2.2).
+const SPIFFE_USE: &str = "jwt-svid";
 /// RSA moduli in bytes: 2048 to 8192 bits.
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
-
-/// The keys of a set (RFC 7517 §5) that can check signatures; others are passed over.
-///
-/// # Errors
-/// Says what the text is not.
-pub fn read_set(text: &[u8]) -> Result<Vec<PublicKey>, Refusal> {
-    #[derive(Deserialize)]
-    struct Set<'a> {
-        #[serde(borrow)]
-        keys: Vec<&'a RawValue>,
-    }
-    let set: Set<'_> = serde_json::from_slice(text).map_err(|_| Refusal("is no JSON Web Key Set"))?;
-    if set.keys.len() > MAX_SET_KEYS {
-        return Err(Refusal("has more than 100 keys"));
-    }
-    let read = |key: &RawValue| PublicKey::new(&serde_json::from_str(key.get()).ok()?).ok();
-    let keys: Vec<_> = set.keys.into_iter().filter_map(read).collect();
-    if keys.is_empty() { Err(Refusal("has no key that can check signatures")) } else { Ok(keys) }
-}
 
 // === impl Algorithm ===
 
@@ -177,7 +158,13 @@ impl Algorithm {
         }
     }
 
-    const fn jsonwebtoken(self) -> jsonwebtoken::Algorithm {
+    /// The algorithm of this name, if it is accepted.
+    fn named(name: &str) -> Option<Self> {
+        [Self::EdDsa, Self::Es256, Self::Es384, Self::Rs256, Self::Ps256].into_iter().find(|own| own.name() == name)
+    }
+
+    /// What the library calls it.
+    pub const fn jsonwebtoken(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
             Self::Es256 => jsonwebtoken::Algorithm::ES256,
@@ -185,6 +172,15 @@ impl Algorithm {
             Self::Rs256 => jsonwebtoken::Algorithm::RS256,
             Self::Ps256 => jsonwebtoken::Algorithm::PS256,
         }
+    }
+}
+
+// === impl Jwk ===
+
+impl Jwk {
+    /// A key as the library read it; `None` if it is of a kind without these members.
+    pub fn of(key: &jsonwebtoken::jwk::Jwk) -> Option<Self> {
+        serde_json::from_value(serde_json::to_value(key).ok()?).ok()
     }
 }
 
@@ -200,8 +196,7 @@ impl PublicKey {
         if jwk.kid.len() > MAX_KEY_ID_BYTES || !jwk.kid.bytes().all(visible) {
             return Err(Flaw::new("kid", "must be at most 128 visible ASCII characters"));
         }
-        // What SPIFFE calls the keys of JWT-SVIDs (SPIFFE Trust Domain and Bundle §4.2.2).
-        if !matches!(jwk.usage.as_str(), "" | "sig" | "jwt-svid") {
+        if !matches!(jwk.usage.as_str(), "" | "sig" | SPIFFE_USE) {
             return Err(Flaw::new("use", "must be sig or left out"));
         }
         let (fitting, signature_bytes, decoding): (&[Algorithm], _, _) = match (jwk.kty.as_str(), jwk.crv.as_str()) {
@@ -224,11 +219,6 @@ impl PublicKey {
         let named = fitting.iter().find(|algorithm| jwk.alg.is_empty() || algorithm.name() == jwk.alg);
         let algorithm = *named.ok_or(Flaw::new("alg", "must be an algorithm that such a key signs with"))?;
         Ok(Self { id: jwk.kid.clone(), algorithm, signature_bytes, decoding })
-    }
-
-    /// The one algorithm that it checks.
-    pub fn algorithm(&self) -> Algorithm {
-        self.algorithm
     }
 }
 
@@ -289,13 +279,14 @@ impl<'a> Unverified<'a> {
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal("a part is not base64url"));
         let header: Header =
             serde_json::from_slice(&decode(header)?).map_err(|_| Refusal("the header is not as it must be"))?;
-        header.check(types)?;
+        let algorithm = header.check(types)?;
         let claims: Claims = serde_json::from_slice(&decode(claims)?)
             .map_err(|_| Refusal("iss, sub, aud or exp is missing, or a claim is not of its type"))?;
         if claims.iss.is_empty() || claims.sub.is_empty() {
             return Err(Refusal("iss or sub is empty"));
         }
-        Ok(Self { header, claims, signed, signature: decode(encoded_signature)?, encoded_signature })
+        let signature = decode(encoded_signature)?;
+        Ok(Self { algorithm, key_id: header.kid, claims, signed, signature, encoded_signature })
     }
 
     /// What it claims, to find out whose keys must have signed it. Nothing of it is to be believed yet.
@@ -305,7 +296,12 @@ impl<'a> Unverified<'a> {
 
     /// The id of the key that it claims to be signed by.
     pub fn key_id(&self) -> Option<&str> {
-        self.header.kid.as_deref()
+        self.key_id.as_deref()
+    }
+
+    /// The algorithm that it claims to be signed with: a key of another one is not asked.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// The claims, if one of `keys` signed them: the one of its `kid`, or without a `kid` one of its algorithm.
@@ -314,7 +310,7 @@ impl<'a> Unverified<'a> {
     /// If none did.
     pub fn verify<'k>(self, keys: impl IntoIterator<Item = &'k PublicKey>) -> Result<Claims, Refusal> {
         let fits = |key: &&PublicKey| {
-            key.algorithm.name() == self.header.alg && self.key_id().is_none_or(|id| !id.is_empty() && key.id == id)
+            key.algorithm == self.algorithm && self.key_id().is_none_or(|id| !id.is_empty() && key.id == id)
         };
         let candidates: Vec<_> = keys.into_iter().filter(fits).take(MAX_CANDIDATES + 1).collect();
         if candidates.is_empty() {
@@ -341,8 +337,9 @@ impl<'a> Unverified<'a> {
 }
 
 impl Header {
-    fn check(&self, types: &[&str]) -> Result<(), Refusal> {
-        let Self { alg: _, kid: _, typ, crit, b64, jku, jwk, x5u, x5c } = self;
+    /// Refuses what nobody should act on; returns the algorithm.
+    fn check(&self, types: &[&str]) -> Result<Algorithm, Refusal> {
+        let Self { alg, kid: _, typ, crit, b64, jku, jwk, x5u, x5c } = self;
         if [crit, b64, jku, jwk, x5u, x5c].into_iter().any(Option::is_some) {
             return Err(Refusal("the header has crit, b64, or a key of its own"));
         }
@@ -350,7 +347,7 @@ impl Header {
         if typ.as_ref().is_some_and(|typ| !types.iter().any(|known| typ.eq_ignore_ascii_case(known))) {
             return Err(Refusal("typ is that of another kind of JWT"));
         }
-        Ok(())
+        Algorithm::named(alg).ok_or(Refusal("alg is not accepted"))
     }
 }
 

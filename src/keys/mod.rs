@@ -8,6 +8,5 @@
 pub mod foreign;
 pub mod jwt;
 pub mod master;
-pub mod published;
 pub mod ring;
 pub mod signing;

@@ -6,6 +6,8 @@ mod architecture;
 mod edge;
 mod faults;
 mod follower;
+mod outbound;
+mod remote;
 mod servers;
 mod service;
 mod simulation;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jeton::{
     ambient::{Clock, Time},
-    app::{App, install_crypto},
+    app::{App, Setup, install_crypto},
     directory::{accounts::AccountPatch, caller::Caller, groups::GroupPatch, page::PageRequest},
     issuer::{
         authenticate::{FULL, Proof},
@@ -138,7 +138,16 @@ impl Service {
             in_flight: AtomicUsize::new(0),
         });
         let ring = Arc::new(Keyring::new(&[MasterKey::new([7; 32])]).unwrap());
-        let app = App::new(store.clone(), ring, Clock::default(), 1, "http://localhost:7443", Configured::default());
+        let setup = Setup {
+            ring,
+            clock: Clock::default(),
+            places: 1,
+            public_url: "http://localhost:7443".to_owned(),
+            bootstrap: None,
+            workloads: Default::default(),
+            outbound: crate::remote::outbound(),
+        };
+        let app = App::new(store.clone(), setup);
         let proof = match proof {
             Some(proof) => proof,
             None => {

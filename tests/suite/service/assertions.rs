@@ -35,8 +35,8 @@ async fn an_assertion_that_one_replica_took_no_other_takes() {
     let replica = service.replica().await;
     let once = assertion(&service, &client.client_id, &ED);
     // On both at the same time, one of them is the first.
-    let (one, other) =
-        tokio::join!(service.anonymous().issue_token(asserted(&once)), replica.anonymous().issue_token(asserted(&once)));
+    let (here, there) = (service.anonymous(), replica.anonymous());
+    let (one, other) = tokio::join!(here.issue_token(asserted(&once)), there.issue_token(asserted(&once)));
     let (taken, not) = if one.is_ok() { (one, other) } else { (other, one) };
     assert!(taken.is_ok());
     refused(not, Reason::InvalidClient);
@@ -97,7 +97,11 @@ async fn an_assertion_of_each_algorithm_proves_its_client(service: Service) {
         let client = client(&service, &[&signer]).await;
         let token = service.anonymous().issue(asserted(&assertion(&service, &client.client_id, &signer))).await;
         let told = service.introspect(&token.access_token).await;
-        assert_eq!((told.client_id, told.subject), (client.client_id.clone(), client.client_id.clone()), "{algorithm:?}");
+        assert_eq!(
+            (told.client_id, told.subject),
+            (client.client_id.clone(), client.client_id.clone()),
+            "{algorithm:?}"
+        );
         assert_eq!(token.scopes, plain().default_scopes);
         let named = wire::IssueTokenRequest {
             client_id: client.client_id.clone(),
@@ -278,7 +282,8 @@ async fn what_is_wrong_with_an_assertion_looks_like_a_wrong_secret(service: Serv
     for (what, assertion) in wrong {
         assert_eq!(issue(asserted(&assertion)).await, secret, "{what}");
     }
-    let other = wire::IssueTokenRequest { client_id: "cli_0000000000000000000000".into(), ..asserted(&ED.sign(&good())) };
+    let other =
+        wire::IssueTokenRequest { client_id: "cli_0000000000000000000000".into(), ..asserted(&ED.sign(&good())) };
     assert_eq!(issue(other).await, secret);
     // All of them are good but for what was said.
     service.anonymous().issue(asserted(&ED.sign(&good()))).await;
@@ -339,7 +344,8 @@ async fn an_assertion_is_good_for_its_client_and_tenant_only(service: Service) {
 async fn keys_that_are_taken_away_and_clients_that_are_disabled_prove_nothing(service: Service) {
     let client = client(&service, &[&ED, &EC]).await;
     let id = client.client_id.as_str();
-    let issue = async |signer: &Signer| service.anonymous().issue_token(asserted(&assertion(&service, id, signer))).await;
+    let issue =
+        async |signer: &Signer| service.anonymous().issue_token(asserted(&assertion(&service, id, signer))).await;
     issue(&ED).await.unwrap();
     set_keys(&service, id, &[&EC]).await;
     refused(issue(&ED).await, Reason::InvalidClient);
@@ -442,7 +448,11 @@ async fn keys_that_could_not_be_used_are_refused(service: Service) {
         (&rsa, "e", "AQAA"),
         (&rsa, "e", ""),
     ] {
-        refused_fields(create(vec![set(field, value, key)]).await, Reason::InvalidField, &[&format!("client.jwks[0].{field}")]);
+        refused_fields(
+            create(vec![set(field, value, key)]).await,
+            Reason::InvalidField,
+            &[&format!("client.jwks[0].{field}")],
+        );
     }
     // No point of the curve.
     let off = set("x", &EC.jwk().y, &ec);
@@ -461,7 +471,8 @@ async fn keys_are_told_and_replaced_as_a_whole(service: Service) {
     let read = async || admin.get_client(get()).await.unwrap().client.unwrap().jwks;
     assert_eq!(read().await, [ED.jwk(), RSA.jwk()]);
     // What does not name them leaves them.
-    let renamed = wire::Client { client_id: client.client_id.clone(), display_name: "new".into(), ..Default::default() };
+    let renamed =
+        wire::Client { client_id: client.client_id.clone(), display_name: "new".into(), ..Default::default() };
     let request =
         wire::UpdateClientRequest { tenant_id: "default".into(), client: Some(renamed), ..Default::default() };
     admin.update_client(request).await.unwrap();

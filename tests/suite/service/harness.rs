@@ -13,12 +13,14 @@ use jeton::{
         server::{Options, Server, Shutdown},
         wire,
     },
-    app::{self, App, Bearer},
+    app::{self, App, Bearer, Setup},
+    issuer::foreign::Workloads,
     keys::{
         master::MasterKey,
         ring::Keyring,
         signing::{KeySet, StoredKeySet},
     },
+    outbound::published::Location,
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::secret::SecretText,
 };
@@ -27,7 +29,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
 
 use super::calls::{Caller, Credentials};
-use crate::servers::{Aof, Server as RedisServer};
+use crate::{
+    remote,
+    servers::{Aof, Server as RedisServer},
+};
 
 /// Which store a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,8 @@ pub struct Service {
     /// What lies behind it. Replicas share it.
     backing: Arc<Backing>,
     masters: Vec<MasterKey>,
+    /// The issuers of workloads that it trusts.
+    issuers: Vec<(String, Location)>,
     _stop: DropGuard,
 }
 
@@ -78,7 +85,7 @@ impl Service {
         };
         // It begins at the real time, because Redis tells its own.
         let clock = Clock::manual(Clock::default().now());
-        Self::on(Arc::new(backing), clock, vec![master(1)], None).await
+        Self::on(Arc::new(backing), clock, vec![master(1)], Vec::new(), None).await
     }
 
     pub fn kind(&self) -> Kind {
@@ -92,12 +99,13 @@ impl Service {
     pub async fn replica(&self) -> Self {
         assert_eq!(self.kind(), Kind::Redis, "the embedded store serves one process");
         let admin = Some(self.admin.clone());
-        Self::on(Arc::clone(&self.backing), self.clock.clone(), self.masters.clone(), admin).await
+        let (masters, issuers) = (self.masters.clone(), self.issuers.clone());
+        Self::on(Arc::clone(&self.backing), self.clock.clone(), masters, issuers, admin).await
     }
 
     /// Ends this service and starts another one on its store, with these master keys.
     pub async fn restart(self, masters: Vec<MasterKey>) -> Self {
-        let Self { clock, admin, backing, app, _stop, channel, .. } = self;
+        let Self { clock, admin, backing, app, _stop, channel, issuers, .. } = self;
         drop(_stop);
         drop(channel);
         app.tasks.close();
@@ -111,7 +119,14 @@ impl Service {
             }
         });
         ended.await.expect("the store is let go");
-        Self::on(backing, clock, masters, Some(admin)).await
+        Self::on(backing, clock, masters, issuers, Some(admin)).await
+    }
+
+    /// Ends this service and starts another one on its store that trusts these issuers of workloads.
+    pub async fn trusting(mut self, issuers: Vec<(String, Location)>) -> Self {
+        self.issuers = issuers;
+        let masters = self.masters.clone();
+        self.restart(masters).await
     }
 
     /// The Redis server, to be killed or frozen.
@@ -120,11 +135,26 @@ impl Service {
         server
     }
 
-    async fn on(backing: Arc<Backing>, clock: Clock, masters: Vec<MasterKey>, admin: Option<Credentials>) -> Self {
+    async fn on(
+        backing: Arc<Backing>,
+        clock: Clock,
+        masters: Vec<MasterKey>,
+        issuers: Vec<(String, Location)>,
+        admin: Option<Credentials>,
+    ) -> Self {
         app::install_crypto();
         let store = open(&backing, &clock).await;
         let ring = Arc::new(Keyring::new(&masters).unwrap());
-        let app = App::new(store, ring, clock.clone(), WORKERS + 1, PUBLIC_URL, None);
+        let setup = Setup {
+            ring,
+            clock: clock.clone(),
+            places: WORKERS + 1,
+            public_url: PUBLIC_URL.to_owned(),
+            bootstrap: None,
+            workloads: Workloads::new(issuers.clone()),
+            outbound: remote::outbound(),
+        };
+        let app = App::new(store, setup);
         let made = app.issuer.directory.bootstrap(None).await.unwrap();
         let admin = admin.unwrap_or_else(|| {
             let (client, shown) = made.expect("an empty store gets an administrator");
@@ -158,7 +188,7 @@ impl Service {
         health.ready().await;
         let url = format!("http://{address}");
         let channel = Endpoint::try_from(url).unwrap().connect().await.unwrap();
-        Self { clock, admin, channel, app, backing, masters, _stop: stop.drop_guard() }
+        Self { clock, admin, channel, app, backing, masters, issuers, _stop: stop.drop_guard() }
     }
 
     // === callers ===

@@ -57,3 +57,4 @@ mod scopes;
 mod sessions;
 mod tenants;
 mod theft;
+mod workload;
