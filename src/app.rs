@@ -115,14 +115,14 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     let masters = master_keys(config)?;
     let ring = Keyring::new(&masters).map_err(failed("derive keys from the master keys"))?;
     let outbound = outbound(config)?;
+    let workloads = Workloads::new(config.workload_issuers.clone());
+    workloads.check().map_err(failed("read the keys of the workload issuers"))?;
     let Some(store) = open_store(config, workers + 1, &shutdown).await? else {
         return Ok(());
     };
     for warning in store.warnings() {
         tracing::warn!("{warning}");
     }
-    let workloads = Workloads::new(config.workload_issuers.clone());
-    workloads.check().map_err(failed("read the keys of the workload issuers"))?;
     let bootstrap = config
         .bootstrap
         .as_ref()

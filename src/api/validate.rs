@@ -416,7 +416,7 @@ mod tests {
         assert_eq!(
             violations(&request),
             [
-                "client.allowed_grants[0]: must be a defined value of the enum, one of [1, 2, 3, 5]",
+                "client.allowed_grants[0]: must be a defined value of the enum, one of [1, 2, 3, 5, 6]",
                 "client.renewal_policy: must be a defined value of the enum, one of [0, 1, 2, 3]",
             ]
         );

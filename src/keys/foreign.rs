@@ -401,3 +401,155 @@ impl fmt::Display for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The EC key of RFC 7517 A.1.
+    fn ec() -> Jwk {
+        Jwk {
+            kty: "EC".into(),
+            crv: "P-256".into(),
+            x: "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4".into(),
+            y: "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM".into(),
+            kid: "1".into(),
+            ..Jwk::default()
+        }
+    }
+
+    fn jwt(header: &Value, claims: &str) -> String {
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        format!("{}.{}.{}", encode(&header.to_string()), encode(claims), URL_SAFE_NO_PAD.encode([1; 64]))
+    }
+
+    fn es256() -> Value {
+        json!({"alg": "ES256"})
+    }
+
+    const CLAIMS: &str = r#"{"iss": "i", "sub": "s", "aud": "a", "exp": 10}"#;
+
+    #[test]
+    fn a_key_has_one_algorithm() {
+        let key = PublicKey::new(&ec()).unwrap();
+        assert_eq!((key.algorithm, key.signature_bytes), (Algorithm::Es256, 64));
+        for (alg, told) in [("ES256", true), ("ES384", false), ("HS256", false), ("none", false)] {
+            assert_eq!(PublicKey::new(&Jwk { alg: alg.into(), ..ec() }).is_ok(), told, "{alg}");
+        }
+        let member = |jwk: Jwk| PublicKey::new(&jwk).unwrap_err().member;
+        assert_eq!(member(Jwk { y: ec().x, ..ec() }), "x", "off the curve");
+        assert_eq!(member(Jwk { kty: "oct".into(), ..ec() }), "kty");
+        assert_eq!(member(Jwk::default()), "kty");
+        let of_library =
+            serde_json::from_value(json!({"kty": "EC", "crv": "P-256", "x": ec().x, "y": ec().y, "kid": "1"}));
+        assert_eq!(Jwk::of(&of_library.unwrap()), Some(ec()));
+    }
+
+    #[test]
+    fn a_jwt_is_read_strictly() {
+        let read = |text: &str| Unverified::parse(text, &["JWT"]).map(|read| read.algorithm());
+        assert_eq!(read(&jwt(&es256(), CLAIMS)), Ok(Algorithm::Es256));
+        let headers = [
+            json!({"alg": "HS256"}),
+            json!({"alg": "none"}),
+            json!({"alg": "es256"}),
+            json!({"alg": "ES256", "typ": "at+jwt"}),
+            json!({"alg": "ES256", "crit": []}),
+            json!({"alg": "ES256", "crit": null}),
+            json!({"alg": "ES256", "jwk": {}}),
+            json!({"alg": "ES256", "kid": 1}),
+            json!({}),
+            json!([]),
+        ];
+        for header in headers {
+            assert!(read(&jwt(&header, CLAIMS)).is_err(), "{header}");
+        }
+        for (from, to) in [
+            ("10", "10.0"),
+            ("10", "\"10\""),
+            ("10", "-1"),
+            ("10", "1e3"),
+            ("10", "18446744073709551616"),
+            ("10", "10, \"exp\": 11"),
+            ("10", "10, \"nbf\": null"),
+            ("10", "10, \"iat\": \"1\""),
+            ("10", "10, \"jti\": 1"),
+            ("\"s\"", "\"\""),
+            ("\"s\"", "null"),
+            ("\"a\"", "{}"),
+            ("\"a\"", "[1]"),
+            ("}", ""),
+        ] {
+            assert!(read(&jwt(&es256(), &CLAIMS.replace(from, to))).is_err(), "{from} as {to}");
+        }
+        let twice = URL_SAFE_NO_PAD.encode(r#"{"alg": "ES256", "alg": "ES256"}"#);
+        let (_, rest) = jwt(&es256(), CLAIMS).split_once('.').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert!(read(&format!("{twice}.{rest}")).is_err());
+        let long = CLAIMS.replace("\"a\"", &format!("\"{}\"", "a".repeat(MAX_JWT_BYTES)));
+        assert_eq!(read(&jwt(&es256(), &long)), Err(Refusal("the JWT is too long")));
+    }
+
+    #[test]
+    fn times_are_checked_to_the_second_with_leeway_for_what_begins() {
+        let claims = |more: &str| -> Claims { serde_json::from_str(&CLAIMS.replace("10", more)).unwrap() };
+        let holds = |more: &str, now: u64| claims(more).check_time(Time::from_millis(now)).is_ok();
+        assert!(holds("10", 9_999) && !holds("10", 10_000));
+        assert!(holds("10, \"nbf\": 6", 1_000) && !holds("10, \"nbf\": 7", 1_000));
+        assert!(holds("10, \"iat\": 6", 1_000) && !holds("10, \"iat\": 7", 1_000));
+        assert!(holds("18446744073709551615", 0));
+    }
+
+    #[test]
+    fn only_a_few_keys_are_tried() {
+        let text = jwt(&es256(), CLAIMS);
+        let verify = |count: usize| {
+            let keys = vec![PublicKey::new(&ec()).unwrap(); count];
+            Unverified::parse(&text, &[]).unwrap().verify(&keys).unwrap_err()
+        };
+        crate::app::install_crypto();
+        assert_eq!(verify(0), Refusal("no registered key has its kid and alg"));
+        assert_eq!(verify(MAX_CANDIDATES), Refusal("the signature does not hold"));
+        assert_eq!(verify(MAX_CANDIDATES + 1), Refusal("it names no key, and many would fit"));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_is_refused_without_a_panic(text in ".{0,200}", parts in prop::collection::vec(".{0,80}", 0..5)) {
+            let encoded: Vec<_> = parts.iter().map(|part| URL_SAFE_NO_PAD.encode(part)).collect();
+            for text in [text, parts.join("."), encoded.join(".")] {
+                prop_assert!(Unverified::parse(&text, &["JWT"]).is_err());
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_is_refused_or_changes_nothing_that_counts(at in 0_usize..200, byte in any::<u8>()) {
+            crate::app::install_crypto();
+            let mut text = jwt(&es256(), CLAIMS).into_bytes();
+            let at = at % text.len();
+            text[at] = byte;
+            if let Ok(text) = String::from_utf8(text)
+                && let Ok(read) = Unverified::parse(&text, &["JWT"])
+            {
+                prop_assert!(read.verify(&[PublicKey::new(&ec()).unwrap()]).is_err());
+            }
+        }
+
+        #[test]
+        fn a_key_of_garbage_is_refused_without_a_panic(
+            member in 0_usize..9,
+            text in "[A-Za-z0-9_-]{0,200}",
+            rsa in any::<bool>(),
+        ) {
+            let mut jwk = if rsa { Jwk { kty: "RSA".into(), e: "AQAB".into(), ..Jwk::default() } } else { ec() };
+            let Jwk { kty, usage, alg, kid, crv, x, y, n, e } = &mut jwk;
+            *[kty, usage, alg, kid, crv, x, y, n, e][member] = text;
+            // Whatever becomes of it: no panic, and never a key that signs with a secret.
+            if let Ok(key) = PublicKey::new(&jwk) {
+                prop_assert!(key.signature_bytes >= 64);
+            }
+        }
+    }
+}
