@@ -10,7 +10,7 @@ use tonic::Status;
 use super::{
     calls::{Credentials, IssueExt as _, client_credentials, refused, refused_fields, revoke, revoke_id, seen, uuid},
     harness::{Kind, PUBLIC_URL, Service, master, plain},
-    signers::{ALGORITHMS, Signer, part, with},
+    signers::{ALGORITHMS, Signer, and_a_half, part, with},
 };
 
 on_both_stores! {
@@ -93,7 +93,7 @@ fn asserted(assertion: &str) -> wire::IssueTokenRequest {
 
 async fn an_assertion_of_each_algorithm_proves_its_client(service: Service) {
     for algorithm in ALGORITHMS {
-        let signer = Signer::new("key 1".replace(' ', "-").as_str(), algorithm);
+        let signer = Signer::new("key-1", algorithm);
         let client = client(&service, &[&signer]).await;
         let token = service.anonymous().issue(asserted(&assertion(&service, &client.client_id, &signer))).await;
         let told = service.introspect(&token.access_token).await;
@@ -255,7 +255,7 @@ async fn what_is_wrong_with_an_assertion_looks_like_a_wrong_secret(service: Serv
         ("aud", json!([issuer("default"), issuer("default")])),
         ("exp", Value::Null),
         ("exp", json!((now + 60).to_string())),
-        ("exp", json!(now as f64 + 60.5)),
+        ("exp", and_a_half(now + 60)),
         ("exp", json!(-1)),
         ("exp", json!(now)),
         ("exp", json!(now - 1)),

@@ -41,11 +41,17 @@ pub fn part(json: &Value) -> String {
 /// Claims with one of them replaced, or taken away by `null`.
 pub fn with(claims: &Value, name: &str, value: Value) -> Value {
     let mut changed = claims.clone();
-    match value {
-        Value::Null => drop(changed.as_object_mut().unwrap().remove(name)),
-        value => changed[name] = value,
+    if value.is_null() {
+        changed.as_object_mut().unwrap().remove(name);
+    } else {
+        changed[name] = value;
     }
     changed
+}
+
+/// Half a second later: a time that is no whole number.
+pub fn and_a_half(seconds: u64) -> Value {
+    serde_json::from_str(&format!("{seconds}.5")).unwrap()
 }
 
 // === impl Signer ===
@@ -57,17 +63,18 @@ impl Signer {
         let elliptic = |curve: &'static EcdsaSigningAlgorithm| {
             EncodingKey::from_ec_der(EcdsaKeyPair::generate_pkcs8(curve, &random).unwrap().as_ref())
         };
-        let key = match algorithm {
-            Algorithm::EdDSA => EncodingKey::from_ed_der(Ed25519KeyPair::generate_pkcs8v1(&random).unwrap().as_ref()),
-            Algorithm::ES256 => elliptic(&ECDSA_P256_SHA256_FIXED_SIGNING),
-            Algorithm::ES384 => elliptic(&ECDSA_P384_SHA384_FIXED_SIGNING),
-            _ => {
-                let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
-                let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-                let body = STANDARD.encode(der.as_ref());
-                let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
-                EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
-            }
+        let key = if algorithm == Algorithm::EdDSA {
+            EncodingKey::from_ed_der(Ed25519KeyPair::generate_pkcs8v1(&random).unwrap().as_ref())
+        } else if algorithm == Algorithm::ES256 {
+            elliptic(&ECDSA_P256_SHA256_FIXED_SIGNING)
+        } else if algorithm == Algorithm::ES384 {
+            elliptic(&ECDSA_P384_SHA384_FIXED_SIGNING)
+        } else {
+            let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
+            let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
+            let body = STANDARD.encode(der.as_ref());
+            let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+            EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
         };
         Self { kid: kid.to_owned(), algorithm, key }
     }

@@ -15,7 +15,7 @@ use tonic::Status;
 use super::{
     calls::{Credentials, IssueExt as _, owned, refused, refused_fields, seen, uuid},
     harness::{Kind, PUBLIC_URL, Service, plain},
-    signers::{ALGORITHMS, Signer, key_set, part, with},
+    signers::{ALGORITHMS, Signer, and_a_half, key_set, part, with},
 };
 use crate::remote::{Remote, Reply};
 
@@ -184,12 +184,12 @@ async fn what_is_wrong_with_a_workload_looks_like_a_wrong_secret(service: Servic
         ("aud", Value::Null),
         ("exp", json!(now)),
         ("exp", json!((now + 60).to_string())),
-        ("exp", json!(now as f64 + 60.5)),
+        ("exp", and_a_half(now + 60)),
         ("exp", Value::Null),
         ("nbf", json!(now + 6)),
         ("nbf", json!(now.to_string())),
         ("iat", json!(now + 6)),
-        ("iat", json!(now as f64 + 0.5)),
+        ("iat", and_a_half(now)),
     ] {
         wrong.push((name, KEY.sign(&with(&good, name, value))));
     }
