@@ -9,7 +9,6 @@ use crate::{
         commit::{REQUEST_MEMORY, Repeat},
         record::{GrantType, Tenant},
         standing::Standing,
-        tenants::Rotation,
     },
     keys::{jwt, ring::digest128, signing::SigningKey},
     revocation::entry::Entry,
@@ -380,46 +379,6 @@ impl Issuer {
             ));
         }
         Ok(text)
-    }
-
-    /// The key that signs for a tenant now. Announces the next one when that is due.
-    pub(super) async fn signing_key(&self, tenant: &Arc<Tenant>) -> Result<Arc<SigningKey>> {
-        let now = self.now();
-        let keys =
-            self.directory.key_set(&tenant.id).await?.ok_or_else(|| Error::internal("find a tenant's signing keys"))?;
-        let settings = &tenant.settings;
-        let due = keys.is_due(now, settings.key_rotation_period(), settings.key_announcement());
-        if let Some(key) = keys.active(now) {
-            if due {
-                self.rotate_later(tenant);
-            }
-            return Ok(Arc::clone(key));
-        }
-        // Nothing signs: announced keys that were never used may have been revoked.
-        Box::pin(self.directory.rotate_key(tenant, Rotation::Due)).await?;
-        let keys = self.directory.key_set(&tenant.id).await?;
-        let key = keys.and_then(|keys| keys.active(now).cloned());
-        key.ok_or_else(|| Error::internal("find a tenant's active signing key"))
-    }
-
-    /// The key that signed a token, if it still verifies.
-    pub(super) async fn key_of(&self, token: &AccessToken) -> Result<Option<Arc<SigningKey>>> {
-        let Some(id) = &token.signing_key else { return Ok(None) };
-        let keys = self.directory.key_set(&token.tenant).await?;
-        let key = keys.and_then(|keys| keys.verifying(id.as_str(), self.now()).cloned());
-        key.map(Some).ok_or_else(|| Error::new(Reason::TokenDied, "the key that signed the token is gone"))
-    }
-
-    fn rotate_later(&self, tenant: &Arc<Tenant>) {
-        let (directory, tenant) = (Arc::clone(&self.directory), Arc::clone(tenant));
-        self.directory.tasks.spawn(async move {
-            match directory.rotate_key(&tenant, Rotation::Due).await {
-                Ok((key, _)) => tracing::info!(tenant = %tenant.id, key = %key.id, "announced the next signing key"),
-                Err(error) => {
-                    tracing::warn!(tenant = %tenant.id, error = %crate::token::error::chain(&error), "announcing the next signing key failed");
-                }
-            }
-        });
     }
 }
 

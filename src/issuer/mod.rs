@@ -15,6 +15,7 @@ pub mod issue;
 pub mod list;
 pub mod renew;
 pub mod revoke;
+mod signing;
 mod terms;
 pub mod verify;
 
