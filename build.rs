@@ -133,31 +133,29 @@ impl Rules {
     }
 
     fn list(&self, field: &FieldDescriptor, rules: &DynamicMessage, name: &str, checks: &mut String) -> Result<()> {
-        let list = sub(rules, "repeated");
-        let mut items = nested(&field.kind()).map(|_| "crate::api::validate::Validate::validate(value, v);".to_owned());
-        if let Some(list) = &list {
-            known(list, &["min_items", "max_items", "unique", "items"])?;
-            if let Some(min) = number(list, "min_items") {
+        if let Some(list) = sub(rules, "repeated") {
+            known(&list, &["min_items", "max_items", "unique", "items"])?;
+            if let Some(min) = number(&list, "min_items") {
                 *checks += &format!("v.min_items({name:?}, value.len(), {min});\n");
             }
-            if let Some(max) = number(list, "max_items") {
+            if let Some(max) = number(&list, "max_items") {
                 *checks += &format!("if v.max_items({name:?}, value.len(), {max}) {{\n");
             } else {
                 *checks += "{\n";
             }
-            if flag(list, "unique") {
+            if flag(&list, "unique") {
                 *checks += &format!("v.unique({name:?}, value);\n");
             }
-            if let Some(rules) = sub(list, "items") {
-                items = Some(single(&field.kind(), &rules, "")?);
+            if let Some(items) = sub(&list, "items") {
+                let check = single(&field.kind(), &items, "")?;
+                *checks += &format!(
+                    "for (i, value) in value.iter().enumerate() {{ v.item({name:?}, i, |v| {{ {check} }}); }}\n"
+                );
             }
-        }
-        if let Some(check) = items {
-            *checks +=
-                &format!("for (i, value) in value.iter().enumerate() {{ v.item({name:?}, i, |v| {{ {check} }}); }}\n");
-        }
-        if list.is_some() {
+            *checks += &messages(field, name);
             *checks += "}\n";
+        } else {
+            *checks += &messages(field, name);
         }
         Ok(())
     }
@@ -177,6 +175,16 @@ impl Rules {
         );
         Ok(())
     }
+}
+
+/// The checks of a list's items by their own rules, if they are messages of the contract.
+fn messages(field: &FieldDescriptor, name: &str) -> String {
+    if nested(&field.kind()).is_none_or(|message| message.package_name() != PACKAGE) {
+        return String::new();
+    }
+    format!(
+        "for (i, value) in value.iter().enumerate() {{ v.item({name:?}, i, |v| crate::api::validate::Validate::validate(value, v)); }}\n"
+    )
 }
 
 /// The checks of one value that stands in `value`.

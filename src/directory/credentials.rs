@@ -12,7 +12,7 @@ use crate::{
     keys::{foreign::PublicKey, ring::digest128},
     store::{Change, Kind, Put, RecordKey, Request, Unique, Written},
     token::{
-        ClientId, Error, Result, TenantId,
+        Error, Result, TenantId,
         error::Violation,
         secret::{ClientSecretContent, DerivationKeyId},
     },
@@ -81,12 +81,7 @@ impl Directory {
         Ok(client.filter(live).map(|client| (client, content.secret)))
     }
 
-    /// The live client of a tenant.
-    pub async fn live_client(&self, tenant: &TenantId, id: &ClientId) -> Result<Option<Arc<Client>>> {
-        Ok(self.client(tenant, id).await?.filter(|client| client.state == State::Enabled))
-    }
-
-    /// The live client of a tenant that a workload stands for.
+    /// The client of a tenant that a workload stands for. It may be disabled.
     pub async fn client_of_workload(
         &self,
         tenant: &TenantId,
@@ -94,7 +89,7 @@ impl Directory {
     ) -> Result<Option<Arc<Client>>> {
         let Some(holder) = self.store.holder(tenant, &identity.unique()).await? else { return Ok(None) };
         let id = holder.parse().map_err(|_| Error::internal("read the holder of a workload identity"))?;
-        let client = self.live_client(tenant, &id).await?;
+        let client = self.client(tenant, &id).await?;
         // The name and the copy of the record may be of different moments.
         Ok(client.filter(|client| client.workload_identities.contains(identity)))
     }

@@ -66,7 +66,7 @@ impl Issuer {
     async fn client_of_assertion(&self, client_id: Option<&str>, text: &str) -> Result<Arc<Caller>, Unproven> {
         let unverified = Unverified::parse(text, ASSERTION_TYPES)?;
         let (tenant, id) = self.assertion_subject(unverified.unverified_claims(), client_id)?;
-        let client = self.directory.live_client(&tenant, &id).await?.ok_or(Refusal("there is no such client"))?;
+        let client = self.directory.client(&tenant, &id).await?.ok_or(Refusal("there is no such client"))?;
         let keys = match &client.jwks_uri {
             Some(uri) => {
                 let url = uri.parse().map_err(|_| Error::internal("read the URL of a client's keys"))?;
