@@ -30,6 +30,7 @@ use crate::{
     issuer::{self, Bootstrap, Issuer, authenticate::Recognized, foreign::Workloads},
     keys::{master::MasterKey, ring::Keyring},
     outbound::{self, Outbound, jwks::JwksCache},
+    outbox::{Outbox, Sink},
     revocation::follower::Follower,
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::{self, error::chain},
@@ -48,6 +49,7 @@ pub struct Error {
 pub struct App {
     pub issuer: Arc<Issuer>,
     pub follower: Arc<Follower>,
+    pub outbox: Arc<Outbox>,
     pub store: Arc<dyn Store>,
     /// Work that goes on after a reply.
     pub tasks: TaskTracker,
@@ -65,6 +67,8 @@ pub struct Setup {
     pub bootstrap: Option<Bootstrap>,
     pub workloads: Workloads,
     pub outbound: Arc<Outbound>,
+    /// Where events go.
+    pub sink: Sink,
 }
 
 /// The file of the embedded store within the data directory.
@@ -114,7 +118,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
 
     let masters = master_keys(config)?;
     let ring = Keyring::new(&masters).map_err(failed("derive keys from the master keys"))?;
-    let outbound = outbound(config)?;
+    let outbound = Arc::new(outbound(config)?);
     let workloads = Workloads::new(config.workload_issuers.clone());
     workloads.check().map_err(failed("read the keys of the workload issuers"))?;
     let Some(store) = open_store(config, workers + 1, &shutdown).await? else {
@@ -136,13 +140,15 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
             public_url: config.public_url.clone(),
             bootstrap: bootstrap.clone(),
             workloads,
-            outbound: Arc::new(outbound),
+            sink: sink(config, &outbound),
+            outbound,
         },
     );
     start(&app, config, bootstrap).await?;
 
     let stop = CancellationToken::new();
     let heartbeat = tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
+    let deliveries = tokio::spawn(Arc::clone(&app.outbox).run(stop.clone()));
     let policy = Policy::load().map_err(failed("read the access policy of the contract"))?;
     let health = Health::new(&policy).await;
     let readiness = tokio::spawn(watch_store(Arc::clone(&app.store), health.clone(), shutdown.clone()));
@@ -160,6 +166,8 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     stop.cancel();
     readiness.abort();
     let _ = heartbeat.await;
+    // A delivery that is cut short is made again, by whoever comes next.
+    let _ = tokio::time::timeout(TASKS_END, deliveries).await;
     app.tasks.close();
     if tokio::time::timeout(TASKS_END, app.tasks.wait()).await.is_err() {
         tracing::warn!("work after replies was cut short");
@@ -173,21 +181,29 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
 impl App {
     /// Wires the parts on a store.
     pub fn new(store: Arc<dyn Store>, setup: Setup) -> Self {
-        let Setup { ring, clock, places, public_url, bootstrap, workloads, outbound } = setup;
+        let Setup { ring, clock, places, public_url, bootstrap, workloads, outbound, sink } = setup;
         let follower = Follower::new(Arc::clone(&store), clock.clone(), places);
         let tasks = TaskTracker::new();
         let directory = Directory::new(Parts {
             store: Arc::clone(&store),
             follower: Arc::clone(&follower),
-            ring,
+            ring: Arc::clone(&ring),
             clock: clock.clone(),
             tasks: tasks.clone(),
             public_url,
         });
         follower.keep_true(directory.caches());
+        let outbox = Outbox::new(Arc::clone(&store), ring, clock.clone(), sink);
         let key_sets = JwksCache::new(Arc::clone(&outbound), clock, tasks.clone());
-        let issuer = Issuer::new(issuer::Parts { directory, bootstrap, workloads, outbound, key_sets });
-        Self { issuer, follower, store, tasks }
+        let issuer = Issuer::new(issuer::Parts {
+            directory,
+            bootstrap,
+            workloads,
+            outbound,
+            key_sets,
+            outbox: Arc::clone(&outbox),
+        });
+        Self { issuer, follower, outbox, store, tasks }
     }
 }
 
@@ -380,6 +396,17 @@ fn outbound(config: &Config) -> Result<Outbound, Error> {
     let authorities = ca_file.as_ref().map(read).transpose()?;
     let options = outbound::Options { allow: allow.clone(), authorities, timeout: *timeout };
     Outbound::new(options).map_err(failed("use the certificates of outbound.ca_file"))
+}
+
+/// Where the configuration sends events.
+fn sink(config: &Config, outbound: &Arc<Outbound>) -> Sink {
+    match &config.webhook {
+        None => Sink::Closed,
+        Some(config::Webhook::Log) => Sink::Log,
+        Some(config::Webhook::Post { url, secrets }) => {
+            Sink::Webhook { to: Arc::clone(outbound), url: url.clone(), secrets: secrets.clone() }
+        }
+    }
 }
 
 fn address(listen: &config::Listen) -> Result<Address, Error> {

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod issuer;
 pub mod keys;
 pub mod outbound;
+pub mod outbox;
 pub mod revocation;
 pub mod store;
 pub mod telemetry;

@@ -27,7 +27,8 @@ pub use self::{
 };
 use crate::{
     keys::master::MasterKey,
-    outbound::{allow::Allow, published::Location},
+    outbound::{Url, allow::Allow, published::Location},
+    outbox::webhook::SigningSecret,
     token::{ClientId, secret::SecretText},
 };
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub bootstrap: Option<Bootstrap>,
     /// Issuers whose workloads may call, each with the place of its key set.
     pub workload_issuers: Vec<(String, Location)>,
+    /// Where events go; `None`: nowhere.
+    pub webhook: Option<Webhook>,
     pub limits: Limits,
     pub drain: Drain,
     /// How long a connection lives, before jitter.
@@ -92,6 +95,15 @@ pub struct Redis {
 pub struct Bootstrap {
     pub client_id: ClientId,
     pub client_secret: SecretText,
+}
+
+/// Where events go.
+#[derive(Clone, Debug)]
+pub enum Webhook {
+    /// Into the log.
+    Log,
+    /// To this URL, signed by each of these.
+    Post { url: Url, secrets: Vec<SigningSecret> },
 }
 
 /// How much work is taken on.
@@ -168,6 +180,7 @@ fn typed(reader: &mut values::Reader<'_>) -> Config {
         master_keys: reader.parse("master_key", values::master_keys).unwrap_or_default(),
         bootstrap: bootstrap(reader),
         workload_issuers: reader.workload_issuers(),
+        webhook: webhook(reader),
         limits: Limits {
             max_connections: reader.integer_or_auto("limits.max_connections"),
             max_in_flight: reader.integer("limits.max_in_flight"),
@@ -222,6 +235,21 @@ fn bootstrap(reader: &mut values::Reader<'_>) -> Option<Bootstrap> {
         (true, true) | (false, false) => {}
     }
     Some(Bootstrap { client_id: client_id?, client_secret: client_secret? })
+}
+
+fn webhook(reader: &mut values::Reader<'_>) -> Option<Webhook> {
+    let url = reader.parse("webhook.url", values::webhook_url);
+    let secrets = reader.parse("webhook.secret", values::webhook_secrets);
+    match url? {
+        None => {
+            reader.refuse_given("webhook.secret", "means nothing to `log:`");
+            Some(Webhook::Log)
+        }
+        Some(url) => {
+            reader.want("webhook.secret", "an URL in `webhook.url` wants");
+            Some(Webhook::Post { url, secrets: secrets? })
+        }
+    }
 }
 
 fn format(reader: &mut values::Reader<'_>) -> LogFormat {

@@ -128,6 +128,18 @@ pub const KEYS: &[Key] = &[
         help: "Whose workloads may obtain tokens by their own: the exact `iss` of their tokens, and the key set that signs them, for example `https://kubernetes.default.svc=file:/etc/jeton/jwks.json` or an https URL. A file must be there at the start and is looked at again every 5 s while it is needed.",
     },
     Key {
+        path: "webhook.url",
+        kind: Kind::Text("URL"),
+        default: None,
+        help: "Where events are posted, such as one-time passwords for your service to send on: an `https://` URL, or `log:` to write them, passwords and all, into the log while you develop. Left out, nothing that needs an event can be done.",
+    },
+    Key {
+        path: "webhook.secret",
+        kind: Kind::Secret,
+        default: None,
+        help: "What signs the events (Standard Webhooks): `whsec_` and 24 to 64 bytes in base64. Several, on lines of their own or separated by commas, while one replaces another: every event is signed by all of them. Required for an URL.",
+    },
+    Key {
         path: "limits.max_connections",
         kind: Kind::Integer { min: 0, max: 1_000_000 },
         default: Some("0"),

@@ -98,6 +98,8 @@ fn every_key_can_be_set_in_every_source() {
         "workload.issuers" => "https://kubernetes.default.svc=file:/etc/jeton/jwks.json",
         "outbound.allow" => "10.0.0.0/8",
         "outbound.ca_file" => "/etc/ca.pem",
+        "webhook.url" => "https://example.com/events",
+        "webhook.secret" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         _ => key.default.unwrap(),
     };
     let variables: Vec<(String, &str)> = KEYS.iter().map(|key| (key.variable(), sample(key))).collect();

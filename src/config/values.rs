@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     keys::master::MasterKey,
-    outbound::{allow::Allow, published::Location},
+    outbound::{Url, allow::Allow, published::Location},
+    outbox::webhook::SigningSecret,
     token::secret::SecretText,
 };
 
@@ -226,6 +227,27 @@ pub(super) fn bootstrap_secret(text: &str) -> Result<SecretText, String> {
 /// Which of `keys` is wrong is told by its number, never by its text.
 pub(super) fn master_keys(text: &str) -> Result<Vec<MasterKey>, String> {
     MasterKey::parse_all(text).map_err(|error| error.to_string())
+}
+
+/// `None`: the log.
+pub(super) fn webhook_url(text: &str) -> Result<Option<Url>, String> {
+    if text == "log:" {
+        return Ok(None);
+    }
+    match text.parse::<Url>() {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Some(url)),
+        _ => Err("must be an https:// URL, or log:".to_owned()),
+    }
+}
+
+/// Which of the secrets is wrong is told by its number, never by its text.
+pub(super) fn webhook_secrets(text: &str) -> Result<Vec<SigningSecret>, String> {
+    let parts = text.split([',', '\n']).map(str::trim).filter(|part| !part.is_empty());
+    let parse = |(part, number): (&str, usize)| {
+        SigningSecret::parse(part).map_err(|_| format!("secret {number} is not `whsec_` and 24 to 64 bytes in base64"))
+    };
+    let secrets = parts.zip(1..).map(parse).collect::<Result<Vec<_>, _>>()?;
+    if secrets.is_empty() { Err("holds no secret".to_owned()) } else { Ok(secrets) }
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {

@@ -405,7 +405,13 @@ impl Directory {
                     self.profiles.fill(&state, ticket, began, profile.id.clone(), Arc::new(profile));
                 }
             }
-            Kind::Identity | Kind::Tally | Kind::KeySet | Kind::SecretUse | Kind::MasterKeys => {}
+            Kind::Identity
+            | Kind::Tally
+            | Kind::Event
+            | Kind::OneTimePassword
+            | Kind::KeySet
+            | Kind::SecretUse
+            | Kind::MasterKeys => {}
         }
         Ok(())
     }

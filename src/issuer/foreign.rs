@@ -200,3 +200,26 @@ impl From<Error> for Unproven {
         Self::Failed(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_key_sets_that_cannot_be_read_are_told_at_the_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (missing, broken) = (dir.path().join("missing"), dir.path().join("broken"));
+        std::fs::write(&broken, "{}").unwrap();
+        let issuers = [
+            ("a".to_owned(), Location::File(missing)),
+            ("b".to_owned(), Location::File(broken)),
+            ("c".to_owned(), "https://down.example/keys".parse().unwrap()),
+        ];
+        let told = Workloads::new(issuers).check().unwrap_err();
+        let lines: Vec<_> = told.lines().collect();
+        assert_eq!(lines.len(), 2, "{told}");
+        assert!(lines[0].starts_with("the keys of a: ") && lines[0].contains("missing"), "{told}");
+        assert!(lines[1].starts_with("the keys of b: ") && lines[1].ends_with("it is no JWK Set"), "{told}");
+        assert!(Workloads::default().check().is_ok());
+    }
+}

@@ -27,6 +27,7 @@ use crate::{
     ambient::Time,
     directory::{Directory, caller::Caller},
     outbound::{Outbound, jwks::JwksCache},
+    outbox::Outbox,
     token::{ClientId, Position, secret::SecretText},
 };
 use foreign::Workloads;
@@ -39,6 +40,8 @@ pub struct Issuer {
     pub outbound: Arc<Outbound>,
     /// Their public keys.
     pub key_sets: JwksCache,
+    /// What the platform is told.
+    pub outbox: Arc<Outbox>,
     /// Tokens whose text was checked, by digest.
     verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,
     /// The client that the configuration names.
@@ -57,6 +60,7 @@ pub struct Parts {
     pub workloads: Workloads,
     pub outbound: Arc<Outbound>,
     pub key_sets: JwksCache,
+    pub outbox: Arc<Outbox>,
 }
 
 /// Credentials that stand in the configuration. Compared in memory, never stored.
@@ -80,11 +84,12 @@ const VERIFIED_TOKENS: usize = 100_000;
 
 impl Issuer {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, bootstrap, workloads, outbound, key_sets } = parts;
+        let Parts { directory, bootstrap, workloads, outbound, key_sets, outbox } = parts;
         Arc::new(Self {
             directory,
             outbound,
             key_sets,
+            outbox,
             verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
             bootstrap,
             workloads,

@@ -150,7 +150,7 @@ impl Issuer {
                     }
                     resolved.push(None);
                 }
-                Some(SecretKind::Refresh | SecretKind::Client) => resolved.push(None),
+                Some(SecretKind::Refresh | SecretKind::Client | SecretKind::Code) => resolved.push(None),
                 None => resolved.push(Box::pin(self.verify_jwt(text, digest)).await?),
             }
         }

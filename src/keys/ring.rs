@@ -24,6 +24,7 @@ struct DerivationKey {
     opaque: hmac::Key,
     refresh: hmac::Key,
     client: hmac::Key,
+    code: hmac::Key,
     seal: RandomizedNonceKey,
 }
 
@@ -126,6 +127,7 @@ impl DerivationKey {
             opaque: mac(b"opaque access token")?,
             refresh: mac(b"refresh token")?,
             client: mac(b"client secret")?,
+            code: mac(b"one-time password")?,
             seal: RandomizedNonceKey::new(&AES_256_GCM, derive(b"seal")?.as_ref())?,
         })
     }
@@ -135,6 +137,7 @@ impl DerivationKey {
             SecretKind::Opaque => &self.opaque,
             SecretKind::Refresh => &self.refresh,
             SecretKind::Client => &self.client,
+            SecretKind::Code => &self.code,
         }
     }
 }

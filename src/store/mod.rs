@@ -162,6 +162,10 @@ pub enum Kind {
     IdentityProfile,
     /// A member's way in through an identity profile; its id is the ids of both.
     Identity,
+    /// An event that is to be delivered, in the directory of `system`.
+    Event,
+    /// A one-time password that was asked for, in the directory of `system`.
+    OneTimePassword,
     /// A tenant's signing keys, all in one record.
     KeySet,
     /// Until when the master keys are needed, in the directory of `system`.
@@ -424,6 +428,8 @@ impl Kind {
             Self::Tally => "tally",
             Self::IdentityProfile => "identityprofile",
             Self::Identity => "identity",
+            Self::Event => "event",
+            Self::OneTimePassword => "otp",
             Self::KeySet => "keyset",
             Self::MasterKeys => "masterkeys",
         }

@@ -71,6 +71,8 @@ kinds! {
 pub const RESERVED_PREFIXES: [&str; 12] =
     ["tok_", "fam_", "cli_", "acc_", "mem_", "grp_", "rol_", "idp_", "ten_", "jta_", "jtr_", "jcs_"];
 
+/// The id of the built-in tenant [`TenantId::system`].
+pub const SYSTEM: &str = "system";
 /// The longest literal id.
 const MAX_LITERAL: usize = 64;
 /// Digits of 128 bits.
@@ -124,6 +126,13 @@ impl<K: Kind> Id<K> {
             }
             _ => None,
         }
+    }
+}
+
+impl TenantId {
+    /// The tenant whose administrators reach all others, and whose directory holds what is no tenant's own.
+    pub fn system() -> Self {
+        Self { repr: Repr::Literal(SYSTEM.into()), kind: PhantomData }
     }
 }
 

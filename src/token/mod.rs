@@ -8,6 +8,7 @@
 pub mod access;
 pub mod base62;
 pub mod claims;
+pub mod code;
 pub mod error;
 pub mod family;
 pub mod filter;

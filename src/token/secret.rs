@@ -24,6 +24,8 @@ pub enum SecretKind {
     Refresh,
     /// A client secret.
     Client,
+    /// A one-time password, which people type: digits only.
+    Code,
 }
 
 /// Which derivation key made a secret.
@@ -100,6 +102,7 @@ impl SecretKind {
             Self::Opaque => "jta_",
             Self::Refresh => "jtr_",
             Self::Client => "jcs_",
+            Self::Code => "",
         }
     }
 

@@ -12,7 +12,7 @@ use std::{
 use prost_reflect::DescriptorPool;
 
 /// Which rooms each room may know. `app` and the thin files around it may know all.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("ambient", &[]),
     ("worker", &[]),
     ("token", &["ambient"]),
@@ -21,10 +21,11 @@ const ROOMS: [(&str, &[&str]); 13] = [
     // The port speaks of the log's entries, and the follower reads the log through the port: two halves of one thing.
     ("revocation", &["ambient", "store", "token", "worker"]),
     ("store", &["ambient", "revocation", "token", "worker"]),
+    ("outbox", &["ambient", "keys", "outbound", "store", "token"]),
     ("directory", &["ambient", "keys", "revocation", "store", "token"]),
-    ("issuer", &["ambient", "directory", "keys", "outbound", "revocation", "store", "token"]),
+    ("issuer", &["ambient", "directory", "keys", "outbound", "outbox", "revocation", "store", "token"]),
     ("api", &["ambient", "directory", "issuer", "keys", "token", "worker"]),
-    ("config", &["ambient", "keys", "outbound", "token"]),
+    ("config", &["ambient", "keys", "outbound", "outbox", "token"]),
     ("telemetry", &["config"]),
     // The contract's descriptors are the only thing of the edge that commands need.
     ("cli", &["ambient", "api", "config", "token"]),

@@ -7,6 +7,7 @@ mod edge;
 mod faults;
 mod follower;
 mod outbound;
+mod outbox;
 mod remote;
 mod servers;
 mod service;

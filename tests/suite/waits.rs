@@ -18,6 +18,7 @@ use jeton::{
         renew,
     },
     keys::{master::MasterKey, ring::Keyring},
+    outbox::Sink,
     revocation::entry::Entry,
     store::{
         Change, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage, Store,
@@ -146,6 +147,7 @@ impl Service {
             bootstrap: None,
             workloads: Default::default(),
             outbound: crate::remote::outbound(),
+            sink: Sink::Closed,
         };
         let app = App::new(store.clone(), setup);
         let proof = match proof {

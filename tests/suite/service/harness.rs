@@ -21,6 +21,7 @@ use jeton::{
         signing::{KeySet, StoredKeySet},
     },
     outbound::published::Location,
+    outbox::Sink,
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::secret::SecretText,
 };
@@ -153,6 +154,7 @@ impl Service {
             bootstrap: None,
             workloads: Workloads::new(issuers.clone()),
             outbound: remote::outbound(),
+            sink: Sink::Closed,
         };
         let app = App::new(store, setup);
         let made = app.issuer.directory.bootstrap(None).await.unwrap();
