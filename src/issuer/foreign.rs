@@ -164,14 +164,14 @@ impl Workloads {
     /// Reads all key sets in files. Whoever publishes his at a URL may be down without holding up a start.
     ///
     /// # Errors
-    /// All of those that cannot be used, one on each line.
+    /// All of those that cannot be used.
     pub fn check(&self) -> Result<(), String> {
         let read = |(issuer, source): (&String, &KeySource)| match source {
             KeySource::Url(_) => None,
             KeySource::File(file) => file.read().err().map(|error| format!("the keys of {issuer}: {error}")),
         };
         let wrong: Vec<String> = self.0.iter().filter_map(read).collect();
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
     }
 }
 
@@ -216,10 +216,10 @@ mod tests {
             ("c".to_owned(), "https://down.example/keys".parse().unwrap()),
         ];
         let told = Workloads::new(issuers).check().unwrap_err();
-        let lines: Vec<_> = told.lines().collect();
-        assert_eq!(lines.len(), 2, "{told}");
-        assert!(lines[0].starts_with("the keys of a: ") && lines[0].contains("missing"), "{told}");
-        assert!(lines[1].starts_with("the keys of b: ") && lines[1].ends_with("it is no JWK Set"), "{told}");
+        let all: Vec<_> = told.split("; ").collect();
+        assert_eq!(all.len(), 2, "{told}");
+        assert!(all[0].starts_with("the keys of a: ") && all[0].contains("missing"), "{told}");
+        assert!(all[1].starts_with("the keys of b: ") && all[1].ends_with("it is no JWK Set"), "{told}");
         assert!(Workloads::default().check().is_ok());
     }
 }
