@@ -296,6 +296,7 @@ const fn grant_from_wire(grant: wire::GrantType) -> Option<GrantType> {
         wire::GrantType::Member => Some(GrantType::Member),
         wire::GrantType::TokenExchange => Some(GrantType::TokenExchange),
         wire::GrantType::Workload => Some(GrantType::Workload),
+        wire::GrantType::AuthenticatedMember => Some(GrantType::AuthenticatedMember),
     }
 }
 
@@ -326,6 +327,7 @@ fn to_wire(client: &Client) -> wire::Client {
         GrantType::Member => wire::GrantType::Member.into(),
         GrantType::TokenExchange => wire::GrantType::TokenExchange.into(),
         GrantType::Workload => wire::GrantType::Workload.into(),
+        GrantType::AuthenticatedMember => wire::GrantType::AuthenticatedMember.into(),
     };
     let state = match client.state {
         State::Enabled => wire::ClientState::Enabled,

@@ -60,7 +60,7 @@ macro_rules! carries_credentials {
 
 carries_credentials! {
     IssueTokenRequest RenewTokenRequest RevokeTokenRequest InvalidateTokensRequest IntrospectTokenRequest
-    BatchIntrospectTokensRequest
+    BatchIntrospectTokensRequest AuthenticateMemberRequest
 }
 
 impl Credentials {

@@ -6,18 +6,23 @@ use super::{
     Services,
     convert::{self, Mask, answer, given},
     edge::{Admitted, open, run_to_end},
+    person,
     wire::{self, member_service_server::MemberService},
 };
 use crate::{
     directory::{
-        members::{self, MemberPatch, MemberQuery},
+        identities::NewIdentity,
+        members::{self, MemberQuery},
         memberships::{self, Event, ListMemberships, NewMembership},
         page::PageRequest,
         record::{State, etag},
-        roster::{Member, Membership, MembershipState, Profile},
+        roster::{Membership, MembershipState},
     },
-    issuer::authenticate::{FULL, Recognized},
-    token::{Error, Result, filter::Filter},
+    issuer::{
+        authenticate::{FULL, Recognized},
+        credentials::SetPassword,
+    },
+    token::{Error, Result, filter::Filter, secret::SecretText},
 };
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -31,7 +36,7 @@ impl MemberService for Services {
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateMember", &message)?;
             let member = message.member.unwrap_or_default();
-            let patch = patch(&member, &Mask::new(None, "Member", &[])?);
+            let patch = person::patch(&member, &Mask::new(None, "Member", &[])?);
             let issuer = self.issuer();
             let created = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -39,7 +44,10 @@ impl MemberService for Services {
                 issuer.directory.create_member(&call.caller, &tenant, patch, repeat).await
             });
             let (member, position) = created.await?;
-            Ok(wire::CreateMemberResponse { member: Some(to_wire(&member)), position: convert::position(position) })
+            Ok(wire::CreateMemberResponse {
+                member: Some(person::to_wire(&member)),
+                position: convert::position(position),
+            })
         })
         .await
     }
@@ -49,8 +57,8 @@ impl MemberService for Services {
             let (admitted, message) = open(request)?;
             let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let member = self.issuer.directory.reachable_member(&call.caller, &tenant, &message.member_id).await?;
-            Ok(wire::GetMemberResponse { member: Some(to_wire(&member)) })
+            let member = self.issuer.directory.readable_member(&call.caller, &tenant, &message.member_id).await?;
+            Ok(wire::GetMemberResponse { member: Some(person::to_wire(&member)) })
         })
         .await
     }
@@ -60,11 +68,11 @@ impl MemberService for Services {
             let (admitted, message) = open(request)?;
             let proof = convert::bearer(&admitted)?;
             let member = message.member.unwrap_or_default();
-            let mask = Mask::new(message.update_mask.as_ref(), "Member", CHANGEABLE)?;
+            let mask = Mask::new(message.update_mask.as_ref(), "Member", person::CHANGEABLE)?;
             if member.member_id.is_empty() {
                 return Err(Error::field("member.member_id", "must be set"));
             }
-            let patch = patch(&member, &mask);
+            let patch = person::patch(&member, &mask);
             let issuer = self.issuer();
             let updated = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -72,7 +80,10 @@ impl MemberService for Services {
                 issuer.directory.update_member(&call.caller, &tenant, &member.member_id, &member.etag, patch).await
             });
             let (member, position) = updated.await?;
-            Ok(wire::UpdateMemberResponse { member: Some(to_wire(&member)), position: convert::position(position) })
+            Ok(wire::UpdateMemberResponse {
+                member: Some(person::to_wire(&member)),
+                position: convert::position(position),
+            })
         })
         .await
     }
@@ -88,7 +99,10 @@ impl MemberService for Services {
                 issuer.directory.delete_member(&call.caller, &tenant, &message.member_id, &message.etag).await
             });
             let (member, position) = deleted.await?;
-            Ok(wire::DeleteMemberResponse { member: Some(to_wire(&member)), position: convert::position(position) })
+            Ok(wire::DeleteMemberResponse {
+                member: Some(person::to_wire(&member)),
+                position: convert::position(position),
+            })
         })
         .await
     }
@@ -109,7 +123,7 @@ impl MemberService for Services {
             };
             let page = directory.list_members(&call.caller, &tenant, &query, &page).await?;
             Ok(wire::ListMembersResponse {
-                members: page.items.iter().map(to_wire).collect(),
+                members: page.items.iter().map(person::to_wire).collect(),
                 next_page_token: page.next,
             })
         })
@@ -127,7 +141,10 @@ impl MemberService for Services {
                 issuer.directory.set_member_state(&call.caller, &tenant, &message.member_id, State::Enabled).await
             });
             let (member, position) = enabled.await?;
-            Ok(wire::EnableMemberResponse { member: Some(to_wire(&member)), position: convert::position(position) })
+            Ok(wire::EnableMemberResponse {
+                member: Some(person::to_wire(&member)),
+                position: convert::position(position),
+            })
         })
         .await
     }
@@ -143,7 +160,10 @@ impl MemberService for Services {
                 issuer.directory.set_member_state(&call.caller, &tenant, &message.member_id, State::Disabled).await
             });
             let (member, position) = disabled.await?;
-            Ok(wire::DisableMemberResponse { member: Some(to_wire(&member)), position: convert::position(position) })
+            Ok(wire::DisableMemberResponse {
+                member: Some(person::to_wire(&member)),
+                position: convert::position(position),
+            })
         })
         .await
     }
@@ -296,6 +316,69 @@ impl MemberService for Services {
         .await
     }
 
+    async fn set_password(&self, request: Request<wire::SetPasswordRequest>) -> Reply<wire::SetPasswordResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::bearer(&admitted)?;
+            let request = set_password(message);
+            let issuer = self.issuer();
+            let set = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                issuer.set_password(&call, &request).await
+            });
+            let (member, position) = set.await?;
+            Ok(wire::SetPasswordResponse {
+                member: Some(person::to_wire(&member)),
+                position: convert::position(position),
+            })
+        })
+        .await
+    }
+
+    async fn link_identity(&self, request: Request<wire::LinkIdentityRequest>) -> Reply<wire::LinkIdentityResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::bearer(&admitted)?;
+            let wire::LinkIdentityRequest { tenant_id, member_id, identity_profile_id, identity } = message;
+            let identity = new_identity(identity)?;
+            let issuer = self.issuer();
+            let linked = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&tenant_id)).await?;
+                let directory = &issuer.directory;
+                directory.link_identity(&call.caller, &tenant, &member_id, &identity_profile_id, &identity).await
+            });
+            let (member, position) = linked.await?;
+            Ok(wire::LinkIdentityResponse {
+                member: Some(person::to_wire(&member)),
+                position: convert::position(position),
+            })
+        })
+        .await
+    }
+
+    async fn unlink_identity(
+        &self,
+        request: Request<wire::UnlinkIdentityRequest>,
+    ) -> Reply<wire::UnlinkIdentityResponse> {
+        answer(async {
+            let (admitted, message) = open(request)?;
+            let proof = convert::bearer(&admitted)?;
+            let wire::UnlinkIdentityRequest { tenant_id, member_id, identity_profile_id } = message;
+            let issuer = self.issuer();
+            let unlinked = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                let tenant = issuer.directory.tenant_of(&call.caller, given(&tenant_id)).await?;
+                let directory = &issuer.directory;
+                directory.unlink_identity(&call.caller, &tenant, &member_id, &identity_profile_id).await
+            });
+            let (member, position) = unlinked.await?;
+            let position = convert::position(position);
+            Ok(wire::UnlinkIdentityResponse { member: Some(person::to_wire(&member)), position })
+        })
+        .await
+    }
+
     async fn disable_membership(
         &self,
         request: Request<wire::DisableMembershipRequest>,
@@ -308,64 +391,6 @@ impl MemberService for Services {
             Ok(wire::DisableMembershipResponse { membership: Some(membership), position })
         })
         .await
-    }
-}
-
-/// The fields that an update mask can name.
-const CHANGEABLE: &[&str] = &[
-    "foreign_id",
-    "display_name",
-    "first_name",
-    "last_name",
-    "email",
-    "phone",
-    "title",
-    "labels",
-    "metadata",
-    "metadata.",
-];
-
-fn patch(member: &wire::Member, mask: &Mask<'_>) -> MemberPatch {
-    let text = |name: &str, text: &String| mask.changes(name, !text.is_empty()).then(|| text.clone());
-    MemberPatch {
-        foreign_id: text("foreign_id", &member.foreign_id),
-        display_name: text("display_name", &member.display_name),
-        first_name: text("first_name", &member.first_name),
-        last_name: text("last_name", &member.last_name),
-        email: text("email", &member.email),
-        phone: text("phone", &member.phone),
-        title: text("title", &member.title),
-        labels: mask.changes("labels", !member.labels.is_empty()).then(|| member.labels.clone()),
-        metadata: mask.changes("metadata", !member.metadata.is_empty()).then(|| member.metadata.clone()),
-        metadata_keys: mask.keys("metadata").map(|key| (key.to_owned(), member.metadata.get(key).cloned())).collect(),
-    }
-}
-
-fn to_wire(member: &Member) -> wire::Member {
-    let state = match member.state {
-        State::Enabled => wire::MemberState::Enabled,
-        State::Disabled => wire::MemberState::Disabled,
-        State::Deleted => wire::MemberState::Deleted,
-    };
-    let Profile { foreign_id, display_name, first_name, last_name, email, phone, title, labels, metadata } =
-        member.profile.clone();
-    wire::Member {
-        member_id: member.id.to_string(),
-        tenant_id: member.tenant.to_string(),
-        foreign_id: foreign_id.unwrap_or_default(),
-        display_name,
-        first_name,
-        last_name,
-        email,
-        phone,
-        title,
-        state: state.into(),
-        labels,
-        metadata,
-        create_time: Some(convert::timestamp(member.created)),
-        update_time: Some(convert::timestamp(member.updated)),
-        delete_time: member.deleted.map(convert::timestamp),
-        etag: etag(member.version),
     }
 }
 
@@ -387,6 +412,27 @@ impl Services {
         });
         let (membership, position) = moved.await?;
         Ok((membership_to_wire(&membership), convert::position(position)))
+    }
+}
+
+fn set_password(message: wire::SetPasswordRequest) -> SetPassword {
+    let secret = |text: String| SecretText::new(text);
+    SetPassword {
+        tenant: given(&message.tenant_id).map(str::to_owned),
+        member: message.member_id,
+        profile: message.identity_profile_id,
+        username: Some(message.username).filter(|username| !username.is_empty()),
+        password: secret(message.password),
+        current: Some(message.current_password).filter(|current| !current.is_empty()).map(secret),
+    }
+}
+
+fn new_identity(identity: Option<wire::link_identity_request::Identity>) -> Result<NewIdentity> {
+    use wire::link_identity_request::Identity as Wire;
+    match identity {
+        Some(Wire::Username(username)) => Ok(NewIdentity::Username(username)),
+        Some(Wire::Subject(subject)) => Ok(NewIdentity::Subject(subject)),
+        None => Err(Error::field("identity", "must be set")),
     }
 }
 

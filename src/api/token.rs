@@ -8,6 +8,7 @@ use super::{
     batch::EncodedResponse,
     convert::{self, CarriesCredentials as _, Frozen, answer, given},
     edge::{open, run_to_end},
+    signin,
     wire::{self, token_service_server::TokenService},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
         renew,
         revoke::{Outcome, Target},
     },
-    token::{Error, Format, Position, Reason, Result, access::SessionId, filter::Filter, lifetime},
+    token::{Error, Position, Reason, Result, access::SessionId, filter::Filter},
 };
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -208,6 +209,24 @@ impl TokenService for Services {
         .await
     }
 
+    async fn authenticate_member(
+        &self,
+        request: Request<wire::AuthenticateMemberRequest>,
+    ) -> Reply<wire::AuthenticateMemberResponse> {
+        answer(async {
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, message.take_credentials())?;
+            let request = signin::request(message)?;
+            let issuer = self.issuer();
+            let signed_in = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                issuer.sign_in(&call, &request).await
+            });
+            Ok(signin::response(signed_in.await?, self.now()))
+        })
+        .await
+    }
+
     async fn list_signing_keys(
         &self,
         request: Request<wire::ListSigningKeysRequest>,
@@ -251,29 +270,11 @@ fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request>
     use wire::issue_token_request::{Grant as WireGrant, Lifetime as WireLifetime};
     let request_id = std::mem::take(&mut message.request_id);
     let repeat = convert::repeat(&request_id, "IssueToken", &message)?;
-    let format = match message.format() {
-        wire::TokenFormat::Unspecified => None,
-        wire::TokenFormat::Jwt => Some(Format::Jwt),
-        wire::TokenFormat::Opaque => Some(Format::Opaque),
-    };
-    let out_of_range =
-        |field: &str, message: &'static str| Error::new(Reason::TtlOutOfRange, message).with_violation(field, message);
+    let format = signin::format(message.format());
     let lifetime = match message.lifetime {
         None => Lifetime::Default,
-        Some(WireLifetime::Ttl(ttl)) => {
-            // The conversion makes of a malformed duration a lifetime that nobody wrote, and panics at the extremes.
-            let well_formed = ttl.seconds >= 0 && (0..1_000_000_000).contains(&ttl.nanos);
-            let ttl = Some(ttl).filter(|_| well_formed).and_then(|ttl| ttl.try_into().ok());
-            Lifetime::For(ttl.ok_or_else(|| out_of_range("ttl", "must be a positive duration"))?)
-        }
-        Some(WireLifetime::ExpiresIn(text)) => {
-            Lifetime::For(lifetime::parse(&text).map_err(|lifetime::Malformed| {
-                out_of_range(
-                    "expires_in",
-                    "must be a positive number of seconds, or a number and a unit such as 90m, 12hr or 7 days",
-                )
-            })?)
-        }
+        Some(WireLifetime::Ttl(ttl)) => signin::ttl(ttl)?,
+        Some(WireLifetime::ExpiresIn(text)) => signin::expires_in(&text)?,
         Some(WireLifetime::Never(_)) => Lifetime::Never,
     };
     let grant = match message.grant {
@@ -290,8 +291,7 @@ fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request>
         },
         None => return Err(Error::field("grant", "must be set")),
     };
-    let options = message.options.as_ref().map(|options| convert::to_json(convert::OPTIONS, options)).transpose()?;
-    let claims = message.claims.as_ref().map(|claims| convert::to_json(convert::CLAIMS, claims)).transpose()?;
+    let (options, claims) = signin::frozen(message.options.as_ref(), message.claims.as_ref())?;
     Ok(issue::Request {
         tenant: given(&message.tenant_id).map(str::to_owned),
         grant,

@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(names("jeton.v1.TokenFormat"), ["jwt", "opaque"]);
         assert_eq!(
             names("jeton.v1.GrantType"),
-            ["client-credentials", "account", "member", "token-exchange", "workload"]
+            ["client-credentials", "account", "member", "token-exchange", "workload", "authenticated-member"]
         );
         assert_eq!(names("jeton.v1.ClientSecret.State"), ["active", "scheduled-to-revoke", "revoked"]);
     }

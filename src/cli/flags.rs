@@ -42,12 +42,14 @@ pub(super) enum Shape {
 }
 
 /// Fields that hold secrets. Every user of a machine can read the command lines of its processes.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 11] = [
     "access_token",
     "actor_token",
     "client_assertion",
     "client_secret",
+    "current_password",
     "jwt",
+    "password",
     "refresh_token",
     "subject_token",
     "token",

@@ -100,6 +100,9 @@ const MEMBER: &[Verb] = &[
     ]),
     verb("enable", "MemberService/EnableMember").at(&["member_id"]),
     verb("disable", "MemberService/DisableMember").at(&["member_id"]),
+    verb("set-password", "MemberService/SetPassword").at(&["member_id", "identity_profile_id"]),
+    verb("link-identity", "MemberService/LinkIdentity").at(&["member_id", "identity_profile_id"]),
+    verb("unlink-identity", "MemberService/UnlinkIdentity").at(&["member_id", "identity_profile_id"]),
 ];
 
 const MEMBERSHIP: &[Verb] = &[
@@ -221,6 +224,11 @@ const TOKEN: &[Verb] = &[
         "session_id",
         "create_time",
         "expire_time",
+    ]),
+    verb("authenticate-member", "TokenService/AuthenticateMember").renamed(&[
+        ("self_signup.identity_profile_id", "signup-identity-profile-id"),
+        ("self_signup.username", "signup-username"),
+        ("self_signup.password", "signup-password"),
     ]),
     verb("whoami", "TokenService/GetCaller"),
 ];

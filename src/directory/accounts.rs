@@ -12,8 +12,9 @@ use super::{
     record::{Account, Confinement, MAX_DEPTH, State, Stored as _},
 };
 use crate::{
+    ambient::Time,
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Unique},
+    store::{Change, Index, Kind, Put, Unique},
     token::{
         AccountId, Error, Ident, Position, Reason, Result, TenantId,
         filter::{Field, Filter, MOMENT_OPS, NAME_OPS, TEXT_OPS, Value},
@@ -138,23 +139,7 @@ impl Directory {
         let id = AccountId::random()?;
         let mut change = Change::new(tenant.clone(), now);
         let ancestors = self.place_below(caller, tenant, parent, &mut change).await?;
-        let mut account = Account {
-            id: id.clone(),
-            tenant: tenant.clone(),
-            display_name: String::new(),
-            legal_name: String::new(),
-            registration_id: None,
-            foreign_id: None,
-            ancestors,
-            state: State::Enabled,
-            children_disabled: false,
-            labels: BTreeMap::new(),
-            metadata: BTreeMap::new(),
-            created: now,
-            updated: now,
-            deleted: None,
-            version: 1,
-        };
+        let mut account = new_account(tenant, &id, ancestors, now);
         apply(&mut account, patch, &mut change)?;
         if account.display_name.is_empty() {
             return Err(Error::field("account.display_name", "must be set"));
@@ -358,6 +343,43 @@ impl Directory {
         let account = self.reachable_account(caller, tenant, slot, Right::Scope).await?;
         self.edit(&key::<Account>(tenant, &account.id), etag, edit).await
     }
+}
+
+/// An account of which nothing is known yet.
+fn new_account(tenant: &TenantId, id: &AccountId, ancestors: Vec<AccountId>, now: Time) -> Account {
+    Account {
+        id: id.clone(),
+        tenant: tenant.clone(),
+        display_name: String::new(),
+        legal_name: String::new(),
+        registration_id: None,
+        foreign_id: None,
+        ancestors,
+        state: State::Enabled,
+        children_disabled: false,
+        labels: BTreeMap::new(),
+        metadata: BTreeMap::new(),
+        created: now,
+        updated: now,
+        deleted: None,
+        version: 1,
+    }
+}
+
+/// Puts a new account of a name into a change.
+pub(super) fn put_new(tenant: &TenantId, display_name: String, change: &mut Change) -> Result<AccountId> {
+    let id = AccountId::random()?;
+    let account = Account { display_name, ..new_account(tenant, &id, Vec::new(), change.now) };
+    change.index.push((all(tenant), id.to_string()));
+    change.puts.push(Put {
+        kind: Account::KIND,
+        id: id.to_string(),
+        expected: Some(0),
+        pending: Vec::new(),
+        body: account.to_bytes(),
+        keep_until: Time::NEVER,
+    });
+    Ok(id)
 }
 
 fn apply(account: &mut Account, patch: AccountPatch, change: &mut Change) -> Result<()> {

@@ -96,6 +96,57 @@ impl Directory {
         Ok((account, id))
     }
 
+    /// One page of the accounts that a member may act in now, by their ids from after `after` on, and where the next page
+    /// begins. It examines `size` memberships, whatever they are.
+    pub async fn accounts_of(
+        &self,
+        tenant: &TenantId,
+        member: &MemberId,
+        after: Option<&str>,
+        size: usize,
+    ) -> Result<(Vec<Arc<Account>>, Option<String>)> {
+        let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(member.to_string()) };
+        // One more than wanted tells whether there is a next page.
+        let mut ids = self.store.list(&index, after, size + 1).await?;
+        let more = ids.len() > size;
+        ids.truncate(size);
+        let mut places = Vec::with_capacity(ids.len());
+        for id in &ids {
+            let account: Option<AccountId> = id.split_once(':').and_then(|(account, _)| account.parse().ok());
+            places.push(account.ok_or_else(|| Error::internal("read an index of memberships"))?);
+        }
+        let wanted = |accounts: Vec<AccountId>, members| Wanted {
+            accounts: accounts.into_iter().map(|account| (tenant.clone(), account)).collect(),
+            members,
+            ..Wanted::default()
+        };
+        let members = places.iter().map(|account| (tenant.clone(), account.clone(), member.clone())).collect();
+        self.preload(&[wanted(places.clone(), members)]).await?;
+        let mut accounts = Vec::with_capacity(places.len());
+        for place in &places {
+            let membership = self.membership(tenant, place, member).await?;
+            if membership.is_some_and(|membership| membership.state == MembershipState::Active) {
+                accounts.extend(self.account(tenant, place).await?);
+            }
+        }
+        // Their ancestors together, too.
+        let ancestors = accounts.iter().flat_map(|account| account.ancestors.clone()).collect();
+        self.preload(&[wanted(ancestors, Vec::new())]).await?;
+        let mut alive = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            if self.is_alive(tenant, &account.confinement()).await? {
+                alive.push(account);
+            }
+        }
+        Ok((alive, ids.pop().filter(|_| more)))
+    }
+
+    /// How many memberships a member has, in whatever state.
+    pub async fn membership_count(&self, tenant: &TenantId, member: &MemberId) -> Result<u32> {
+        let tallies = self.read_tallies(tenant, vec![member.to_string()]).await?;
+        Ok(tallies.first().map_or(0, |tally| tally.count))
+    }
+
     /// The account of a member that belongs to exactly one.
     async fn only_account(&self, tenant: &TenantId, member: &MemberId) -> Result<Option<Arc<Account>>> {
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(member.to_string()) };

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{SYSTEM, record::Account, standing::Standing};
-use crate::token::{AccessToken, AccountId, Error, Reason, Result, Scopes, Subject, TenantId, scope::management};
+use crate::token::{
+    AccessToken, AccountId, Error, MemberId, Reason, Result, Scopes, Subject, TenantId, scope::management,
+};
 
 /// An authenticated caller: the bearer of one of our tokens, or a client that proved itself in the request.
 #[derive(Clone, Debug)]
@@ -53,6 +55,28 @@ impl Caller {
             self.require(scope)?;
         }
         Ok(self.right(scope))
+    }
+
+    /// The member that it is: the bearer of a member's token through which nobody else acts.
+    pub fn own_member(&self) -> Option<&MemberId> {
+        let token = self.token.as_ref().filter(|token| token.actor.is_none());
+        token.and_then(|_| self.subject.member())
+    }
+
+    /// By which right it acts on members. Without the scope only a member has something of its own.
+    pub fn member_right(&self, scope: &str) -> Result<Right> {
+        if self.own_member().is_none() {
+            self.require(scope)?;
+        }
+        Ok(self.right(scope))
+    }
+
+    /// Refuses a member's token that its client obtained without the member.
+    pub fn require_signed_in(&self) -> Result<()> {
+        if self.token.as_ref().is_some_and(|token| token.authentication.is_some()) {
+            return Ok(());
+        }
+        Err(Error::new(Reason::ScopeInsufficient, "a token that the member obtained by signing in is needed"))
     }
 
     /// The tenant that a request is about, as far as the caller can name it; see [`super::Directory::tenant_of`]. Another's looks as if it did not exist.

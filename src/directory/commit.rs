@@ -221,11 +221,17 @@ pub(super) fn refused(written: Written) -> Error {
         Written::Taken(Unique { kind: Kind::Role, .. }) => {
             Error::new(Reason::RoleNameTaken, "there is a role of this name")
         }
+        Written::Taken(Unique { kind: Kind::Identity, .. }) => {
+            Error::new(Reason::IdentityTaken, "another member has this username or subject in the identity profile")
+        }
         Written::Taken(Unique { value, .. }) => {
             Error::new(Reason::RegistrationIdTaken, "the registration id is taken").with_resource(Account::NAME, value)
         }
         Written::NotEmpty(Index { kind: Kind::Membership, .. }) => {
             Error::new(Reason::RoleInUse, "memberships still have the role")
+        }
+        Written::NotEmpty(Index { kind: Kind::Member, .. }) => {
+            Error::new(Reason::EmailTaken, "a member has this e-mail address")
         }
         Written::NotEmpty(Index { kind: Kind::Identity, .. }) => {
             Error::new(Reason::IdentityProfileInUse, "members still sign in through the identity profile")

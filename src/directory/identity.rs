@@ -1,9 +1,12 @@
-//! What the directory stores of how members sign in: identity profiles.
+//! What the directory stores of how members sign in: the profiles of a tenant, and the identities of its members.
+
+use std::fmt;
 
 use super::record::{State, Stored, stored};
 use crate::{
     ambient::Time,
-    store::Kind,
+    keys::ring::digest128,
+    store::{Kind, Unique},
     token::{Ident, IdentityProfileId, TenantId},
 };
 
@@ -86,9 +89,96 @@ pub struct OidcProfile {
     pub scopes: Vec<String>,
 }
 
+/// A member's way in through an identity profile. Part of the member's record.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Identity {
+    #[n(0)]
+    pub profile: IdentityProfileId,
+    #[n(1)]
+    pub kind: IdentityKind,
+}
+
+/// As whom the profile knows the member.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+pub enum IdentityKind {
+    #[n(0)]
+    Password(#[n(0)] PasswordIdentity),
+    /// A subject of the profile's provider.
+    #[n(1)]
+    Oidc(#[n(0)] OidcIdentity),
+}
+
+/// A username, and what proves it.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct PasswordIdentity {
+    /// As it was given, without space around it. See [`normalized`].
+    #[n(0)]
+    pub username: String,
+    /// None: one cannot sign in by password.
+    #[n(1)]
+    pub hash: Option<PasswordHash>,
+    #[n(2)]
+    pub password_set: Option<Time>,
+}
+
+/// A subject of an OpenID provider.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct OidcIdentity {
+    /// `iss`. The profile may get another one; this identity does not.
+    #[n(0)]
+    pub issuer: String,
+    /// `sub`.
+    #[n(1)]
+    pub subject: String,
+}
+
+/// An Argon2id hash in the PHC string format, with its salt and parameters.
+#[derive(Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct PasswordHash(#[n(0)] pub String);
+
+/// What usernames and e-mail addresses are compared by: people do not mind case, nor space around.
+pub fn normalized(text: &str) -> String {
+    text.trim().to_lowercase()
+}
+
 /// The most identity profiles of a tenant.
 pub const MAX_IDENTITY_PROFILES: u32 = 50;
 
 stored! {
     IdentityProfile IdentityProfile "IdentityProfile" |self| Ident::IdentityProfile(self.id.clone());
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// The name that no other member has.
+    pub fn unique(&self) -> Unique {
+        match &self.kind {
+            IdentityKind::Password(own) => username(&self.profile, &own.username),
+            IdentityKind::Oidc(own) => subject(&self.profile, own),
+        }
+    }
+}
+
+/// The name of a username in a profile.
+pub fn username(profile: &IdentityProfileId, username: &str) -> Unique {
+    Unique { kind: Kind::Identity, field: "username", value: format!("{profile}:{}", normalized(username)) }
+}
+
+/// The name of a subject in a profile. Digested: both parts of it can be long.
+pub fn subject(profile: &IdentityProfileId, subject: &OidcIdentity) -> Unique {
+    let digest = digest128(&[subject.issuer.as_bytes(), subject.subject.as_bytes()]);
+    Unique { kind: Kind::Identity, field: "subject", value: format!("{profile}:{:032x}", u128::from_be_bytes(digest)) }
+}
+
+// === impl PasswordHash ===
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PasswordHash(..)")
+    }
 }

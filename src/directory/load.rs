@@ -406,6 +406,7 @@ impl Directory {
                 }
             }
             Kind::Identity
+            | Kind::Attempts
             | Kind::Tally
             | Kind::Event
             | Kind::OneTimePassword

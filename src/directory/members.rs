@@ -5,21 +5,26 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Directory,
     accounts::{any, name_of, state_name},
-    caller::Caller,
+    caller::{Caller, Right},
     commit::{Edit, Repeat},
+    identity::{Identity, normalized},
     load::key,
     names::{change_data, foreign_id, read_foreign_id, rename},
     page::{Page, PageRequest},
+    profiles::identities_of,
     record::{State, Stored as _},
     roster::{Member, Profile},
+    settings::SelfManagement,
 };
 use crate::{
+    ambient::Time,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Unique},
     token::{
         Error, MemberId, Position, Reason, Result, TenantId,
         filter::{Field, Filter, MOMENT_OPS, NAME_OPS, TEXT_OPS, Value},
         moment,
+        scope::management,
     },
 };
 
@@ -32,6 +37,8 @@ pub struct MemberPatch {
     pub first_name: Option<String>,
     pub last_name: Option<String>,
     pub email: Option<String>,
+    /// Whether the address is known to be the member's. A new address is not, unless this says so.
+    pub email_verified: Option<bool>,
     pub phone: Option<String>,
     pub title: Option<String>,
     pub labels: Option<BTreeMap<String, String>>,
@@ -76,6 +83,54 @@ impl Directory {
         self.member(tenant, &id).await?.ok_or_else(not_found)
     }
 
+    /// The member that a slot names, if the caller may read it: within reach by scope, or itself.
+    pub async fn readable_member(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<Member>> {
+        match caller.member_right(management::MEMBERS_READ)? {
+            Right::Scope => self.reachable_member(caller, tenant, slot).await,
+            Right::OwnOnly => {
+                let own = self.own_member(caller, tenant, slot).await?;
+                own.ok_or_else(|| Error::not_found(Member::NAME, slot))
+            }
+        }
+    }
+
+    /// The member that a slot names, if it is the caller itself.
+    pub(super) async fn own_member(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+    ) -> Result<Option<Arc<Member>>> {
+        let Some(own) = caller.own_member().filter(|_| *tenant == caller.tenant) else { return Ok(None) };
+        match self.id_of(tenant, Kind::Member, slot).await? {
+            Some(id) if id == *own => self.member(tenant, own).await,
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// The member that a slot names and by which right the caller may change it: within reach by scope, or itself, if it
+    /// signed in and the tenant lets members manage themselves.
+    pub async fn manageable_member(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        slot: &str,
+    ) -> Result<(Arc<Member>, Right)> {
+        let right = caller.member_right(management::MEMBERS_WRITE)?;
+        if right == Right::Scope {
+            return Ok((self.reachable_member(caller, tenant, slot).await?, right));
+        }
+        let member = self.own_member(caller, tenant, slot).await?;
+        let member = member.ok_or_else(|| Error::not_found(Member::NAME, slot))?;
+        caller.require_signed_in()?;
+        match self.existing_tenant(tenant).await?.settings.member_self_management() {
+            SelfManagement::UpdateOnly => Ok((member, right)),
+            SelfManagement::Disabled => {
+                Err(Error::new(Reason::ScopeInsufficient, "in this tenant members do not manage themselves"))
+            }
+        }
+    }
+
     pub async fn create_member(
         &self,
         caller: &Caller,
@@ -94,16 +149,7 @@ impl Directory {
         let now = self.now();
         let id: MemberId = MemberId::random()?;
         let mut change = Change::new(tenant.clone(), now);
-        let mut member = Member {
-            id: id.clone(),
-            tenant: tenant.clone(),
-            state: State::Enabled,
-            profile: Profile::default(),
-            created: now,
-            updated: now,
-            deleted: None,
-            version: 1,
-        };
+        let mut member = new_member(tenant, &id, now);
         apply(&mut member, patch, &mut change)?;
         if member.profile.display_name.is_empty() {
             return Err(Error::field("member.display_name", "must be set"));
@@ -120,10 +166,17 @@ impl Directory {
         etag: &str,
         patch: MemberPatch,
     ) -> Result<(Arc<Member>, Position)> {
-        self.edit_member(caller, tenant, slot, etag, |mut member| {
+        self.follower.head().await?;
+        let (found, right) = self.manageable_member(caller, tenant, slot).await?;
+        if right == Right::OwnOnly && patch.is_beyond_the_member() {
+            let message = "members change their names, e-mail address, phone number and title only";
+            return Err(Error::new(Reason::ScopeInsufficient, message));
+        }
+        self.edit(&key::<Member>(tenant, &found.id), Some(etag), |mut member: Member| {
             require_not_deleted(&member)?;
             let mut change = Change::new(tenant.clone(), self.now());
             apply(&mut member, patch.clone(), &mut change)?;
+            member.updated = change.now;
             let entries = vec![Entry::changed(member.ident())];
             Ok(Edit { record: member, change, entries })
         })
@@ -161,7 +214,12 @@ impl Directory {
         let deleted = self.edit_member(caller, tenant, slot, etag, |mut member| {
             let now = self.now();
             let mut change = Change::new(tenant.clone(), now);
-            rename(&mut change, &member.id.to_string(), names(&member), Vec::new());
+            let id = member.id.to_string();
+            rename(&mut change, &id, names(&member), Vec::new());
+            let lists = member.identities().iter().map(|identity| identities_of(tenant, &identity.profile));
+            change.unindex = lists.chain(with_email_of(&member)).map(|index| (index, id.clone())).collect();
+            member.identities = None;
+            member.email_verified = None;
             member.profile = Profile::default();
             member.state = State::Deleted;
             member.deleted.get_or_insert(now);
@@ -212,8 +270,39 @@ impl Directory {
     }
 }
 
-fn apply(member: &mut Member, patch: MemberPatch, change: &mut Change) -> Result<()> {
+// === impl MemberPatch ===
+
+impl MemberPatch {
+    /// Whether it changes what members do not decide about themselves.
+    fn is_beyond_the_member(&self) -> bool {
+        let Self { foreign_id, email_verified, labels, metadata, metadata_keys, .. } = self;
+        foreign_id.is_some()
+            || email_verified.is_some()
+            || labels.is_some()
+            || metadata.is_some()
+            || !metadata_keys.is_empty()
+    }
+}
+
+/// A member of whom nothing is known yet.
+pub(super) fn new_member(tenant: &TenantId, id: &MemberId, now: Time) -> Member {
+    Member {
+        id: id.clone(),
+        tenant: tenant.clone(),
+        state: State::Enabled,
+        profile: Profile::default(),
+        created: now,
+        updated: now,
+        deleted: None,
+        identities: None,
+        email_verified: None,
+        version: 1,
+    }
+}
+
+pub(super) fn apply(member: &mut Member, patch: MemberPatch, change: &mut Change) -> Result<()> {
     let before = names(member);
+    let email_before = with_email_of(member);
     let profile = &mut member.profile;
     if let Some(name) = patch.display_name {
         if name.is_empty() {
@@ -240,12 +329,38 @@ fn apply(member: &mut Member, patch: MemberPatch, change: &mut Change) -> Result
         profile.labels = labels;
     }
     change_data(&mut profile.metadata, patch.metadata, patch.metadata_keys);
-    rename(change, &member.id.to_string(), before, names(member));
+    let id = member.id.to_string();
+    rename(change, &id, before, names(member));
+    let email = with_email_of(member);
+    if email != email_before {
+        // Nobody has shown that the new one is the member's.
+        member.email_verified = None;
+        change.unindex.extend(email_before.map(|index| (index, id.clone())));
+        change.index.extend(email.map(|index| (index, id)));
+    }
+    if let Some(verified) = patch.email_verified {
+        if verified && member.profile.email.is_empty() {
+            return Err(Error::field("member.email_verified", "must not be set without an e-mail address"));
+        }
+        member.email_verified = Some(verified);
+    }
     Ok(())
 }
 
-fn names(member: &Member) -> Vec<Unique> {
-    member.profile.foreign_id.iter().map(|id| foreign_id(Kind::Member, id)).collect()
+pub(super) fn names(member: &Member) -> Vec<Unique> {
+    let foreign = member.profile.foreign_id.iter().map(|id| foreign_id(Kind::Member, id));
+    foreign.chain(member.identities().iter().map(Identity::unique)).collect()
+}
+
+/// The members with an e-mail address, in whatever case.
+pub(super) fn with_email(tenant: &TenantId, email: &str) -> Index {
+    Index { tenant: tenant.clone(), kind: Kind::Member, parent: Some(format!("email:{}", normalized(email))) }
+}
+
+/// The list of a member's e-mail address, if it has one.
+fn with_email_of(member: &Member) -> Option<Index> {
+    let email = Some(&member.profile.email).filter(|email| !email.is_empty());
+    email.map(|email| with_email(&member.tenant, email))
 }
 
 fn matches(filter: &Filter, member: &Member) -> bool {
@@ -267,13 +382,13 @@ fn matches(filter: &Filter, member: &Member) -> bool {
     })
 }
 
-fn require_not_deleted(member: &Member) -> Result<()> {
+pub(super) fn require_not_deleted(member: &Member) -> Result<()> {
     if member.state == State::Deleted {
         return Err(Error::not_found(Member::NAME, member.id.to_string()));
     }
     Ok(())
 }
 
-fn all(tenant: &TenantId) -> Index {
+pub(super) fn all(tenant: &TenantId) -> Index {
     Index { tenant: tenant.clone(), kind: Kind::Member, parent: None }
 }

@@ -22,8 +22,9 @@ use crate::{
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, RecordKey, Written},
     token::{
-        Error, MemberId, Position, Reason, Result, RoleId, TenantId,
+        AccountId, Error, MemberId, Position, Reason, Result, RoleId, TenantId,
         filter::{Field, Filter, NAME_OPS, SET_OPS, Value},
+        scope::management,
     },
 };
 
@@ -81,6 +82,26 @@ impl Directory {
         let not_found = || Error::not_found(Membership::NAME, member);
         let member: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
         let membership = self.membership(tenant, &account.id, &member).await?;
+        membership.filter(|membership| membership.state != MembershipState::Deleted).ok_or_else(not_found)
+    }
+
+    /// The membership of a member in an account, if the caller may confirm or refuse it: within reach by scope, or its own.
+    async fn answerable_membership(
+        &self,
+        caller: &Caller,
+        tenant: &TenantId,
+        account: &str,
+        member: &str,
+    ) -> Result<Arc<Membership>> {
+        if caller.member_right(management::MEMBERS_WRITE)? == Right::Scope {
+            return self.reachable_membership(caller, tenant, account, member).await;
+        }
+        let not_found = || Error::not_found(Membership::NAME, member);
+        let own = self.own_member(caller, tenant, member).await?.ok_or_else(not_found)?;
+        caller.require_signed_in()?;
+        // An account that the member is not in looks as if it had never existed.
+        let account = self.find_account(tenant, account).await?.ok_or_else(not_found)?;
+        let membership = self.membership(tenant, &account.id, &own.id).await?;
         membership.filter(|membership| membership.state != MembershipState::Deleted).ok_or_else(not_found)
     }
 
@@ -195,7 +216,10 @@ impl Directory {
         event: Event,
     ) -> Result<(Arc<Membership>, Position)> {
         self.follower.head().await?;
-        let found = self.reachable_membership(caller, tenant, account, member).await?;
+        let found = match event {
+            Event::Accept | Event::Reject => self.answerable_membership(caller, tenant, account, member).await?,
+            Event::Enable | Event::Disable => self.reachable_membership(caller, tenant, account, member).await?,
+        };
         let key = RecordKey { tenant: tenant.clone(), kind: Kind::Membership, id: found.id() };
         self.edit(&key, None, |mut membership: Membership| {
             require_not_deleted(&membership)?;
@@ -237,9 +261,10 @@ impl Directory {
         self.follower.head().await?;
         let parent = match of {
             ListMemberships::Account(slot) => {
+                caller.require(management::MEMBERS_READ)?;
                 self.reachable_account(caller, tenant, slot, Right::Scope).await?.id.to_string()
             }
-            ListMemberships::Member(slot) => self.reachable_member(caller, tenant, slot).await?.id.to_string(),
+            ListMemberships::Member(slot) => self.readable_member(caller, tenant, slot).await?.id.to_string(),
         };
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(parent) };
         self.list_records(tenant, &index, page, filter.is_empty(), |membership: &Membership| {
@@ -359,6 +384,22 @@ fn check_limits(settings: &Settings, of_account: u32, of_member: u32) -> Result<
         return Err(Error::new(Reason::MembershipLimit, format!("a member belongs to at most {accounts} accounts")));
     }
     Ok(())
+}
+
+/// Puts an active membership of a new member in a new account into a change: both have no other.
+pub(super) fn put_first(tenant: &TenantId, account: &AccountId, member: &MemberId, change: &mut Change) {
+    let membership = Membership {
+        tenant: tenant.clone(),
+        account: account.clone(),
+        member: member.clone(),
+        roles: Vec::new(),
+        state: MembershipState::Active,
+        created: change.now,
+        updated: change.now,
+        version: 1,
+    };
+    change.puts.extend([put(&membership, 0), Tally::first(account.to_string()), Tally::first(member.to_string())]);
+    change.index.extend(lists(&membership));
 }
 
 fn put(membership: &Membership, version: u64) -> Put {

@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod admissions;
+pub mod attempts;
 pub mod authority;
 pub mod caller;
 pub mod clients;
@@ -16,6 +17,7 @@ pub mod credentials;
 pub mod derivation;
 pub mod entities;
 pub mod groups;
+pub mod identities;
 pub mod identity;
 pub mod load;
 pub mod members;

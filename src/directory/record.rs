@@ -150,6 +150,9 @@ pub enum GrantType {
     TokenExchange,
     #[n(5)]
     Workload,
+    /// Members sign in through the client.
+    #[n(6)]
+    AuthenticatedMember,
 }
 
 /// A company, organization or sub-account.
@@ -324,6 +327,7 @@ impl GrantType {
             Self::Member => "member",
             Self::TokenExchange => "token_exchange",
             Self::Workload => "workload",
+            Self::AuthenticatedMember => "authenticated_member",
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::identity::Identity;
 use super::record::{Confinement, State, Stored, stored};
 use crate::{
     ambient::Time,
     store::Kind,
-    token::{AccountId, Ident, MemberId, RoleId, TenantId},
+    token::{AccountId, Ident, IdentityProfileId, MemberId, RoleId, TenantId},
 };
 
 /// A person.
@@ -27,6 +28,12 @@ pub struct Member {
     pub updated: Time,
     #[n(6)]
     pub deleted: Option<Time>,
+    /// How it signs in; at most one for each profile.
+    #[n(7)]
+    pub identities: Option<Vec<Identity>>,
+    /// Whether the e-mail address is known to be its own.
+    #[n(8)]
+    pub email_verified: Option<bool>,
     #[cbor(skip)]
     pub version: u64,
 }
@@ -126,6 +133,19 @@ stored! {
     Member Member "Member" |self| Ident::Member(self.id.clone());
     Role Role "Role" |self| Ident::Role(self.id.clone());
     Membership Membership "Membership" |self| Ident::Membership(self.account.clone(), self.member.clone());
+}
+
+// === impl Member ===
+
+impl Member {
+    pub fn identities(&self) -> &[Identity] {
+        self.identities.as_deref().unwrap_or_default()
+    }
+
+    /// How it signs in through a profile.
+    pub fn identity(&self, profile: &IdentityProfileId) -> Option<&Identity> {
+        self.identities().iter().find(|identity| identity.profile == *profile)
+    }
 }
 
 // === impl Membership ===

@@ -85,6 +85,7 @@ impl Standing {
             }
             GrantType::Account => settings.account_token_ttl(),
             GrantType::Member => settings.member_token_ttl(),
+            GrantType::AuthenticatedMember => settings.authenticated_member_token_ttl(),
         };
         self.client.token_ttl.unwrap_or(default).min(settings.max_token_ttl())
     }

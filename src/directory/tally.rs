@@ -37,6 +37,11 @@ impl Directory {
 // === impl Tally ===
 
 impl Tally {
+    /// The first count of something that is being created.
+    pub(super) fn first(of: String) -> Put {
+        Self { of, count: 0, version: 0 }.put(1)
+    }
+
     /// Writes another count, if nobody else did.
     pub(super) fn put(&self, count: u32) -> Put {
         let body = minicbor::to_vec(count).unwrap_or_default().into();

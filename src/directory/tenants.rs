@@ -84,6 +84,7 @@ impl Directory {
                 GrantType::Account,
                 GrantType::Member,
                 GrantType::TokenExchange,
+                GrantType::AuthenticatedMember,
             ],
             allowed_scopes: all.clone(),
             default_scopes: all,

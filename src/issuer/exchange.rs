@@ -61,6 +61,7 @@ impl Issuer {
             allowed: subject.scopes.intersection(&standing.allowed_scopes()),
             default: standing.default_scopes().without_management().intersection(&subject.scopes),
             parents: [Some(subject), actor].into_iter().flatten().collect(),
+            authentication: None,
             standing,
         })
     }

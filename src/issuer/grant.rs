@@ -56,6 +56,7 @@ impl Issuer {
             allowed: standing.allowed_scopes(),
             default: standing.default_scopes(),
             parents: Vec::new(),
+            authentication: None,
             standing,
         })
     }
@@ -95,6 +96,7 @@ impl Issuer {
             allowed,
             default,
             parents,
+            authentication: None,
             standing,
         })
     }
@@ -118,6 +120,7 @@ impl Issuer {
             allowed: standing.allowed_scopes().without_management(),
             default: standing.default_scopes().without_management(),
             parents: Vec::new(),
+            authentication: None,
             standing,
         })
     }
@@ -137,7 +140,7 @@ impl Issuer {
     }
 
     /// What the caller's client may do, in a tenant that the caller reaches.
-    async fn standing_in(&self, caller: &Caller, tenant: &TenantId) -> Result<Arc<Standing>> {
+    pub(super) async fn standing_in(&self, caller: &Caller, tenant: &TenantId) -> Result<Arc<Standing>> {
         let tenant = self.directory.existing_tenant(tenant).await?;
         Ok(Arc::new(Standing { tenant, ..(*caller.standing).clone() }))
     }
@@ -150,7 +153,7 @@ impl Issuer {
     }
 }
 
-fn require_allowed(standing: &Standing, grant: GrantType) -> Result<()> {
+pub(super) fn require_allowed(standing: &Standing, grant: GrantType) -> Result<()> {
     if standing.allows_grant(grant) {
         return Ok(());
     }

@@ -14,8 +14,8 @@ use crate::{
     revocation::entry::Entry,
     store::{Existing, FamilyConflict, FamilyMint, FamilyRecord, Mint, SessionKey, SessionMint, SubjectKey, TokenMint},
     token::{
-        AccessToken, AccountId, Actor, Error, Family, FamilyId, Format, Ident, Position, Reason, Result, Scopes,
-        Subject, TokenId,
+        AccessToken, AccountId, Actor, Authentication, Error, Family, FamilyId, Format, Ident, Position, Reason,
+        Result, Scopes, Subject, TokenId,
         access::{Json, RequestDigest, SessionId},
         claims::MAX_TOKEN_BYTES,
         family::Minted,
@@ -80,12 +80,21 @@ pub(super) const SLOT_MARGIN: Duration = Duration::from_secs(3600);
 const FAMILY_RETENTION: Duration = Duration::from_secs(3600);
 
 /// What was decided about a token before it is stored.
-struct Decided {
+pub(super) struct Decided {
     token: AccessToken,
     family: Option<Family>,
     tenant: Arc<Tenant>,
     issuer: String,
     key: Option<Arc<SigningKey>>,
+}
+
+/// What becomes of a token whose session has lapsed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lapsed {
+    /// It begins the session anew.
+    Revive,
+    /// It comes from a token of the session, which has ended with it.
+    Refuse(fn() -> Error),
 }
 
 /// Whom the grant is for, and by which right.
@@ -100,6 +109,8 @@ pub(super) struct Granted {
     pub default: Scopes,
     /// The tokens that the new one must not outlive. It belongs to the session of the first.
     pub parents: Vec<Arc<AccessToken>>,
+    /// How the member that it is for signed in.
+    pub authentication: Option<Authentication>,
 }
 
 // === impl Issuer ===
@@ -121,7 +132,11 @@ impl Issuer {
         let decided = self.decide(call, request, granted).await?;
         // Signed before it is stored: a token that cannot be written must not be listed.
         let text = self.text(&decided).await?;
-        let issued = self.store(call, request, decided, text).await?;
+        let lapsed = match &request.grant {
+            Grant::TokenExchange { .. } => Lapsed::Refuse(exchange::lapsed),
+            Grant::ClientCredentials | Grant::Workload | Grant::Account(_) | Grant::Member { .. } => Lapsed::Revive,
+        };
+        let issued = self.store(request, lapsed, decided, text).await?;
         if let Grant::TokenExchange { .. } = &request.grant {
             tracing::info!(
                 target: "audit", event = "token.exchange", tenant = %issued.token.tenant, token = %issued.token.id,
@@ -139,17 +154,19 @@ impl Issuer {
     }
 
     /// Decides everything about the token, or refuses.
-    async fn decide(&self, call: &Call, request: &Request, granted: Granted) -> Result<Decided> {
-        let Granted { standing, grant, subject, ancestors, actor, allowed, default, parents } = granted;
+    pub(super) async fn decide(&self, call: &Call, request: &Request, granted: Granted) -> Result<Decided> {
+        let Granted { standing, grant, subject, ancestors, actor, allowed, default, parents, authentication } = granted;
         let tenant = Arc::clone(&standing.tenant);
         let issuer = self.directory.issuer(&tenant.id);
         let now = self.now();
         let scopes = terms::decide_scopes(request, &allowed, default, &call.caller)?;
         let audience = terms::decide_audience(request, &scopes, &standing, &issuer)?;
         let format = request.format.unwrap_or(match grant {
-            GrantType::ClientCredentials | GrantType::Workload | GrantType::Member | GrantType::TokenExchange => {
-                Format::Jwt
-            }
+            GrantType::ClientCredentials
+            | GrantType::Workload
+            | GrantType::Member
+            | GrantType::TokenExchange
+            | GrantType::AuthenticatedMember => Format::Jwt,
             GrantType::Account => Format::Opaque,
         });
         let ttl = terms::decide_ttl(request, &standing, grant, &parents, &call.caller, now)?;
@@ -196,6 +213,7 @@ impl Issuer {
             claims: request.claims.clone(),
             request: request.repeat.map(|repeat| RequestDigest(repeat.body)),
             home: Some(client.tenant.clone()).filter(|home| *home != tenant.id),
+            authentication,
         };
         token.sources = terms::sources_of(&token, &parents)?;
         let family = self.new_family(&token, &standing, &parents, now);
@@ -251,7 +269,13 @@ impl Issuer {
 
     /// Stores what was decided, and answers. A session that has lapsed is revoked first, so that its old tokens stay
     /// dead.
-    async fn store(&self, call: &Call, request: &Request, mut decided: Decided, mut text: String) -> Result<Issued> {
+    pub(super) async fn store(
+        &self,
+        request: &Request,
+        lapsed: Lapsed,
+        mut decided: Decided,
+        mut text: String,
+    ) -> Result<Issued> {
         let now = self.now();
         let family_end = decided.family.as_ref().map(|family| family.absolute_expiry);
         if let Some(until) = family_end.max((decided.token.format == Format::Opaque).then(|| decided.token.expires())) {
@@ -260,13 +284,13 @@ impl Issuer {
         let existing = if request.repeat.is_some() { Existing::Keep } else { Existing::Replace };
         let minted = self.directory.store.mint(&mint(&decided, existing, false, now)).await?;
         if let (Some(record), Some(repeat)) = (&minted.token, request.repeat) {
-            return Box::pin(self.repeated(call, record, repeat, decided, minted.family)).await;
+            return Box::pin(self.repeated(record, repeat, decided, minted.family)).await;
         }
         if minted.session_lapsed
             && let Some(session) = decided.token.session.clone()
         {
-            if let Grant::TokenExchange { .. } = &request.grant {
-                return Err(exchange::lapsed());
+            if let Lapsed::Refuse(refusal) = lapsed {
+                return Err(refusal());
             }
             text = Box::pin(self.revive(&session, &mut decided, now)).await?;
         }
@@ -296,7 +320,6 @@ impl Issuer {
     /// The reply to a request id that was used before: the same token, if it still lives.
     async fn repeated(
         &self,
-        call: &Call,
         record: &[u8],
         repeat: Repeat,
         mut decided: Decided,
@@ -318,7 +341,6 @@ impl Issuer {
         if decided.token.format == Format::Jwt {
             decided.key = self.key_of(&decided.token).await?;
         }
-        let _: &Call = call;
         let text = self.text(&decided).await?;
         self.answer(decided, text)
     }
@@ -346,7 +368,7 @@ impl Issuer {
             .ok_or_else(|| Error::internal("derive a refresh token: is its master key still configured?"))
     }
 
-    async fn text(&self, decided: &Decided) -> Result<String> {
+    pub(super) async fn text(&self, decided: &Decided) -> Result<String> {
         self.token_text(&decided.token, &decided.issuer, decided.key.clone()).await
     }
 

@@ -7,14 +7,18 @@
 //! [`issue`] and [`renew`].
 
 pub mod authenticate;
+pub mod credentials;
 mod exchange;
+mod failures;
 pub mod foreign;
 mod grant;
 pub mod introspect;
 pub mod issue;
 pub mod list;
+pub mod passwords;
 pub mod renew;
 pub mod revoke;
+pub mod signin;
 mod signing;
 mod terms;
 pub mod verify;
@@ -30,7 +34,9 @@ use crate::{
     outbox::Outbox,
     token::{ClientId, Position, secret::SecretText},
 };
+use failures::Failures;
 use foreign::Workloads;
+use passwords::Passwords;
 use verify::Verified;
 
 /// Issues and judges tokens.
@@ -50,6 +56,9 @@ pub struct Issuer {
     workloads: Workloads,
     /// When the use of a secret was last written.
     uses: Mutex<std::collections::HashMap<[u8; 8], Time>>,
+    /// Where members' passwords are hashed.
+    pub passwords: Arc<Passwords>,
+    failures: Failures,
 }
 
 /// What an issuer works with.
@@ -94,6 +103,8 @@ impl Issuer {
             bootstrap,
             workloads,
             uses: Mutex::default(),
+            passwords: Arc::new(Passwords::for_this_machine()),
+            failures: Failures::default(),
         })
     }
 

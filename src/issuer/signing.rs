@@ -1,4 +1,4 @@
-//! The keys that sign tokens: which one signs now, which one signed.
+//! Which key signs, and which one signed.
 
 use std::sync::Arc;
 

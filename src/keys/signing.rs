@@ -426,6 +426,7 @@ mod tests {
             claims: None,
             request: None,
             home: None,
+            authentication: None,
         }
     }
 

@@ -160,12 +160,14 @@ pub enum Kind {
     Tally,
     /// An identity profile.
     IdentityProfile,
-    /// A member's way in through an identity profile; its id is the ids of both.
+    /// A member's way in through an identity profile: only its name and lists, the rest is in the member's record.
     Identity,
     /// An event that is to be delivered, in the directory of `system`.
     Event,
     /// A one-time password that was asked for, in the directory of `system`.
     OneTimePassword,
+    /// How often it was attempted of late to sign in as somebody.
+    Attempts,
     /// A tenant's signing keys, all in one record.
     KeySet,
     /// Until when the master keys are needed, in the directory of `system`.
@@ -430,6 +432,7 @@ impl Kind {
             Self::Identity => "identity",
             Self::Event => "event",
             Self::OneTimePassword => "otp",
+            Self::Attempts => "attempts",
             Self::KeySet => "keyset",
             Self::MasterKeys => "masterkeys",
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    authentication::Authentication,
     id::{AccountId, ClientId, FamilyId, MemberId, TenantId, TokenId},
     ident::{Ident, Idents},
     position::Position,
@@ -73,6 +74,9 @@ pub struct AccessToken {
     /// The client's own tenant, if another than `tenant`. Only in the store.
     #[n(19)]
     pub home: Option<TenantId>,
+    /// `amr` and `auth_time`: of a member that signed in.
+    #[n(20)]
+    pub authentication: Option<Authentication>,
 }
 
 /// What a token acts as.
@@ -511,6 +515,7 @@ mod tests {
             claims: None,
             request: None,
             home: None,
+            authentication: None,
         };
         let record = token.to_record();
         // With expiry and header this is 160 bytes for Redis, the size of one of its classes of memory.

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{
     access::{AccessToken, Acting, Actor, Audience, Format, Json, KeyId, MAX_ACTORS, SessionId, Source, Subject},
+    authentication::{Authentication, Method},
     ident::Ident,
     scope::Scopes,
 };
@@ -54,6 +55,12 @@ pub struct Claims {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     src: Vec<String>,
     rev: String,
+    /// How the member signed in; always with `auth_time`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    amr: Vec<String>,
+    /// When, in seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    auth_time: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     opt: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,6 +113,8 @@ impl Claims {
             fam: token.family.as_ref().map(ToString::to_string),
             src: token.sources.iter().map(ToString::to_string).collect(),
             rev: token.rev.to_string(),
+            amr: token.authentication.iter().map(|own| own.method.name().to_owned()).collect(),
+            auth_time: token.authentication.map(|own| own.at_secs),
             opt: raw(&token.options)?,
             ext: raw(&token.claims)?,
         })
@@ -135,6 +144,11 @@ impl Claims {
             Aud::One(one) => Audience::new([one], issuer),
             Aud::Many(many) => Audience::new(many, issuer),
         };
+        let authentication = match (self.amr.as_slice(), self.auth_time) {
+            ([], None) => None,
+            ([name], Some(at_secs)) => Some(Authentication { method: Method::of(name)?, at_secs }),
+            _ => return None,
+        };
         let ancestors = self.anc.iter().map(|id| id.parse()).collect::<Result<_, _>>().ok()?;
         let sources = self.src.iter().map(|id| id.parse()).collect::<Result<_, _>>().ok()?;
         let json = |raw: Option<Box<RawValue>>| raw.map(|raw| Json::new(raw.get()));
@@ -159,6 +173,7 @@ impl Claims {
             claims: json(self.ext),
             request: None,
             home: None,
+            authentication,
         };
         (token.sub() == self.sub).then_some(token)
     }

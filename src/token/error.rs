@@ -111,6 +111,7 @@ reasons! {
         RefreshExpired "REFRESH_EXPIRED",
         RefreshReused "REFRESH_REUSED",
         SessionExpired "SESSION_EXPIRED",
+        InvalidCredentials "INVALID_CREDENTIALS",
     }
     PermissionDenied {
         ScopeInsufficient "SCOPE_INSUFFICIENT",
@@ -129,7 +130,9 @@ reasons! {
         TenantIdTaken "TENANT_ID_TAKEN",
         RoleNameTaken "ROLE_NAME_TAKEN",
         MembershipExists "MEMBERSHIP_EXISTS",
+        IdentityTaken "IDENTITY_TAKEN",
         WorkloadTaken "WORKLOAD_TAKEN",
+        EmailTaken "EMAIL_TAKEN",
     }
     FailedPrecondition {
         AccountHasChildren "ACCOUNT_HAS_CHILDREN",
@@ -143,6 +146,7 @@ reasons! {
         MembershipLimit "MEMBERSHIP_LIMIT",
         MembershipState "MEMBERSHIP_STATE",
         IdentityProfileInUse "IDENTITY_PROFILE_IN_USE",
+        SelfSignupDisabled "SELF_SIGNUP_DISABLED",
         IdentityProfileLimit "IDENTITY_PROFILE_LIMIT",
     }
     Aborted {
@@ -151,6 +155,7 @@ reasons! {
     }
     ResourceExhausted {
         Overloaded "OVERLOADED",
+        AttemptLimit "ATTEMPT_LIMIT",
     }
     Unavailable {
         StoreUnavailable "STORE_UNAVAILABLE",
@@ -227,6 +232,13 @@ impl Error {
     #[must_use]
     pub fn with_resource(mut self, kind: &'static str, name: impl Into<String>) -> Self {
         self.0.resource = Some(Resource { kind, name: name.into() });
+        self
+    }
+
+    /// When the caller should come back.
+    #[must_use]
+    pub fn with_retry_after(mut self, after: Duration) -> Self {
+        self.0.retry_after = Some(after);
         self
     }
 

@@ -236,6 +236,7 @@ impl Family {
             claims: self.claims.clone(),
             request: None,
             home: self.home.clone(),
+            authentication: None,
         }
     }
 }

@@ -6,9 +6,11 @@
 //! Start reading at [`access::AccessToken`] and [`family::Family`].
 
 pub mod access;
+pub mod authentication;
 pub mod base62;
 pub mod claims;
 pub mod code;
+pub mod email;
 pub mod error;
 pub mod family;
 pub mod filter;
@@ -22,6 +24,7 @@ pub mod scope;
 pub mod secret;
 
 pub use access::{AccessToken, Actor, Format, Subject};
+pub use authentication::Authentication;
 pub use error::{Error, Reason, Result};
 pub use family::Family;
 pub use id::{AccountId, ClientId, FamilyId, GroupId, IdentityProfileId, MemberId, RoleId, TenantId, TokenId};

@@ -15,6 +15,8 @@ pub mod management {
     pub const TOKENS_ISSUE: &str = "jeton.tokens.issue";
     pub const TOKENS_REVOKE: &str = "jeton.tokens.revoke";
     pub const TOKENS_ETERNAL: &str = "jeton.tokens.eternal";
+    pub const MEMBERS_READ: &str = "jeton.members.read";
+    pub const MEMBERS_WRITE: &str = "jeton.members.write";
 }
 
 /// Every management scope: what the bootstrap client may do.

@@ -57,6 +57,7 @@ replies! {
     list_tokens ListTokensRequest ListTokensResponse
     get_caller GetCallerRequest GetCallerResponse
     list_signing_keys ListSigningKeysRequest ListSigningKeysResponse
+    authenticate_member AuthenticateMemberRequest AuthenticateMemberResponse
 }
 
 /// Serves until it is killed.

@@ -191,6 +191,7 @@ pub(super) fn mint(client: &ClientId, account: &AccountId) -> Result<Mint> {
         claims: None,
         request: None,
         home: None,
+        authentication: None,
     };
     let part = TokenMint {
         id: token.id.clone(),

@@ -2,7 +2,10 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use jeton::{api::wire, token::error::Reason};
+use jeton::{
+    api::wire::{self, authenticate_member_request::Mechanism},
+    token::error::Reason,
+};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use tonic::Status;
@@ -156,6 +159,17 @@ async fn every_call_that_takes_a_secret_takes_an_assertion(service: Service) {
     };
     nobody.invalidate_tokens(invalidate.clone()).await.unwrap();
     refused(nobody.invalidate_tokens(invalidate).await, Reason::InvalidClient);
+    let sign_in = wire::AuthenticateMemberRequest {
+        client_assertion: client_assertion(),
+        mechanism: Some(Mechanism::Password(wire::PasswordMechanism {
+            identity_profile_id: "idp".into(),
+            username: "ann".into(),
+            password: "a password".into(),
+        })),
+        ..Default::default()
+    };
+    refused(nobody.authenticate_member(sign_in.clone()).await, Reason::GrantNotAllowed);
+    refused(nobody.authenticate_member(sign_in).await, Reason::InvalidClient);
     let used = client_assertion();
     nobody.issue(asserted(&used)).await;
     let by_id = |client_assertion: String| wire::RevokeTokenRequest { client_assertion, ..revoke_id(&token.token_id) };

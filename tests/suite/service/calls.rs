@@ -52,6 +52,7 @@ methods! {
         list_tokens ListTokensRequest ListTokensResponse
         get_caller GetCallerRequest GetCallerResponse
         list_signing_keys ListSigningKeysRequest ListSigningKeysResponse
+        authenticate_member AuthenticateMemberRequest AuthenticateMemberResponse
     }
     ClientServiceClient {
         create_client CreateClientRequest CreateClientResponse
@@ -107,6 +108,9 @@ methods! {
         list_members ListMembersRequest ListMembersResponse
         enable_member EnableMemberRequest EnableMemberResponse
         disable_member DisableMemberRequest DisableMemberResponse
+        set_password SetPasswordRequest SetPasswordResponse
+        link_identity LinkIdentityRequest LinkIdentityResponse
+        unlink_identity UnlinkIdentityRequest UnlinkIdentityResponse
         create_membership CreateMembershipRequest CreateMembershipResponse
         get_membership GetMembershipRequest GetMembershipResponse
         update_membership UpdateMembershipRequest UpdateMembershipResponse

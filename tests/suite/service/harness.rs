@@ -14,7 +14,12 @@ use jeton::{
         wire,
     },
     app::{self, App, Bearer, Setup},
-    issuer::foreign::Workloads,
+    directory::{
+        identities::NewPassword,
+        identity::{IdentityKind, IdentityProfile, PasswordHash},
+        roster::Member,
+    },
+    issuer::{foreign::Workloads, passwords::Place},
     keys::{
         master::MasterKey,
         ring::Keyring,
@@ -277,6 +282,35 @@ impl Service {
         directory.provider_secret(&profile).unwrap().map(|secret| secret.expose().to_owned())
     }
 
+    /// Every place for a password to be hashed, until they are dropped.
+    pub fn all_places_to_hash(&self) -> Vec<Place> {
+        let passwords = &self.app.issuer.passwords;
+        std::iter::from_fn(|| passwords.place().ok()).collect()
+    }
+
+    /// The hash of a member's password in a profile of tenant `default`.
+    pub async fn hash(&self, member: &str, profile: &str) -> String {
+        let (member, profile) = self.identity(member, profile).await;
+        match &member.identity(&profile.id).unwrap().kind {
+            IdentityKind::Password(own) => own.hash.clone().unwrap().0,
+            IdentityKind::Oidc(own) => panic!("{own:?}"),
+        }
+    }
+
+    pub async fn set_hash(&self, member: &str, profile: &str, hash: &str) {
+        let (member, profile) = self.identity(member, profile).await;
+        let hash = PasswordHash(hash.to_owned());
+        let new = NewPassword { username: None, hash, replaces: None, except: None };
+        self.app.issuer.directory.set_password(&member, &profile, &new).await.unwrap();
+    }
+
+    async fn identity(&self, member: &str, profile: &str) -> (Arc<Member>, Arc<IdentityProfile>) {
+        self.app.follower.head().await.unwrap();
+        let (directory, tenant) = (&self.app.issuer.directory, "default".parse().unwrap());
+        let member = directory.member(&tenant, &member.parse().unwrap()).await.unwrap().unwrap();
+        (member, directory.profile(&tenant, &profile.parse().unwrap()).await.unwrap().unwrap())
+    }
+
     /// Moves what is sealed under old master keys to the current one, as a start does.
     pub async fn retire_master_keys(&self) {
         Arc::clone(&self.app.issuer.directory).retire_master_keys().await.unwrap();
@@ -326,7 +360,7 @@ impl Service {
     }
 }
 
-/// A client that may use both grants, ask for some scopes, and introspect everything.
+/// A client that may use most grants, ask for some scopes, and introspect everything.
 pub fn plain() -> wire::Client {
     wire::Client {
         display_name: "a client".into(),
@@ -335,9 +369,14 @@ pub fn plain() -> wire::Client {
             .into(),
         default_scopes: vec!["invoices.read".into()],
         introspects: vec!["*".into()],
-        allowed_grants: [wire::GrantType::ClientCredentials, wire::GrantType::Account, wire::GrantType::Member]
-            .map(Into::into)
-            .into(),
+        allowed_grants: [
+            wire::GrantType::ClientCredentials,
+            wire::GrantType::Account,
+            wire::GrantType::Member,
+            wire::GrantType::AuthenticatedMember,
+        ]
+        .map(Into::into)
+        .into(),
         ..Default::default()
     }
 }

@@ -62,6 +62,13 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
     call!(issue_token wire::IssueTokenRequest { tenant_id: tenant_id(), ..for_account(account) });
     call!(issue_token wire::IssueTokenRequest { tenant_id: tenant_id(), ..for_member(member, account) });
     call!(issue_token wire::IssueTokenRequest { tenant_id: tenant_id(), ..for_member(member, "") });
+    let password =
+        wire::PasswordMechanism { identity_profile_id: profile.clone(), username: "u".into(), password: "p".into() };
+    call!(authenticate_member wire::AuthenticateMemberRequest {
+        tenant_id: tenant_id(),
+        mechanism: Some(wire::authenticate_member_request::Mechanism::Password(password)),
+        ..Default::default()
+    });
     let of_member = wire::list_tokens_request::Subject::MemberId(member.clone());
     call!(list_tokens wire::ListTokensRequest {
         tenant_id: tenant_id(), subject: Some(of_member), ..Default::default()
@@ -123,6 +130,17 @@ async fn every_call(b: &Caller, own: &str, ids: &Ids, tenant: &str) -> Vec<Told>
     call!(disable_member wire::DisableMemberRequest { tenant_id: tenant_id(), member_id: member_id() });
     call!(delete_member wire::DeleteMemberRequest {
         tenant_id: tenant_id(), member_id: member_id(), ..Default::default()
+    });
+    call!(set_password wire::SetPasswordRequest {
+        tenant_id: tenant_id(), member_id: member_id(), identity_profile_id: profile.clone(), username: "u".into(),
+        password: "long enough".into(), ..Default::default()
+    });
+    let identity = wire::link_identity_request::Identity::Username("u".into());
+    call!(link_identity wire::LinkIdentityRequest {
+        tenant_id: tenant_id(), member_id: member_id(), identity_profile_id: profile.clone(), identity: Some(identity)
+    });
+    call!(unlink_identity wire::UnlinkIdentityRequest {
+        tenant_id: tenant_id(), member_id: member_id(), identity_profile_id: profile.clone()
     });
     let place = |roles: &[&str]| wire::Membership {
         account_id: account_id(),

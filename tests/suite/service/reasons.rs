@@ -9,6 +9,7 @@ use super::{
     calls::{IssueExt as _, owned, refused, uuid},
     harness::{Kind, Service, plain},
     memberships::{self, place},
+    people::{PASSWORD, People, set_password},
 };
 
 on_both_stores! {
@@ -221,7 +222,33 @@ async fn provoke(service: &Service, reason: Reason) -> Row {
             return Row::Elsewhere("`memberships`: with a limit of the tenant");
         }
         Reason::IdentityProfileLimit => return Row::Elsewhere("`identity_profiles`: fifty profiles take their time"),
-        Reason::IdentityProfileInUse => return Row::Elsewhere("`passwords`: a member signs in through it"),
+        Reason::IdentityProfileInUse => {
+            let people = People::new(service).await;
+            people.person("in use", &[]).await;
+            super::identity_profiles::delete(&people.manager, &people.profile).await.unwrap_err()
+        }
+        Reason::InvalidCredentials => {
+            let people = People::new(service).await;
+            nobody.authenticate_member(people.by_password("unknown", PASSWORD)).await.unwrap_err()
+        }
+        Reason::SelfSignupDisabled => {
+            let people = People::new(service).await;
+            nobody.authenticate_member(people.by_signup(people.signup("new", ""))).await.unwrap_err()
+        }
+        Reason::IdentityTaken => {
+            let people = People::new(service).await;
+            people.person("taken", &[]).await;
+            let other = memberships::member(&people.manager, "").await;
+            set_password(&people.manager, people.password(&other, "taken", PASSWORD)).await.unwrap_err()
+        }
+        Reason::EmailTaken => return Row::Elsewhere("`authenticate`: wants two settings of the tenant"),
+        Reason::AttemptLimit => {
+            let people = People::new(service).await;
+            for _ in 0..10 {
+                nobody.authenticate_member(people.by_password("unknown", PASSWORD)).await.unwrap_err();
+            }
+            nobody.authenticate_member(people.by_password("unknown", PASSWORD)).await.unwrap_err()
+        }
         Reason::AccountHasChildren => {
             let parent = service.account("").await;
             service.account(&parent).await;

@@ -1,0 +1,95 @@
+//! Members on the wire.
+
+use super::{
+    convert::{self, Mask},
+    wire,
+};
+use crate::directory::{
+    identity::{Identity, IdentityKind},
+    members::MemberPatch,
+    record::{State, etag},
+    roster::{Member, Profile},
+};
+
+/// The fields that an update mask can name.
+pub(super) const CHANGEABLE: &[&str] = &[
+    "foreign_id",
+    "display_name",
+    "first_name",
+    "last_name",
+    "email",
+    "email_verified",
+    "phone",
+    "title",
+    "labels",
+    "metadata",
+    "metadata.",
+];
+
+pub(super) fn patch(member: &wire::Member, mask: &Mask<'_>) -> MemberPatch {
+    let text = |name: &str, text: &String| mask.changes(name, !text.is_empty()).then(|| text.clone());
+    MemberPatch {
+        foreign_id: text("foreign_id", &member.foreign_id),
+        display_name: text("display_name", &member.display_name),
+        first_name: text("first_name", &member.first_name),
+        last_name: text("last_name", &member.last_name),
+        email: text("email", &member.email),
+        email_verified: mask
+            .changes("email_verified", member.email_verified.is_some())
+            .then_some(member.email_verified.unwrap_or_default()),
+        phone: text("phone", &member.phone),
+        title: text("title", &member.title),
+        labels: mask.changes("labels", !member.labels.is_empty()).then(|| member.labels.clone()),
+        metadata: mask.changes("metadata", !member.metadata.is_empty()).then(|| member.metadata.clone()),
+        metadata_keys: mask.keys("metadata").map(|key| (key.to_owned(), member.metadata.get(key).cloned())).collect(),
+    }
+}
+
+/// The member, without what proves that it is itself.
+pub(super) fn to_wire(member: &Member) -> wire::Member {
+    let state = match member.state {
+        State::Enabled => wire::MemberState::Enabled,
+        State::Disabled => wire::MemberState::Disabled,
+        State::Deleted => wire::MemberState::Deleted,
+    };
+    let Profile { foreign_id, display_name, first_name, last_name, email, phone, title, labels, metadata } =
+        member.profile.clone();
+    wire::Member {
+        member_id: member.id.to_string(),
+        tenant_id: member.tenant.to_string(),
+        foreign_id: foreign_id.unwrap_or_default(),
+        display_name,
+        first_name,
+        last_name,
+        email,
+        phone,
+        title,
+        state: state.into(),
+        labels,
+        metadata,
+        create_time: Some(convert::timestamp(member.created)),
+        update_time: Some(convert::timestamp(member.updated)),
+        delete_time: member.deleted.map(convert::timestamp),
+        etag: etag(member.version),
+        identities: member.identities().iter().map(identity).collect(),
+        email_verified: Some(member.email_verified.unwrap_or_default()),
+    }
+}
+
+fn identity(identity: &Identity) -> wire::Identity {
+    let identity_profile_id = identity.profile.to_string();
+    match &identity.kind {
+        IdentityKind::Password(own) => wire::Identity {
+            identity_profile_id,
+            username: own.username.clone(),
+            password_set_time: own.password_set.map(convert::timestamp),
+            ..Default::default()
+        },
+        IdentityKind::Oidc(own) => wire::Identity {
+            identity_profile_id,
+            subject: own.subject.clone(),
+            issuer: own.issuer.clone(),
+            ..Default::default()
+        },
+    }
+}

@@ -1,0 +1,135 @@
+//! AuthenticateMember on the wire, and what it has in common with IssueToken.
+
+use prost::Message as _;
+
+use super::{
+    convert::{self, given},
+    person, wire,
+};
+use crate::{
+    ambient::Time,
+    issuer::{
+        issue::Lifetime,
+        signin::{Asked, Mechanism, SignIn, SignedIn},
+    },
+    keys::ring::digest128,
+    token::{
+        Error, Format, Reason, Result,
+        access::{Json, SessionId},
+        lifetime,
+        secret::SecretText,
+    },
+};
+
+/// The sign-in that a message describes.
+pub(super) fn request(mut message: wire::AuthenticateMemberRequest) -> Result<SignIn> {
+    use wire::authenticate_member_request::{Lifetime as WireLifetime, Mechanism as WireMechanism};
+    let request_id = std::mem::take(&mut message.request_id);
+    let page_token = std::mem::take(&mut message.page_token);
+    let page_size = usize::try_from(std::mem::take(&mut message.page_size)).unwrap_or_default();
+    let query = digest128(&[&message.encode_to_vec()]);
+    let mechanism = match message.mechanism.take() {
+        Some(WireMechanism::Password(password)) => Mechanism::Password {
+            profile: password.identity_profile_id,
+            username: password.username,
+            password: SecretText::new(password.password),
+        },
+        Some(WireMechanism::SelfSignup(mut signup)) => {
+            let password = SecretText::new(std::mem::take(&mut signup.password));
+            message.mechanism = Some(WireMechanism::SelfSignup(signup.clone()));
+            Mechanism::SelfSignup {
+                profile: signup.identity_profile_id,
+                username: signup.username,
+                password,
+                display_name: signup.display_name,
+                email: signup.email,
+            }
+        }
+        Some(WireMechanism::Switch(switch)) => Mechanism::Switch { token: SecretText::new(switch.access_token) },
+        None => return Err(Error::field("mechanism", "must be set")),
+    };
+    if !request_id.is_empty() && message.mechanism.is_none() {
+        return Err(Error::field("request_id", "must not be set but for self_signup"));
+    }
+    // What is remembered of the body is stored: a digest of a password would open a door to who can guess.
+    let repeat = convert::repeat(&request_id, "AuthenticateMember", &message)?;
+    let format = format(message.format());
+    let lifetime = match message.lifetime {
+        None => Lifetime::Default,
+        Some(WireLifetime::Ttl(own)) => ttl(own)?,
+        Some(WireLifetime::ExpiresIn(text)) => expires_in(&text)?,
+    };
+    let (options, claims) = frozen(message.options.as_ref(), message.claims.as_ref())?;
+    Ok(SignIn {
+        tenant: given(&message.tenant_id).map(str::to_owned),
+        mechanism,
+        asked: Asked {
+            scopes: message.scopes,
+            audience: message.audience,
+            lifetime,
+            session: given(&message.session_id).map(SessionId::new),
+            options,
+            claims,
+            format,
+        },
+        page_size,
+        page_token,
+        query,
+        repeat,
+    })
+}
+
+pub(super) fn response(signed_in: SignedIn, now: Time) -> wire::AuthenticateMemberResponse {
+    let tokens = signed_in.tokens.into_iter().map(|(account, issued)| wire::AccountToken {
+        account_id: account.id.to_string(),
+        account_name: account.display_name.clone(),
+        token: Some(convert::issued(issued, now).0),
+    });
+    wire::AuthenticateMemberResponse {
+        tokens: tokens.collect(),
+        next_page_token: signed_in.next,
+        total_size: i32::try_from(signed_in.memberships).unwrap_or(i32::MAX),
+        member: Some(person::to_wire(&signed_in.member)),
+        position: convert::position(signed_in.position),
+    }
+}
+
+// === what is asked of a token ===
+
+pub(super) const fn format(format: wire::TokenFormat) -> Option<Format> {
+    match format {
+        wire::TokenFormat::Unspecified => None,
+        wire::TokenFormat::Jwt => Some(Format::Jwt),
+        wire::TokenFormat::Opaque => Some(Format::Opaque),
+    }
+}
+
+pub(super) fn ttl(ttl: prost_types::Duration) -> Result<Lifetime> {
+    // The conversion makes of a malformed duration a lifetime that nobody wrote, and panics at the extremes.
+    let well_formed = ttl.seconds >= 0 && (0..1_000_000_000).contains(&ttl.nanos);
+    let ttl = Some(ttl).filter(|_| well_formed).and_then(|ttl| ttl.try_into().ok());
+    ttl.map(Lifetime::For).ok_or_else(|| out_of_range("ttl", "must be a positive duration"))
+}
+
+pub(super) fn expires_in(text: &str) -> Result<Lifetime> {
+    lifetime::parse(text).map(Lifetime::For).map_err(|lifetime::Malformed| {
+        out_of_range(
+            "expires_in",
+            "must be a positive number of seconds, or a number and a unit such as 90m, 12hr or 7 days",
+        )
+    })
+}
+
+/// Options and claims as JSON.
+pub(super) fn frozen(
+    options: Option<&wire::TokenOptions>,
+    claims: Option<&prost_types::Struct>,
+) -> Result<(Option<Json>, Option<Json>)> {
+    let options = options.map(|options| convert::to_json(convert::OPTIONS, options)).transpose()?;
+    let claims = claims.map(|claims| convert::to_json(convert::CLAIMS, claims)).transpose()?;
+    Ok((options, claims))
+}
+
+fn out_of_range(field: &str, message: &'static str) -> Error {
+    Error::new(Reason::TtlOutOfRange, message).with_violation(field, message)
+}

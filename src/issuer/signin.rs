@@ -1,0 +1,474 @@
+//! Members sign in: who it is, then a token for each account in which the member may act, page by page.
+//!
+//! What proved the member on the first page is not looked at again: it may have been good for one time. The page token
+//! says who it is and where the log stood then, and is bound to the caller and to the whole request, so also to what proved
+//! the member. It dies with the member's tokens.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Call, Issuer,
+    authenticate::FULL,
+    credentials::invalid_credentials,
+    grant::require_allowed,
+    issue::{Grant, Granted, Issued, Lapsed, Lifetime, Request},
+    passwords::Place,
+};
+use crate::{
+    ambient::Time,
+    directory::{
+        caller::require_unconfined,
+        commit::Repeat,
+        identities::{Newcomer, check_username},
+        identity::{Identity, IdentityKind, IdentityProfile, PasswordIdentity},
+        page::PageRequest,
+        record::{Account, GrantType, State},
+        roster::Member,
+        standing::Standing,
+    },
+    token::{
+        AccessToken, Authentication, ClientId, Error, Format, Ident, MemberId, Position, Reason, Result, Subject,
+        access::{Json, SessionId},
+        authentication::Method,
+        ident::Idents,
+        scope::management,
+        secret::SecretText,
+    },
+};
+
+/// A member's wish for tokens.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    pub tenant: Option<String>,
+    pub mechanism: Mechanism,
+    pub asked: Asked,
+    /// Up to [`MAX_PAGE`]; 0 is [`DEFAULT_PAGE`].
+    pub page_size: usize,
+    pub page_token: String,
+    /// Digest of the whole request as far as it is the same for all of its pages.
+    pub query: [u8; 16],
+    pub repeat: Option<Repeat>,
+}
+
+/// By what the member proves who it is.
+#[derive(Clone, Debug)]
+pub enum Mechanism {
+    Password {
+        profile: String,
+        username: String,
+        password: SecretText,
+    },
+    /// It is nobody yet.
+    SelfSignup {
+        profile: String,
+        username: String,
+        password: SecretText,
+        display_name: String,
+        email: String,
+    },
+    /// A token of an earlier sign-in.
+    Switch {
+        token: SecretText,
+    },
+}
+
+/// What is asked of each token.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub scopes: Vec<String>,
+    pub audience: Vec<String>,
+    pub lifetime: Lifetime,
+    pub session: Option<SessionId>,
+    pub options: Option<Json>,
+    pub claims: Option<Json>,
+    pub format: Option<Format>,
+}
+
+/// One page of a member's tokens.
+#[derive(Debug)]
+pub struct SignedIn {
+    pub member: Arc<Member>,
+    /// By the accounts' ids.
+    pub tokens: Vec<(Arc<Account>, Issued)>,
+    /// Opens the next page; empty: this was the last one.
+    pub next: String,
+    /// How many memberships the member has, in whatever state.
+    pub memberships: u32,
+    pub position: Position,
+}
+
+/// A sign-in that goes on from page to page.
+#[derive(Clone, Debug)]
+struct Opened {
+    member: MemberId,
+    authentication: Authentication,
+    /// When the first page was asked for.
+    at: Time,
+    /// Where the log stood then. What revokes the member above it ends the pages.
+    rev: Position,
+    /// The last membership that was looked at.
+    after: Option<String>,
+}
+
+/// Accounts on a page if nothing is said.
+pub const DEFAULT_PAGE: usize = 25;
+/// The most accounts on a page: each costs a token.
+pub const MAX_PAGE: usize = 100;
+/// How long the pages of one sign-in may be opened.
+const PAGES_LIVE: Duration = Duration::from_secs(600);
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// Proves a member, or goes on where a page ended, and gives it a token for each account of the page.
+    pub async fn sign_in(self: &Arc<Self>, call: &Call, request: &SignIn) -> Result<SignedIn> {
+        let tenant = self.directory.tenant_of(&call.caller, request.tenant.as_deref()).await?;
+        call.caller.require(management::TOKENS_ISSUE)?;
+        // A member belongs to the tenant, and so does who signs in through the client.
+        require_unconfined(&call.caller)?;
+        let standing = self.standing_in(&call.caller, &tenant).await?;
+        require_allowed(&standing, GrantType::AuthenticatedMember)?;
+        if standing.tenant.state != State::Enabled {
+            return Err(Error::new(Reason::Disabled, "the tenant is disabled"));
+        }
+        let client = &standing.client.id;
+        self.failures.check(client, self.now())?;
+        let size = match request.page_size {
+            0 => DEFAULT_PAGE,
+            size => size.min(MAX_PAGE),
+        };
+        let parts: [&[u8]; 2] = [b"AuthenticateMember", &request.query];
+        let ring = &self.directory.ring;
+        let page = PageRequest::new(0, &request.page_token, &call.caller, &parts, ring);
+        let page = page.inspect_err(|_| self.failures.note(client, self.now()))?;
+        let parent = match &request.mechanism {
+            Mechanism::Switch { token } => Some(self.switchable(call, &standing, token).await?),
+            Mechanism::Password { .. } | Mechanism::SelfSignup { .. } => None,
+        };
+        let opened = match page.cursor.as_deref() {
+            Some(cursor) => self.reopen(cursor, &standing)?,
+            None => self.open(call, &standing, request, parent.as_deref()).await?,
+        };
+        let member = self.directory.member(&tenant, &opened.member).await?;
+        let member = member.filter(|member| member.state == State::Enabled).ok_or_else(invalid_credentials)?;
+
+        let (accounts, last) = self.directory.accounts_of(&tenant, &member.id, opened.after.as_deref(), size).await?;
+        let asked = Arc::new(self.asked(&request.asked, parent.as_deref(), &standing)?);
+        let tokens = self.mint_all(call, &standing, &asked, &opened, parent, accounts).await?;
+        let next = match last {
+            Some(last) => page.next(&Opened { after: Some(last), ..opened.clone() }.to_cursor(), ring)?,
+            None => String::new(),
+        };
+        let position = tokens.iter().map(|(_, issued)| issued.position).max().unwrap_or(opened.rev).max(call.head);
+        let memberships = self.directory.membership_count(&tenant, &member.id).await?;
+        tracing::info!(
+            target: "audit", event = "member.signin", tenant = %tenant, member = %member.id, client = %client,
+            mechanism = request.mechanism.name(), tokens = tokens.len(), "issued tokens to a member that signed in"
+        );
+        Ok(SignedIn { member, tokens, next, memberships, position })
+    }
+
+    /// Proves the member of a first page.
+    async fn open(
+        &self,
+        call: &Call,
+        standing: &Standing,
+        request: &SignIn,
+        parent: Option<&AccessToken>,
+    ) -> Result<Opened> {
+        let now = self.now();
+        let by_password = Authentication { method: Method::Password, at_secs: now.as_secs() };
+        let (member, authentication) = match &request.mechanism {
+            Mechanism::Password { profile, username, password } => {
+                let field = "password.identity_profile_id";
+                let profile = self.password_profile(&standing.tenant.id, profile, field).await?;
+                let place = self.passwords.place()?;
+                let client = &standing.client.id;
+                let proven = self.prove_password(client, &place, &profile, username, password.clone()).await?;
+                (proven.member.id.clone(), by_password)
+            }
+            Mechanism::SelfSignup { .. } => (self.sign_up(call, standing, request).await?.id.clone(), by_password),
+            Mechanism::Switch { .. } => {
+                let member = parent.and_then(|parent| parent.subject.member().cloned().zip(parent.authentication));
+                member.ok_or_else(invalid_credentials)?
+            }
+        };
+        Ok(Opened { member, authentication, at: now, rev: call.head, after: None })
+    }
+
+    /// Goes on where a page ended.
+    fn reopen(&self, cursor: &str, standing: &Standing) -> Result<Opened> {
+        let dead = || {
+            Error::new(
+                Reason::PageTokenInvalid,
+                "the page token has expired, or the member's tokens were revoked since",
+            )
+            .with_violation("page_token", "must be used within 10 minutes, and before the member is revoked")
+        };
+        let opened = Opened::from_cursor(cursor).ok_or_else(dead)?;
+        if self.is_over(&opened, standing) || self.now() >= opened.at.plus(PAGES_LIVE) {
+            return Err(dead());
+        }
+        Ok(opened)
+    }
+
+    /// Whether the member, or what it signed in through, was revoked since its first page.
+    fn is_over(&self, opened: &Opened, standing: &Standing) -> bool {
+        let (tenant, client) = (&standing.tenant.id, &standing.client.id);
+        let named = vec![
+            Ident::Member(opened.member.clone()),
+            Ident::Tenant(tenant.clone()),
+            Ident::Client(client.clone()),
+            Ident::Admission(tenant.clone(), client.clone()),
+        ];
+        // Nothing is spared: a change of password spares one token, and not who else signed in with the old one.
+        self.directory.follower.revokes(&Idents::new(named, 0), opened.rev)
+    }
+
+    /// The token of an earlier sign-in through the same client, if it is active and rests on nothing but that.
+    async fn switchable(&self, call: &Call, standing: &Standing, text: &SecretText) -> Result<Arc<AccessToken>> {
+        let verified = self.resolve(text.expose()).await?.filter(|verified| {
+            let token = &verified.token;
+            token.tenant == standing.tenant.id
+                && token.client == standing.client.id
+                && token.authentication.is_some()
+                // What was narrowed or handed on must not become whole again.
+                && token.actor.is_none()
+                && token.sources.is_empty()
+                && token.rev <= call.head
+        });
+        match verified {
+            Some(verified) if self.is_active(&verified).await? => Ok(Arc::clone(&verified.token)),
+            Some(_) | None => {
+                self.failures.note(&standing.client.id, self.now());
+                Err(invalid_credentials())
+            }
+        }
+    }
+
+    /// Makes somebody a member. A repeat is told whom the first request made, if it knows the password.
+    async fn sign_up(&self, call: &Call, standing: &Standing, request: &SignIn) -> Result<Arc<Member>> {
+        let Mechanism::SelfSignup { profile, username, password, display_name, email } = &request.mechanism else {
+            return Err(Error::internal("sign somebody up who does not want it"));
+        };
+        let tenant = &standing.tenant;
+        if !tenant.settings.self_signup() {
+            return Err(Error::new(Reason::SelfSignupDisabled, "in this tenant nobody becomes a member by themselves"));
+        }
+        let profile = self.password_profile(&tenant.id, profile, "self_signup.identity_profile_id").await?;
+        let username = check_username("self_signup.username", &profile, username)?;
+        let client = &standing.client.id;
+        let place = self.passwords.place()?;
+        if let Some(repeat) = request.repeat
+            && let Some((body, _)) =
+                self.directory.store.remembered(&tenant.id, repeat.key(&tenant.id, &call.caller), self.now()).await?
+        {
+            repeat.check(body)?;
+            return self.known(client, &place, &profile, &username, password).await;
+        }
+        let hash = self.passwords.hash(&place, password.clone()).await?;
+        let own =
+            PasswordIdentity { username: username.clone(), hash: Some(hash.clone()), password_set: Some(self.now()) };
+        let newcomer = Newcomer {
+            display_name: display_name.clone(),
+            email: email.clone(),
+            identity: Identity { profile: profile.id.clone(), kind: IdentityKind::Password(own) },
+        };
+        let made = self.directory.sign_up(&call.caller, tenant, &profile, newcomer, request.repeat).await;
+        let (member, _) = made.inspect_err(|error| {
+            // What is taken tells who is a member: nobody may ask that often.
+            if matches!(error.reason(), Reason::IdentityTaken | Reason::EmailTaken) {
+                self.refuse(client, &tenant.id, &profile.id);
+            }
+        })?;
+        let is_own = member.identity(&profile.id).is_some_and(|identity| match &identity.kind {
+            IdentityKind::Password(own) => own.hash.as_ref() == Some(&hash),
+            IdentityKind::Oidc(_) => false,
+        });
+        if !is_own {
+            // A repeat that came at the same time was faster.
+            return self.known(client, &place, &profile, &username, password).await;
+        }
+        tracing::info!(
+            target: "audit", event = "member.signup", tenant = %tenant.id, member = %member.id, profile = %profile.id,
+            client = %client, "somebody became a member"
+        );
+        Ok(member)
+    }
+
+    /// The member that an earlier sign-up with the same request id made. Its password is no part of what is remembered.
+    async fn known(
+        &self,
+        client: &ClientId,
+        place: &Place,
+        profile: &Arc<IdentityProfile>,
+        username: &str,
+        password: &SecretText,
+    ) -> Result<Arc<Member>> {
+        match self.prove_password(client, place, profile, username, password.clone()).await {
+            Ok(proven) => Ok(proven.member),
+            Err(error) if error.reason() == Reason::InvalidCredentials => {
+                Err(Error::new(Reason::RequestIdReused, "the request id was used with another password"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is asked of the tokens; what comes from another token is as that one is, unless something else is asked.
+    fn asked(&self, asked: &Asked, parent: Option<&AccessToken>, standing: &Standing) -> Result<Asked> {
+        let Some(parent) = parent else { return Ok(asked.clone()) };
+        let issuer = self.directory.issuer(&standing.tenant.id);
+        let session = match (&asked.session, &parent.session) {
+            (Some(asked), own) if Some(asked) != own.as_ref() => {
+                return Err(Error::field("session_id", "must be the session of the access token or left out"));
+            }
+            (_, own) => own.clone(),
+        };
+        let audience = if asked.audience.is_empty() {
+            parent.audience.absolute(&issuer).collect()
+        } else {
+            asked.audience.clone()
+        };
+        Ok(Asked {
+            session,
+            audience,
+            options: asked.options.clone().or_else(|| parent.options.clone()),
+            claims: asked.claims.clone().or_else(|| parent.claims.clone()),
+            format: asked.format.or(Some(parent.format)),
+            ..asked.clone()
+        })
+    }
+
+    /// Mints a token for each account, in their order and all at once.
+    async fn mint_all(
+        self: &Arc<Self>,
+        call: &Call,
+        standing: &Arc<Standing>,
+        asked: &Arc<Asked>,
+        opened: &Opened,
+        parent: Option<Arc<AccessToken>>,
+        accounts: Vec<Arc<Account>>,
+    ) -> Result<Vec<(Arc<Account>, Issued)>> {
+        let mint = |account: Arc<Account>, head: Position| {
+            let (issuer, call) = (Arc::clone(self), Call { head, ..call.clone() });
+            let (standing, asked, parent) = (Arc::clone(standing), Arc::clone(asked), parent.clone());
+            let (member, authentication) = (opened.member.clone(), opened.authentication);
+            async move {
+                let parent = parent.as_deref();
+                let issued =
+                    issuer.mint_one(&call, standing, &asked, (member, authentication), parent, &account).await?;
+                Ok::<_, Error>((account, issued))
+            }
+        };
+        let mut tokens = Vec::with_capacity(accounts.len());
+        let mut accounts = accounts.into_iter();
+        let mut head = call.head;
+        // The first one begins the session anew if it has lapsed. Of many at once each would end what the others began.
+        if let Some(first) = accounts.next() {
+            let (first, issued) = mint(first, head).await?;
+            if issued.position > head {
+                // The others must stand behind the end of the old session as well, but not behind the member's own end.
+                head = self.reach(FULL).await?;
+                if self.is_over(opened, standing) {
+                    return Err(invalid_credentials());
+                }
+            }
+            tokens.push((first, issued));
+        }
+        // Tasks of this thread: what is dropped with the set is not gone on with.
+        let mut rest = tokio::task::JoinSet::new();
+        for (i, account) in accounts.enumerate() {
+            let minting = mint(account, head);
+            rest.spawn(async move { (i, minting.await) });
+        }
+        let mut minted = Vec::with_capacity(rest.len());
+        while let Some(done) = rest.join_next().await {
+            let (i, token) = done.map_err(|source| Error::internal("mint tokens for a member").with_source(source))?;
+            minted.push((i, token?));
+        }
+        minted.sort_unstable_by_key(|(i, _)| *i);
+        tokens.extend(minted.into_iter().map(|(_, token)| token));
+        Ok(tokens)
+    }
+
+    async fn mint_one(
+        &self,
+        call: &Call,
+        standing: Arc<Standing>,
+        asked: &Asked,
+        (member, authentication): (MemberId, Authentication),
+        parent: Option<&AccessToken>,
+        account: &Account,
+    ) -> Result<Issued> {
+        let mut allowed = standing.allowed_scopes().without_management();
+        let mut default = standing.default_scopes().without_management();
+        if let Some(parent) = parent {
+            allowed = parent.scopes.intersection(&allowed);
+            default = allowed.clone();
+        }
+        let request = Request {
+            tenant: Some(standing.tenant.id.to_string()),
+            grant: Grant::Member { member: member.to_string(), account: Some(account.id.to_string()) },
+            scopes: asked.scopes.clone(),
+            audience: asked.audience.clone(),
+            lifetime: asked.lifetime,
+            session: asked.session.clone(),
+            options: asked.options.clone(),
+            claims: asked.claims.clone(),
+            format: asked.format,
+            refresh: false,
+            repeat: None,
+        };
+        let granted = Granted {
+            grant: GrantType::AuthenticatedMember,
+            subject: Subject::Member(account.id.clone(), member),
+            ancestors: account.ancestors.clone(),
+            actor: None,
+            allowed,
+            default,
+            // It lives longer than the token that it comes from: that is what switching is for.
+            parents: Vec::new(),
+            authentication: Some(authentication),
+            standing,
+        };
+        let lapsed = if parent.is_some() { Lapsed::Refuse(invalid_credentials) } else { Lapsed::Revive };
+        let decided = self.decide(call, &request, granted).await?;
+        let text = self.text(&decided).await?;
+        self.store(&request, lapsed, decided, text).await
+    }
+}
+
+// === impl Mechanism ===
+
+impl Mechanism {
+    /// What the contract calls it.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Password { .. } => "password",
+            Self::SelfSignup { .. } => "self_signup",
+            Self::Switch { .. } => "switch",
+        }
+    }
+}
+
+// === impl Opened ===
+
+impl Opened {
+    /// What a page token says. It is sealed: nobody reads or makes one.
+    fn to_cursor(&self) -> String {
+        let Self { member, authentication, at, rev, after } = self;
+        let (method, secs, at) = (authentication.method.name(), authentication.at_secs, at.as_millis());
+        format!("{member} {method} {secs} {at} {rev} {}", after.as_deref().unwrap_or_default())
+    }
+
+    fn from_cursor(cursor: &str) -> Option<Self> {
+        let mut parts = cursor.split(' ');
+        let member = parts.next()?.parse().ok()?;
+        let authentication =
+            Authentication { method: Method::of(parts.next()?)?, at_secs: parts.next()?.parse().ok()? };
+        let at = Time::from_millis(parts.next()?.parse().ok()?);
+        let rev = parts.next()?.parse().ok()?;
+        let after = Some(parts.next()?).filter(|after| !after.is_empty()).map(str::to_owned);
+        Some(Self { member, authentication, at, rev, after })
+    }
+}
