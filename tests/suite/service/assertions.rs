@@ -168,7 +168,7 @@ async fn every_call_that_takes_a_secret_takes_an_assertion(service: Service) {
         })),
         ..Default::default()
     };
-    refused(nobody.authenticate_member(sign_in.clone()).await, Reason::GrantNotAllowed);
+    refused(nobody.authenticate_member(sign_in.clone()).await, Reason::NotFound);
     refused(nobody.authenticate_member(sign_in).await, Reason::InvalidClient);
     let used = client_assertion();
     nobody.issue(asserted(&used)).await;
