@@ -94,7 +94,7 @@ impl Rules {
         let rules = extension.as_message().ok_or("rules are not a message")?;
         let name = field.name();
 
-        let value = if name == "type" { "r#type" } else { name };
+        let value = if matches!(name, "type" | "use") { format!("r#{name}") } else { name.to_owned() };
         if flag(rules, "required") {
             *body += &format!("v.required({name:?}, self.{value}.is_some());\n");
         }

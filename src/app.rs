@@ -28,7 +28,7 @@ use crate::{
     config::{self, Config},
     directory::{Directory, Parts, clients::ShownSecret, record::Client},
     federation::RelyingParty,
-    issuer::{self, Bootstrap, Issuer, authenticate::Recognized},
+    issuer::{self, Bootstrap, Issuer, authenticate::Recognized, foreign::Workloads},
     keys::{master::MasterKey, ring::Keyring},
     outbound::{self, Outbound, jwks::JwksCache},
     outbox::{Outbox, Sink},
@@ -66,6 +66,7 @@ pub struct Setup {
     /// The `{base}` of issuers.
     pub public_url: String,
     pub bootstrap: Option<Bootstrap>,
+    pub workloads: Workloads,
     pub outbound: Arc<Outbound>,
     /// Where events go.
     pub sink: Sink,
@@ -119,6 +120,8 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     let masters = master_keys(config)?;
     let ring = Keyring::new(&masters).map_err(failed("derive keys from the master keys"))?;
     let outbound = Arc::new(outbound(config)?);
+    let workloads = Workloads::new(config.workload_issuers.clone());
+    workloads.check().map_err(failed("read the keys of the workload issuers"))?;
     let Some(store) = open_store(config, workers + 1, &shutdown).await? else {
         return Ok(());
     };
@@ -137,6 +140,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
             places: workers + 1,
             public_url: config.public_url.clone(),
             bootstrap: bootstrap.clone(),
+            workloads,
             sink: sink(config, &outbound),
             outbound,
         },
@@ -178,7 +182,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
 impl App {
     /// Wires the parts on a store.
     pub fn new(store: Arc<dyn Store>, setup: Setup) -> Self {
-        let Setup { ring, clock, places, public_url, bootstrap, outbound, sink } = setup;
+        let Setup { ring, clock, places, public_url, bootstrap, workloads, outbound, sink } = setup;
         let follower = Follower::new(Arc::clone(&store), clock.clone(), places);
         let tasks = TaskTracker::new();
         let directory = Directory::new(Parts {
@@ -196,6 +200,7 @@ impl App {
         let issuer = Issuer::new(issuer::Parts {
             directory,
             bootstrap,
+            workloads,
             outbound,
             key_sets,
             relying_party,

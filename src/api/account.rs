@@ -27,7 +27,7 @@ impl AccountService for Services {
     async fn create_account(&self, request: Request<wire::CreateAccountRequest>) -> Reply<wire::CreateAccountResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateAccount", &message)?;
             let account = message.account.unwrap_or_default();
@@ -47,7 +47,7 @@ impl AccountService for Services {
     async fn get_account(&self, request: Request<wire::GetAccountRequest>) -> Reply<wire::GetAccountResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let right = call.caller.account_right(READ)?;
             let account =
@@ -60,7 +60,7 @@ impl AccountService for Services {
     async fn update_account(&self, request: Request<wire::UpdateAccountRequest>) -> Reply<wire::UpdateAccountResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let account = message.account.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "Account", CHANGEABLE)?;
             if account.account_id.is_empty() {
@@ -82,7 +82,7 @@ impl AccountService for Services {
     async fn delete_account(&self, request: Request<wire::DeleteAccountRequest>) -> Reply<wire::DeleteAccountResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -101,7 +101,7 @@ impl AccountService for Services {
     ) -> Reply<wire::UndeleteAccountResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let undeleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -120,7 +120,7 @@ impl AccountService for Services {
     async fn list_accounts(&self, request: Request<wire::ListAccountsRequest>) -> Reply<wire::ListAccountsResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let name = tenant.to_string();
@@ -144,7 +144,7 @@ impl AccountService for Services {
     async fn enable_account(&self, request: Request<wire::EnableAccountRequest>) -> Reply<wire::EnableAccountResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let enabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -163,7 +163,7 @@ impl AccountService for Services {
     ) -> Reply<wire::DisableAccountResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let disabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;

@@ -14,10 +14,12 @@ use crate::{
     ambient::Time,
     directory::{
         clients::{self, ClientPatch},
+        credentials::{Secret, SecretUse, WorkloadIdentity},
         page::PageRequest,
-        record::{Client, GrantType, Secret, SecretUse, State, etag},
+        record::{Client, GrantType, State, etag},
     },
     issuer::{Call, authenticate::FULL},
+    keys::foreign::Jwk,
     token::{Error, Result, Scopes, TenantId, family::RenewalPolicy, filter::Filter},
 };
 
@@ -28,7 +30,7 @@ impl ClientService for Services {
     async fn create_client(&self, request: Request<wire::CreateClientRequest>) -> Reply<wire::CreateClientResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateClient", &message)?;
             let client = message.client.unwrap_or_default();
@@ -53,7 +55,7 @@ impl ClientService for Services {
     async fn get_client(&self, request: Request<wire::GetClientRequest>) -> Reply<wire::GetClientResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let client = self.issuer.directory.reachable_client(&call.caller, &tenant, &message.client_id).await?;
             Ok(wire::GetClientResponse { client: Some(to_wire(&client)) })
@@ -64,7 +66,7 @@ impl ClientService for Services {
     async fn update_client(&self, request: Request<wire::UpdateClientRequest>) -> Reply<wire::UpdateClientResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let client = message.client.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "Client", CHANGEABLE)?;
             if client.client_id.is_empty() {
@@ -86,7 +88,7 @@ impl ClientService for Services {
     async fn delete_client(&self, request: Request<wire::DeleteClientRequest>) -> Reply<wire::DeleteClientResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -103,7 +105,7 @@ impl ClientService for Services {
     async fn list_clients(&self, request: Request<wire::ListClientsRequest>) -> Reply<wire::ListClientsResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let name = tenant.to_string();
@@ -122,7 +124,7 @@ impl ClientService for Services {
     async fn enable_client(&self, request: Request<wire::EnableClientRequest>) -> Reply<wire::EnableClientResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let enabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -138,7 +140,7 @@ impl ClientService for Services {
     async fn disable_client(&self, request: Request<wire::DisableClientRequest>) -> Reply<wire::DisableClientResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let disabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -160,7 +162,7 @@ impl ClientService for Services {
     ) -> Reply<wire::CreateClientSecretResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateClientSecret", &message)?;
             let issuer = self.issuer();
@@ -185,7 +187,7 @@ impl ClientService for Services {
     ) -> Reply<wire::ListClientSecretsResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call: Call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call: Call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant: TenantId = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let client = directory.reachable_client(&call.caller, &tenant, &message.client_id).await?;
@@ -203,7 +205,7 @@ impl ClientService for Services {
     ) -> Reply<wire::RevokeClientSecretResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let delay = message.delay.map_or(Ok(Duration::ZERO), |delay| convert::positive("delay", delay))?;
             let issuer = self.issuer();
             let revoked = run_to_end(async move {
@@ -238,6 +240,9 @@ const CHANGEABLE: &[&str] = &[
     "replay_window",
     "renewal_policy",
     "labels",
+    "jwks",
+    "jwks_uri",
+    "workload_identities",
 ];
 
 fn patch(client: &wire::Client, mask: &Mask<'_>) -> Result<ClientPatch> {
@@ -271,6 +276,15 @@ fn patch(client: &wire::Client, mask: &Mask<'_>) -> Result<ClientPatch> {
         replay_window: optional("replay_window", client.replay_window)?,
         renewal_policy: mask.changes("renewal_policy", client.renewal_policy != 0).then_some(policy),
         labels: mask.changes("labels", !client.labels.is_empty()).then(|| client.labels.clone()),
+        jwks: mask
+            .changes("jwks", !client.jwks.is_empty())
+            .then(|| client.jwks.iter().cloned().map(jwk_from_wire).collect()),
+        jwks_uri: mask
+            .changes("jwks_uri", !client.jwks_uri.is_empty())
+            .then(|| given(&client.jwks_uri).map(str::to_owned)),
+        workload_identities: mask
+            .changes("workload_identities", !client.workload_identities.is_empty())
+            .then(|| client.workload_identities.iter().cloned().map(identity_from_wire).collect()),
     })
 }
 
@@ -282,8 +296,29 @@ const fn grant_from_wire(grant: wire::GrantType) -> Option<GrantType> {
         wire::GrantType::Member => Some(GrantType::Member),
         wire::GrantType::EntityGroup => Some(GrantType::EntityGroup),
         wire::GrantType::TokenExchange => Some(GrantType::TokenExchange),
+        wire::GrantType::Workload => Some(GrantType::Workload),
         wire::GrantType::AuthenticatedMember => Some(GrantType::AuthenticatedMember),
     }
+}
+
+fn jwk_from_wire(key: wire::JsonWebKey) -> Jwk {
+    let wire::JsonWebKey { kty, r#use: usage, alg, kid, crv, x, y, n, e } = key;
+    Jwk { kty, usage, alg, kid, crv, x, y, n, e }
+}
+
+fn jwk_to_wire(key: Jwk) -> wire::JsonWebKey {
+    let Jwk { kty, usage, alg, kid, crv, x, y, n, e } = key;
+    wire::JsonWebKey { kty, r#use: usage, alg, kid, crv, x, y, n, e }
+}
+
+fn identity_from_wire(identity: wire::WorkloadIdentity) -> WorkloadIdentity {
+    let wire::WorkloadIdentity { issuer, subject } = identity;
+    WorkloadIdentity { issuer, subject }
+}
+
+fn identity_to_wire(identity: WorkloadIdentity) -> wire::WorkloadIdentity {
+    let WorkloadIdentity { issuer, subject } = identity;
+    wire::WorkloadIdentity { issuer, subject }
 }
 
 fn to_wire(client: &Client) -> wire::Client {
@@ -293,6 +328,7 @@ fn to_wire(client: &Client) -> wire::Client {
         GrantType::Member => wire::GrantType::Member.into(),
         GrantType::EntityGroup => wire::GrantType::EntityGroup.into(),
         GrantType::TokenExchange => wire::GrantType::TokenExchange.into(),
+        GrantType::Workload => wire::GrantType::Workload.into(),
         GrantType::AuthenticatedMember => wire::GrantType::AuthenticatedMember.into(),
     };
     let state = match client.state {
@@ -324,6 +360,9 @@ fn to_wire(client: &Client) -> wire::Client {
         create_time: Some(convert::timestamp(client.created)),
         update_time: Some(convert::timestamp(client.updated)),
         etag: etag(client.version),
+        jwks: client.jwks.iter().cloned().map(jwk_to_wire).collect(),
+        jwks_uri: client.jwks_uri.clone().unwrap_or_default(),
+        workload_identities: client.workload_identities.iter().cloned().map(identity_to_wire).collect(),
     }
 }
 

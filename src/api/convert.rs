@@ -1,6 +1,6 @@
 //! Between wire and domain: the conversions that several services share.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{mem, sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use prost::Message;
@@ -30,27 +30,107 @@ pub async fn answer<T>(work: impl Future<Output = Result<T>>) -> Result<Response
 
 // === who calls ===
 
-/// The proof that a call brings, if any: its bearer, or client authentication in the message.
-pub fn proof_if_any(admitted: &Admitted<Recognized>, client_id: &str, client_secret: &str) -> Result<Option<Proof>> {
-    let in_message = !client_id.is_empty() || !client_secret.is_empty();
-    match (&admitted.caller, in_message) {
-        (Some(_), true) => {
-            let message = "a bearer token and client authentication exclude each other";
-            Err(Error::new(Reason::AmbiguousCredentials, message).with_violation("client_id", message))
+/// Client authentication as it stands in a message.
+#[derive(Debug)]
+pub struct Credentials {
+    client_id: String,
+    client_secret: SecretText,
+    client_assertion: SecretText,
+}
+
+/// A message that may carry client authentication.
+pub trait CarriesCredentials {
+    /// Takes the credentials out, so that the same request under others is the same request.
+    fn take_credentials(&mut self) -> Credentials;
+}
+
+macro_rules! carries_credentials {
+    ($($message:ident)*) => {$(
+        impl CarriesCredentials for wire::$message {
+            fn take_credentials(&mut self) -> Credentials {
+                Credentials {
+                    client_id: mem::take(&mut self.client_id),
+                    client_secret: SecretText::new(mem::take(&mut self.client_secret)),
+                    client_assertion: SecretText::new(mem::take(&mut self.client_assertion)),
+                }
+            }
         }
-        (Some(caller), false) => Ok(Some(Proof::Bearer(caller.clone()))),
-        (None, true) if client_id.is_empty() => Err(Error::field("client_id", "must be set with client_secret")),
-        (None, true) => {
-            Ok(Some(Proof::Client { id: client_id.to_owned(), secret: SecretText::new(client_secret.to_owned()) }))
+    )*};
+}
+
+carries_credentials! {
+    IssueTokenRequest RenewTokenRequest RevokeTokenRequest InvalidateTokensRequest IntrospectTokenRequest
+    BatchIntrospectTokensRequest AuthenticateMemberRequest
+}
+
+impl Credentials {
+    pub fn is_empty(&self) -> bool {
+        let Self { client_id, client_secret, client_assertion } = self;
+        [client_id, client_secret.expose(), client_assertion.expose()].iter().all(|text| text.is_empty())
+    }
+
+    /// What they prove, if there are any.
+    fn proof(self) -> Result<Option<Proof>> {
+        if self.is_empty() {
+            return Ok(None);
         }
-        (None, false) => Ok(None),
+        let Self { client_id, client_secret, client_assertion } = self;
+        match (client_secret.expose().is_empty(), client_assertion.expose().is_empty()) {
+            (false, false) => {
+                Err(ambiguous("client_assertion", "a client's secret and an assertion of it exclude each other"))
+            }
+            (true, false) => {
+                Ok(Some(Proof::Assertion { id: given(&client_id).map(str::to_owned), assertion: client_assertion }))
+            }
+            (_, true) if client_id.is_empty() => Err(Error::field("client_id", "must be set with client_secret")),
+            (_, true) => Ok(Some(Proof::Client { id: client_id, secret: client_secret })),
+        }
+    }
+}
+
+/// The proof that a call brings, if any: its bearer, or the credentials of its message.
+pub fn proof_if_any(admitted: &Admitted<Recognized>, credentials: Credentials) -> Result<Option<Proof>> {
+    match bearer_if_any(admitted) {
+        Some(_) if !credentials.is_empty() => {
+            Err(ambiguous("client_id", "a bearer token and client authentication exclude each other"))
+        }
+        Some(bearer) => Ok(Some(bearer)),
+        None => credentials.proof(),
     }
 }
 
 /// The proof that a call must bring.
-pub fn proof(admitted: &Admitted<Recognized>, client_id: &str, client_secret: &str) -> Result<Proof> {
+pub fn proof(admitted: &Admitted<Recognized>, credentials: Credentials) -> Result<Proof> {
     let missing = || Error::new(Reason::TokenMissing, "a bearer token or client authentication is needed");
-    proof_if_any(admitted, client_id, client_secret)?.ok_or_else(missing)
+    proof_if_any(admitted, credentials)?.ok_or_else(missing)
+}
+
+/// The proof that an IssueToken must bring: a workload's own token is one, and the only one.
+pub fn proof_of_issue(admitted: &Admitted<Recognized>, message: &mut wire::IssueTokenRequest) -> Result<Proof> {
+    let credentials = message.take_credentials();
+    let Some(wire::issue_token_request::Grant::Workload(workload)) = &mut message.grant else {
+        return proof(admitted, credentials);
+    };
+    if admitted.caller.is_some() || !credentials.is_empty() {
+        return Err(ambiguous("workload", "a workload's own token excludes a bearer token and client authentication"));
+    }
+    // Taken out: a token that was replaced meanwhile asks for the same.
+    let jwt = SecretText::new(mem::take(&mut workload.jwt));
+    Ok(Proof::Workload { tenant: given(&message.tenant_id).map(str::to_owned), jwt })
+}
+
+/// The bearer of a call that brings one.
+pub fn bearer_if_any(admitted: &Admitted<Recognized>) -> Option<Proof> {
+    admitted.caller.clone().map(Proof::Bearer)
+}
+
+/// The bearer of a call whose message carries no client authentication.
+pub fn bearer(admitted: &Admitted<Recognized>) -> Result<Proof> {
+    bearer_if_any(admitted).ok_or_else(|| Error::new(Reason::TokenMissing, "a bearer token is needed"))
+}
+
+fn ambiguous(field: &str, message: &'static str) -> Error {
+    Error::new(Reason::AmbiguousCredentials, message).with_violation(field, message)
 }
 
 /// What makes a call repeatable, if it has a request id. `body` is the request without its id and credentials.

@@ -32,7 +32,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::CreateEntityGroupResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateEntityGroup", &message)?;
             let group = message.entity_group.unwrap_or_default();
@@ -59,7 +59,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::GetEntityGroupResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let group = self.issuer.directory.visible_group(&call.caller, &tenant, &message.entity_group_id).await?;
             Ok(wire::GetEntityGroupResponse { entity_group: Some(to_wire(&group)) })
@@ -73,7 +73,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::UpdateEntityGroupResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let group = message.entity_group.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "EntityGroup", CHANGEABLE)?;
             if group.entity_group_id.is_empty() {
@@ -101,7 +101,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::DeleteEntityGroupResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -119,7 +119,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::ListEntityGroupsResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let name = tenant.to_string();
@@ -139,7 +139,7 @@ impl EntityGroupService for Services {
         answer(async {
             use wire::add_entities_request::CopyMembers as From;
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let from = message.copy_members.map(|from| match from {
                 From::Auto(_) => CopyFrom::Auto,
                 From::FromEntity(slot) => CopyFrom::Entity(slot),
@@ -172,7 +172,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::RemoveEntitiesResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let removed = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -198,7 +198,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::ListGroupEntitiesResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let (name, slot) = (tenant.to_string(), &message.entity_group_id);
@@ -221,7 +221,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::UpsertGroupMemberResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let (new, etag) = new_group_member(message.group_member, message.member)?;
             let issuer = self.issuer();
             let upserted = run_to_end(async move {
@@ -244,7 +244,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::GetGroupMemberResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let (group, member) = (&message.entity_group_id, &message.member_id);
@@ -260,7 +260,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::DeleteGroupMemberResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -280,7 +280,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::ListGroupMembersResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let (name, slot) = (tenant.to_string(), &message.entity_group_id);
@@ -306,7 +306,7 @@ impl EntityGroupService for Services {
         answer(async {
             use wire::sync_group_members_request::CopyMembers as From;
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let from = message.copy_members.map(|from| match from {
                 From::Auto(_) => CopyFrom::Auto,
                 From::FromEntity(slot) => CopyFrom::Entity(slot),

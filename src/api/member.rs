@@ -32,7 +32,7 @@ impl MemberService for Services {
     async fn create_member(&self, request: Request<wire::CreateMemberRequest>) -> Reply<wire::CreateMemberResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateMember", &message)?;
             let member = message.member.unwrap_or_default();
@@ -55,7 +55,7 @@ impl MemberService for Services {
     async fn get_member(&self, request: Request<wire::GetMemberRequest>) -> Reply<wire::GetMemberResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let member = self.issuer.directory.readable_member(&call.caller, &tenant, &message.member_id).await?;
             Ok(wire::GetMemberResponse { member: Some(person::to_wire(&member)) })
@@ -66,7 +66,7 @@ impl MemberService for Services {
     async fn update_member(&self, request: Request<wire::UpdateMemberRequest>) -> Reply<wire::UpdateMemberResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let member = message.member.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "Member", person::CHANGEABLE)?;
             if member.member_id.is_empty() {
@@ -91,7 +91,7 @@ impl MemberService for Services {
     async fn delete_member(&self, request: Request<wire::DeleteMemberRequest>) -> Reply<wire::DeleteMemberResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -110,7 +110,7 @@ impl MemberService for Services {
     async fn list_members(&self, request: Request<wire::ListMembersRequest>) -> Reply<wire::ListMembersResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let name = tenant.to_string();
@@ -133,7 +133,7 @@ impl MemberService for Services {
     async fn enable_member(&self, request: Request<wire::EnableMemberRequest>) -> Reply<wire::EnableMemberResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let enabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -152,7 +152,7 @@ impl MemberService for Services {
     async fn disable_member(&self, request: Request<wire::DisableMemberRequest>) -> Reply<wire::DisableMemberResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let disabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -174,7 +174,7 @@ impl MemberService for Services {
     ) -> Reply<wire::CreateMembershipResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateMembership", &message)?;
             let confirmed = !message.require_confirmation.unwrap_or(true);
@@ -195,7 +195,7 @@ impl MemberService for Services {
     async fn get_membership(&self, request: Request<wire::GetMembershipRequest>) -> Reply<wire::GetMembershipResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let wire::GetMembershipRequest { account_id, member_id, .. } = &message;
@@ -211,7 +211,7 @@ impl MemberService for Services {
     ) -> Reply<wire::UpdateMembershipResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let (new, etag) = new_membership(message.membership, false);
             let issuer = self.issuer();
             let updated = run_to_end(async move {
@@ -232,7 +232,7 @@ impl MemberService for Services {
     ) -> Reply<wire::DeleteMembershipResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -252,7 +252,7 @@ impl MemberService for Services {
         answer(async {
             use wire::list_memberships_request::Of;
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let (kind, of) = match message.of {
@@ -319,7 +319,7 @@ impl MemberService for Services {
     async fn set_password(&self, request: Request<wire::SetPasswordRequest>) -> Reply<wire::SetPasswordResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request = set_password(message);
             let issuer = self.issuer();
             let set = run_to_end(async move {
@@ -338,7 +338,7 @@ impl MemberService for Services {
     async fn link_identity(&self, request: Request<wire::LinkIdentityRequest>) -> Reply<wire::LinkIdentityResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let wire::LinkIdentityRequest { tenant_id, member_id, identity_profile_id, identity } = message;
             let identity = new_identity(identity)?;
             let issuer = self.issuer();
@@ -363,7 +363,7 @@ impl MemberService for Services {
     ) -> Reply<wire::UnlinkIdentityResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let wire::UnlinkIdentityRequest { tenant_id, member_id, identity_profile_id } = message;
             let issuer = self.issuer();
             let unlinked = run_to_end(async move {
@@ -403,7 +403,7 @@ impl Services {
         member_id: String,
         event: Event,
     ) -> Result<(wire::Membership, String)> {
-        let proof = convert::proof(admitted, "", "")?;
+        let proof = convert::bearer(admitted)?;
         let issuer = self.issuer();
         let moved = run_to_end(async move {
             let call = issuer.prove(&proof, FULL).await?;

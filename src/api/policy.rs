@@ -51,7 +51,7 @@ pub struct Rule {
     pub access: Access,
     /// A bearer without the scope may act on what is its own; the handler decides what that is.
     pub self_allowed: bool,
-    /// `client_id` and `client_secret` in the message may stand in place of a bearer token.
+    /// A client's secret or assertion in the message may stand in place of a bearer token.
     pub client_authentication: bool,
 }
 
@@ -251,9 +251,13 @@ fn read_rule(
         return Err("declares `self` without a scope that it stands in for");
     }
     if rule.client_authentication
-        && !["client_id", "client_secret"].iter().all(|name| request.get_field_by_name(name).is_some())
+        && !["client_id", "client_secret", "client_assertion"]
+            .iter()
+            .all(|name| request.get_field_by_name(name).is_some())
     {
-        return Err("declares `client_authentication`, but its request has no client_id and client_secret");
+        return Err(
+            "declares `client_authentication`, but its request has no client_id, client_secret and client_assertion",
+        );
     }
     Ok(rule)
 }

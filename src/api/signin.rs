@@ -28,8 +28,6 @@ pub(super) fn request(mut message: wire::AuthenticateMemberRequest) -> Result<Si
     let request_id = std::mem::take(&mut message.request_id);
     let page_token = std::mem::take(&mut message.page_token);
     let page_size = usize::try_from(std::mem::take(&mut message.page_size)).unwrap_or_default();
-    // The same request under a new secret is the same request.
-    message.client_secret.clear();
     let query = digest128(&[&Zeroizing::new(message.encode_to_vec())]);
     let mechanism = match message.mechanism.take() {
         Some(WireMechanism::Password(password)) => Mechanism::Password {

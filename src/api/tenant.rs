@@ -29,7 +29,7 @@ impl TenantService for Services {
     async fn create_tenant(&self, request: Request<wire::CreateTenantRequest>) -> Reply<wire::CreateTenantResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateTenant", &message)?;
             let tenant = message.tenant.unwrap_or_default();
@@ -54,7 +54,7 @@ impl TenantService for Services {
     async fn get_tenant(&self, request: Request<wire::GetTenantRequest>) -> Reply<wire::GetTenantResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let requested = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let tenant = self.issuer.directory.reachable_tenant(&call.caller, &requested.to_string()).await?;
             Ok(wire::GetTenantResponse { tenant: Some(self.tenant(&tenant)) })
@@ -65,7 +65,7 @@ impl TenantService for Services {
     async fn update_tenant(&self, request: Request<wire::UpdateTenantRequest>) -> Reply<wire::UpdateTenantResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let tenant = message.tenant.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "Tenant", tenancy::CHANGEABLE)?;
             let patch = tenancy::patch(&tenant, &mask)?;
@@ -84,7 +84,7 @@ impl TenantService for Services {
     async fn list_tenants(&self, request: Request<wire::ListTenantsRequest>) -> Reply<wire::ListTenantsResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let query = ["ListTenants", &message.filter].map(str::as_bytes);
             let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
@@ -101,7 +101,7 @@ impl TenantService for Services {
     async fn delete_tenant(&self, request: Request<wire::DeleteTenantRequest>) -> Reply<wire::DeleteTenantResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -117,7 +117,7 @@ impl TenantService for Services {
     async fn enable_tenant(&self, request: Request<wire::EnableTenantRequest>) -> Reply<wire::EnableTenantResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let enabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -133,7 +133,7 @@ impl TenantService for Services {
     async fn disable_tenant(&self, request: Request<wire::DisableTenantRequest>) -> Reply<wire::DisableTenantResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let disabled = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -152,7 +152,7 @@ impl TenantService for Services {
     async fn admit_client(&self, request: Request<wire::AdmitClientRequest>) -> Reply<wire::AdmitClientResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let admission = message.admission.unwrap_or_default();
             let issuer = self.issuer();
             let done = run_to_end(async move {
@@ -174,7 +174,7 @@ impl TenantService for Services {
     async fn expel_client(&self, request: Request<wire::ExpelClientRequest>) -> Reply<wire::ExpelClientResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let position = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -192,7 +192,7 @@ impl TenantService for Services {
     ) -> Reply<wire::ListAdmittedClientsResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             require_unconfined(&call.caller)?;
             let directory = &self.issuer.directory;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
@@ -214,7 +214,7 @@ impl TenantService for Services {
     ) -> Reply<wire::RotateSigningKeyResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let rotated = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -236,7 +236,7 @@ impl TenantService for Services {
     ) -> Reply<wire::RevokeSigningKeyResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let revoked = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -255,7 +255,7 @@ impl TenantService for Services {
     async fn create_role(&self, request: Request<wire::CreateRoleRequest>) -> Reply<wire::CreateRoleResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateRole", &message)?;
             let role = message.role.unwrap_or_default();
@@ -276,7 +276,7 @@ impl TenantService for Services {
     async fn get_role(&self, request: Request<wire::GetRoleRequest>) -> Reply<wire::GetRoleResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let role = self.issuer.directory.reachable_role(&call.caller, &tenant, &message.role_id).await?;
             Ok(wire::GetRoleResponse { role: Some(role::to_wire(&role)) })
@@ -287,7 +287,7 @@ impl TenantService for Services {
     async fn update_role(&self, request: Request<wire::UpdateRoleRequest>) -> Reply<wire::UpdateRoleResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let role = message.role.unwrap_or_default();
             if role.role_id.is_empty() {
                 return Err(Error::field("role.role_id", "must be set"));
@@ -309,7 +309,7 @@ impl TenantService for Services {
     async fn delete_role(&self, request: Request<wire::DeleteRoleRequest>) -> Reply<wire::DeleteRoleResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -324,7 +324,7 @@ impl TenantService for Services {
     async fn list_roles(&self, request: Request<wire::ListRolesRequest>) -> Reply<wire::ListRolesResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let name = tenant.to_string();
@@ -346,7 +346,7 @@ impl TenantService for Services {
     ) -> Reply<wire::CreateIdentityProfileResponse> {
         answer(async {
             let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateIdentityProfile", &message)?;
             let patch = profile::patch(message.identity_profile.unwrap_or_default(), None)?;
@@ -369,7 +369,7 @@ impl TenantService for Services {
     ) -> Reply<wire::GetIdentityProfileResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let profile = directory.reachable_profile(&call.caller, &tenant, &message.identity_profile_id).await?;
@@ -384,7 +384,7 @@ impl TenantService for Services {
     ) -> Reply<wire::UpdateIdentityProfileResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let profile = message.identity_profile.unwrap_or_default();
             let (id, etag) = profile::named(&profile)?;
             let patch = profile::patch(profile, message.update_mask.as_ref())?;
@@ -407,7 +407,7 @@ impl TenantService for Services {
     ) -> Reply<wire::DeleteIdentityProfileResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let wire::DeleteIdentityProfileRequest { tenant_id, identity_profile_id, etag } = message;
             let issuer = self.issuer();
             let deleted = run_to_end(async move {
@@ -426,7 +426,7 @@ impl TenantService for Services {
     ) -> Reply<wire::ListIdentityProfilesResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let directory = &self.issuer.directory;
             let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
             let name = tenant.to_string();

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     Services,
     batch::EncodedResponse,
-    convert::{self, Frozen, answer, given},
+    convert::{self, CarriesCredentials as _, Frozen, answer, given},
     edge::{open, run_to_end},
     signin,
     wire::{self, token_service_server::TokenService},
@@ -29,8 +29,8 @@ type Reply<T> = Result<Response<T>, Status>;
 impl TokenService for Services {
     async fn issue_token(&self, request: Request<wire::IssueTokenRequest>) -> Reply<wire::IssueTokenResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof_of_issue(&admitted, &mut message)?;
             let request = issue_request(message)?;
             let issuer = self.issuer();
             let issued = run_to_end(async move {
@@ -45,8 +45,8 @@ impl TokenService for Services {
 
     async fn renew_token(&self, request: Request<wire::RenewTokenRequest>) -> Reply<wire::RenewTokenResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, message.take_credentials())?;
             let request = renew::Request { refresh_token: message.refresh_token, scopes: message.scopes };
             let issuer = self.issuer();
             let issued = run_to_end(async move {
@@ -62,8 +62,8 @@ impl TokenService for Services {
     async fn revoke_token(&self, request: Request<wire::RevokeTokenRequest>) -> Reply<wire::RevokeTokenResponse> {
         answer(async {
             use wire::revoke_token_request::Target;
-            let (admitted, message) = open(request)?;
-            let proof = convert::proof_if_any(&admitted, &message.client_id, &message.client_secret)?;
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof_if_any(&admitted, message.take_credentials())?;
             let issuer = self.issuer();
             let position = run_to_end(async move {
                 match (message.target, proof) {
@@ -94,8 +94,8 @@ impl TokenService for Services {
         request: Request<wire::InvalidateTokensRequest>,
     ) -> Reply<wire::InvalidateTokensResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::proof_if_any(&admitted, &message.client_id, &message.client_secret)?;
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof_if_any(&admitted, message.take_credentials())?;
             let issuer = self.issuer();
             let done = run_to_end(async move {
                 if let Some(proof) = proof {
@@ -119,7 +119,7 @@ impl TokenService for Services {
     ) -> Reply<wire::RevokeAllTokensResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, "", "")?;
+            let proof = convert::bearer(&admitted)?;
             let target = revoke_target(message.target)?;
             let issuer = self.issuer();
             let position = run_to_end(async move {
@@ -136,8 +136,8 @@ impl TokenService for Services {
         request: Request<wire::IntrospectTokenRequest>,
     ) -> Reply<wire::IntrospectTokenResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, message.take_credentials())?;
             let freshness = freshness(message.consistency(), &message.min_position)?;
             let answers =
                 self.issuer.introspect(&proof, freshness, &[message.token], given(&message.account_id)).await?;
@@ -164,7 +164,7 @@ impl TokenService for Services {
     async fn get_token(&self, request: Request<wire::GetTokenRequest>) -> Reply<wire::GetTokenResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let listed = self.issuer.token(&call, given(&message.tenant_id), &message.token_id).await?;
             Ok(wire::GetTokenResponse { token: Some(convert::listed(&listed)) })
         })
@@ -175,7 +175,7 @@ impl TokenService for Services {
         answer(async {
             use wire::list_tokens_request::Subject;
             let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let (kind, subject) = match message.subject {
                 Some(Subject::AccountId(slot)) => ("account", ListSubject::Account(slot)),
                 Some(Subject::ClientId(slot)) => ("client", ListSubject::Client(slot)),
@@ -203,7 +203,7 @@ impl TokenService for Services {
     async fn get_caller(&self, request: Request<wire::GetCallerRequest>) -> Reply<wire::GetCallerResponse> {
         answer(async {
             let (admitted, wire::GetCallerRequest {}) = open(request)?;
-            let call = self.issuer.prove(&convert::proof(&admitted, "", "")?, FULL).await?;
+            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
             let missing = || Error::new(Reason::TokenMissing, "a bearer token is needed");
             let token = call.caller.token.as_ref().ok_or_else(missing)?;
             let issuer = self.issuer.directory.issuer(&token.tenant);
@@ -219,8 +219,8 @@ impl TokenService for Services {
         request: Request<wire::AuthenticateMemberRequest>,
     ) -> Reply<wire::AuthenticateMemberResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, message.take_credentials())?;
             let request = signin::request(message)?;
             let issuer = self.issuer();
             let signed_in = run_to_end(async move {
@@ -238,9 +238,11 @@ impl TokenService for Services {
     ) -> Reply<wire::ListSigningKeysResponse> {
         answer(async {
             let (admitted, message) = open(request)?;
-            let own = match convert::proof_if_any(&admitted, "", "")? {
+            let own = match convert::bearer_if_any(&admitted) {
                 Some(Proof::Bearer(recognized)) => recognized.caller.tenant.to_string(),
-                Some(Proof::Client { .. }) | None => crate::directory::DEFAULT.to_owned(),
+                Some(Proof::Client { .. } | Proof::Assertion { .. } | Proof::Workload { .. }) | None => {
+                    crate::directory::DEFAULT.to_owned()
+                }
             };
             let requested = given(&message.tenant_id).unwrap_or(&own);
             let (keys, max_age) = self.issuer.directory.public_keys(requested).await?;
@@ -257,8 +259,8 @@ impl Services {
     /// BatchIntrospectTokens.
     pub(super) async fn batch(&self, request: Request<wire::BatchIntrospectTokensRequest>) -> Reply<EncodedResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::proof(&admitted, &message.client_id, &message.client_secret)?;
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, message.take_credentials())?;
             let freshness = freshness(message.consistency(), &message.min_position)?;
             let frozen = if message.include_options { Frozen::Include } else { Frozen::LeaveOut };
             let answers =
@@ -273,8 +275,6 @@ impl Services {
 fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request> {
     use wire::issue_token_request::{Grant as WireGrant, Lifetime as WireLifetime};
     let request_id = std::mem::take(&mut message.request_id);
-    // The same request under a new secret is the same request.
-    message.client_secret.clear();
     let repeat = convert::repeat(&request_id, "IssueToken", &message)?;
     let format = signin::format(message.format());
     let lifetime = match message.lifetime {
@@ -292,6 +292,8 @@ fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request>
         Some(WireGrant::EntityGroup(wire::EntityGroupGrant { entity_group_id, member_id })) => {
             Grant::EntityGroup { group: entity_group_id, member: given(&member_id).map(str::to_owned) }
         }
+        // Its token was the proof of who calls.
+        Some(WireGrant::Workload(wire::WorkloadGrant { .. })) => Grant::Workload,
         Some(WireGrant::TokenExchange(exchange)) => Grant::TokenExchange {
             subject: exchange.subject_token,
             actor: Some(exchange.actor_token).filter(|text| !text.is_empty()),

@@ -407,7 +407,7 @@ mod tests {
         assert_eq!(
             violations(&request),
             [
-                "client.allowed_grants[0]: must be a defined value of the enum, one of [1, 2, 3, 4, 5, 7]",
+                "client.allowed_grants[0]: must be a defined value of the enum, one of [1, 2, 3, 4, 5, 6, 7]",
                 "client.renewal_policy: must be a defined value of the enum, one of [0, 1, 2, 3]",
             ]
         );

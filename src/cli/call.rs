@@ -13,7 +13,7 @@ use prost_reflect::{Cardinality, DynamicMessage, FieldDescriptor, Kind, MethodDe
 use super::{
     complain,
     connection::{self, Connection, Proof, Target},
-    contract::{Contract, real_oneof},
+    contract::{Contract, OwnProof, real_oneof},
     fail,
     failure::Failure,
     fill::{self, Secrets},
@@ -118,11 +118,13 @@ impl Call {
         {
             set(&mut request, "tenant_id", Value::String(tenant.clone()))?;
         }
+        let own_proof = self.own_proof(&request);
         let authenticates = request.descriptor().get_field_by_name("client_secret").is_some();
-        let carries_proof = authenticates && request.has_field_by_name("client_id");
+        let credentials = ["client_id", "client_assertion"].iter().any(|name| request.has_field_by_name(name));
+        let carries_proof = authenticates && credentials || own_proof == Some(OwnProof::Grant);
         let mut target = Target::new(&self.matches, environment, secrets, carries_proof)?;
         if let Proof::Credentials { credentials, .. } = &target.proof
-            && self.grant_is_own_proof(&request)
+            && own_proof == Some(OwnProof::Client)
         {
             set(&mut request, "client_id", Value::String(credentials.client_id.clone()))?;
             set(&mut request, "client_secret", Value::String(credentials.client_secret.clone()))?;
@@ -131,9 +133,9 @@ impl Call {
         Ok((request, target))
     }
 
-    fn grant_is_own_proof(&self, request: &DynamicMessage) -> bool {
+    fn own_proof(&self, request: &DynamicMessage) -> Option<OwnProof> {
         let chosen = |field: &FieldDescriptor| real_oneof(field).is_some() && request.has_field(field);
-        request.descriptor().fields().filter(chosen).any(|field| self.contract.is_own_proof(&field))
+        request.descriptor().fields().filter(chosen).find_map(|field| self.contract.own_proof(&field))
     }
 
     /// The field of the reply that a table shows.

@@ -15,6 +15,15 @@ pub(super) struct Contract {
     comments: HashMap<(String, Vec<i32>), String>,
 }
 
+/// What in a request says who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OwnProof {
+    /// Client authentication.
+    Client,
+    /// The grant itself.
+    Grant,
+}
+
 pub(super) const PACKAGE: &str = "jeton.v1";
 
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
@@ -48,14 +57,19 @@ impl Contract {
         self.comment(&oneof.parent_message().parent_file(), oneof.path())
     }
 
-    /// Whether using the member of a oneof takes credentials in the request itself, so that no bearer token can stand in:
-    /// its `grant_access` is `public`.
-    pub(super) fn is_own_proof(&self, field: &FieldDescriptor) -> bool {
-        let Some(grant_access) = self.pool.get_extension_by_name("jeton.v1.grant_access") else { return false };
+    /// What stands in the request itself when the member of a oneof is used, so that no bearer token can stand in: by its
+    /// `grant_access`.
+    pub(super) fn own_proof(&self, field: &FieldDescriptor) -> Option<OwnProof> {
+        let grant_access = self.pool.get_extension_by_name("jeton.v1.grant_access")?;
         let options = field.options();
         let access = options.get_extension(&grant_access);
-        let public = access.as_message().and_then(|access| access.get_field_by_name("public"));
-        public.is_some_and(|public| public.as_bool() == Some(true))
+        let access = access.as_message()?;
+        let is_set = |name: &str| access.get_field_by_name(name).is_some_and(|flag| flag.as_bool() == Some(true));
+        match (is_set("public"), is_set("client_authentication")) {
+            (true, true) => Some(OwnProof::Client),
+            (true, false) => Some(OwnProof::Grant),
+            (false, _) => None,
+        }
     }
 
     #[cfg(test)]
@@ -123,7 +137,15 @@ mod tests {
         assert_eq!(names("jeton.v1.TokenFormat"), ["jwt", "opaque"]);
         assert_eq!(
             names("jeton.v1.GrantType"),
-            ["client-credentials", "account", "member", "entity-group", "token-exchange", "authenticated-member"]
+            [
+                "client-credentials",
+                "account",
+                "member",
+                "entity-group",
+                "token-exchange",
+                "workload",
+                "authenticated-member"
+            ]
         );
         assert_eq!(names("jeton.v1.ClientSecret.State"), ["active", "scheduled-to-revoke", "revoked"]);
     }
@@ -132,7 +154,9 @@ mod tests {
     fn only_a_grant_whose_proof_is_in_the_request_needs_no_bearer() {
         let contract = Contract::load().unwrap();
         let request = contract.method("TokenService/IssueToken").unwrap().input();
-        assert!(contract.is_own_proof(&request.get_field_by_name("client_credentials").unwrap()));
-        assert!(!contract.is_own_proof(&request.get_field_by_name("account").unwrap()));
+        let proof = |grant: &str| contract.own_proof(&request.get_field_by_name(grant).unwrap());
+        assert_eq!(proof("client_credentials"), Some(OwnProof::Client));
+        assert_eq!(proof("workload"), Some(OwnProof::Grant));
+        assert_eq!(proof("account"), None);
     }
 }

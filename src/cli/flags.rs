@@ -42,11 +42,13 @@ pub(super) enum Shape {
 }
 
 /// Fields that hold secrets. Every user of a machine can read the command lines of its processes.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 11] = [
     "access_token",
     "actor_token",
+    "client_assertion",
     "client_secret",
     "current_password",
+    "jwt",
     "password",
     "refresh_token",
     "subject_token",
@@ -166,7 +168,7 @@ fn help(contract: &Contract, path: &[FieldDescriptor]) -> String {
         help += &format!(" [one of: {}]", names.join(", "));
     }
     help += match shape(field) {
-        Shape::List if field.kind().as_message().is_some() => " [JSON; repeat it]",
+        Shape::List if our_message(field).is_some() => " [JSON; repeat it]",
         Shape::List | Shape::Map => " [repeat it or separate by commas]",
         Shape::SecretFile => " [a file; - is standard input]",
         Shape::SecretLines => " [a file with one on each line; - is standard input]",

@@ -227,6 +227,32 @@ fn a_grant_that_is_its_own_proof_gets_the_credentials_themselves() {
     let args = ["token", "issue", "--client-credentials", "--credentials", "/bootstrap.json", "--tenant", "acme"];
     let wanted = json!({"tenantId": "acme", "clientId": "root", "clientSecret": "s3cret", "clientCredentials": {}});
     assert_eq!(request(&args, &[]), Ok(wanted));
+    // A workload's own token is the proof: what variables say of somebody else does not count.
+    let args = ["token", "issue", "--tenant", "acme", "--jwt-file", "/token"];
+    let wanted = json!({"tenantId": "acme", "workload": {"jwt": "jta_x"}});
+    assert_eq!(request(&args, &[("JETON_CREDENTIALS", "/bootstrap.json")]), Ok(wanted));
+    assert!(refused(&[&args[..], &["--bearer-file", "/token"]].concat()).contains("says who asks already"));
+    let args = ["token", "issue", "--client-credentials", "--client-assertion-file", "/token"];
+    let wanted = json!({"clientAssertion": "jta_x", "clientCredentials": {}});
+    assert_eq!(request(&args, &[("JETON_CREDENTIALS", "/bootstrap.json")]), Ok(wanted));
+}
+
+#[test]
+fn messages_in_lists_are_json_one_by_one() {
+    let identity = r#"{"issuer": "https://i", "subject": "system:serviceaccount:a:b"}"#;
+    let args =
+        ["client", "update", "cli_1", "--workload-identities", identity, "--jwks", r#"{"kty": "OKP", "x": "AA"}"#];
+    let wanted = json!({
+        "client": {
+            "clientId": "cli_1",
+            "jwks": [{"kty": "OKP", "x": "AA"}],
+            "workloadIdentities": [{"issuer": "https://i", "subject": "system:serviceaccount:a:b"}],
+        },
+        "updateMask": "jwks,workloadIdentities",
+    });
+    assert_eq!(request(&args, &[]), Ok(wanted));
+    let private = refused(&["client", "update", "cli_1", "--jwks", r#"{"kty": "OKP", "x": "AA", "d": "AA"}"#]);
+    assert!(private.contains("--jwks: is no JSON of its kind"), "{private}");
 }
 
 // === message to service ===

@@ -12,14 +12,11 @@ pub(super) fn single(field: &FieldDescriptor, text: &str) -> Result<Value, Strin
     of_kind(&field.kind(), text)
 }
 
-/// The items of a list. Messages are JSON, in which commas mean something else.
+/// The items of a list. Those that are written as JSON have commas of their own, so each stands alone.
 pub(super) fn list<'a>(field: &FieldDescriptor, texts: impl Iterator<Item = &'a str>) -> Result<Value, String> {
-    let items: Result<Vec<Value>, String> = if field.kind().as_message().is_some() {
-        texts.map(|item| single(field, item)).collect()
-    } else {
-        texts.flat_map(split).map(|item| single(field, &item)).collect()
-    };
-    items.map(Value::List)
+    let is_message = field.kind().as_message().is_some();
+    let items = texts.flat_map(|text| if is_message { vec![text.to_owned()] } else { split(text) });
+    items.map(|item| single(field, &item)).collect::<Result<_, _>>().map(Value::List)
 }
 
 /// The pairs of a map with text keys.

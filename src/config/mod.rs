@@ -27,7 +27,7 @@ pub use self::{
 };
 use crate::{
     keys::master::MasterKey,
-    outbound::{Url, allow::Allow},
+    outbound::{Url, allow::Allow, published::Location},
     outbox::webhook::SigningSecret,
     token::{ClientId, secret::SecretText},
 };
@@ -48,6 +48,8 @@ pub struct Config {
     pub master_keys: Vec<MasterKey>,
     /// The first admin client's credentials, if they were given.
     pub bootstrap: Option<Bootstrap>,
+    /// Issuers whose workloads may call, each with the place of its key set.
+    pub workload_issuers: Vec<(String, Location)>,
     /// Where events go; `None`: nowhere.
     pub webhook: Option<Webhook>,
     pub limits: Limits,
@@ -177,6 +179,7 @@ fn typed(reader: &mut values::Reader<'_>) -> Config {
         store: store(reader),
         master_keys: reader.parse("master_key", values::master_keys).unwrap_or_default(),
         bootstrap: bootstrap(reader),
+        workload_issuers: reader.workload_issuers(),
         webhook: webhook(reader),
         limits: Limits {
             max_connections: reader.integer_or_auto("limits.max_connections"),

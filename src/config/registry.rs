@@ -122,6 +122,12 @@ pub const KEYS: &[Key] = &[
         help: "The secret of the first admin client. It is compared in memory and never stored.",
     },
     Key {
+        path: "workload.issuers",
+        kind: Kind::List("ISSUER=LOCATION"),
+        default: None,
+        help: "Whose workloads may obtain tokens by their own: the exact `iss` of their tokens, and the key set that signs them, for example `https://kubernetes.default.svc=file:/etc/jeton/jwks.json` or an https URL. A file must be there at the start and is looked at again every 5 s while it is needed.",
+    },
+    Key {
         path: "webhook.url",
         kind: Kind::Text("URL"),
         default: None,

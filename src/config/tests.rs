@@ -53,6 +53,33 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
 }
 
 #[test]
+fn workload_issuers_are_named_once_each_with_the_place_of_their_keys() {
+    let list = "https://kubernetes.default.svc=file:/etc/jwks.json, https://oidc.example=https://oidc.example/keys?v=1";
+    let found = config(&[], &[("JETON_WORKLOAD_ISSUERS", list)], &[]).workload_issuers;
+    let of = |issuer: &str, location: &str| (issuer.to_owned(), location.parse().unwrap());
+    let wanted = [
+        of("https://kubernetes.default.svc", "file:/etc/jwks.json"),
+        of("https://oidc.example", "https://oidc.example/keys?v=1"),
+    ];
+    assert_eq!(found, wanted);
+    let wrong =
+        "https://a, =file:/a, a b=file:/a, https://b=/a, https://b=file:a, https://b=ftp://a, c=file:/a, c=file:/b";
+    let told = mistakes(&[], &[("JETON_WORKLOAD_ISSUERS", wrong)], &[]);
+    assert_eq!(told.len(), 7, "{told:?}");
+    for (told, wanted) in told.iter().zip([
+        "is not ISSUER=LOCATION",
+        "1 to 256 visible ASCII characters",
+        "1 to 256 visible ASCII characters",
+        "`/a` is neither file:/path nor an https URL",
+        "`file:a` is neither",
+        "`ftp://a` is neither",
+        "names c twice",
+    ]) {
+        assert!(told.contains(wanted), "{told}");
+    }
+}
+
+#[test]
 fn the_flag_for_the_file_beats_its_variable() {
     let files = [("a.toml", "workers = 1"), ("b.toml", "workers = 2")];
     let config = config(&["--config", "a.toml"], &[("JETON_CONFIG", "b.toml")], &files);
@@ -68,6 +95,7 @@ fn every_key_can_be_set_in_every_source() {
         "redis.url" => "redis://localhost",
         "bootstrap.client_id" => "root",
         "bootstrap.client_secret" => "s3cret",
+        "workload.issuers" => "https://kubernetes.default.svc=file:/etc/jeton/jwks.json",
         "outbound.allow" => "10.0.0.0/8",
         "outbound.ca_file" => "/etc/ca.pem",
         "webhook.url" => "https://example.com/events",

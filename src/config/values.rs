@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     keys::master::MasterKey,
-    outbound::{Url, allow::Allow},
+    outbound::{Url, allow::Allow, published::Location},
     outbox::webhook::SigningSecret,
     token::secret::SecretText,
 };
@@ -121,6 +121,18 @@ impl Reader<'_> {
         })
     }
 
+    /// Each issuer once.
+    pub(super) fn workload_issuers(&mut self) -> Vec<(String, Location)> {
+        const PATH: &str = "workload.issuers";
+        let all = self.list(PATH, workload_issuer);
+        let twice =
+            |(i, (issuer, _)): &(usize, &(String, Location))| all.iter().take(*i).any(|(other, _)| other == issuer);
+        if let Some((_, (issuer, _))) = all.iter().enumerate().find(twice) {
+            self.refuse_given(PATH, &format!("names {issuer} twice"));
+        }
+        all
+    }
+
     /// The values after `parse`, none of them twice.
     pub(super) fn list<T: PartialEq>(&mut self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let Some(Found { values, origin }) = self.values.get(path) else { return Vec::new() };
@@ -139,6 +151,18 @@ impl Reader<'_> {
 }
 
 // === rules ===
+
+fn workload_issuer(text: &str) -> Result<(String, Location), String> {
+    let (issuer, location) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not ISSUER=LOCATION, such as https://issuer.example=file:/keys.json"))?;
+    // What the contract takes as the issuer of a workload identity.
+    if !(1..=256).contains(&issuer.len()) || !issuer.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("`{text}`: an issuer is 1 to 256 visible ASCII characters"));
+    }
+    let location = location.parse().map_err(|error| format!("`{text}`: `{location}` is {error}"))?;
+    Ok((issuer.to_owned(), location))
+}
 
 pub(super) fn listen(text: &str) -> Result<Listen, String> {
     if let Some(path) = text.strip_prefix("unix:") {

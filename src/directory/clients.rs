@@ -7,14 +7,17 @@ use super::{
     accounts::{any, name_of, state_name},
     caller::{Caller, Right},
     commit::{Edit, Repeat, refused},
+    credentials::{self, MAX_SECRETS, Secret, WorkloadIdentity},
     load::{Wanted, key},
+    names::rename,
     page::{MAX_SIZE, Page, PageRequest},
-    record::{Client, Confinement, GrantType, MAX_SECRETS, Secret, SecretUse, State, Stored as _},
+    record::{Client, Confinement, GrantType, State, Stored as _},
 };
 use crate::{
     ambient::{self, Time},
+    keys::foreign::Jwk,
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Put, RecordKey, Written},
+    store::{Change, Index, Kind, Put, Written},
     token::{
         ClientId, Error, Position, Reason, Result, Scopes, TenantId,
         family::RenewalPolicy,
@@ -38,6 +41,9 @@ pub struct ClientPatch {
     pub replay_window: Option<Option<Duration>>,
     pub renewal_policy: Option<RenewalPolicy>,
     pub labels: Option<BTreeMap<String, String>>,
+    pub jwks: Option<Vec<Jwk>>,
+    pub jwks_uri: Option<Option<String>>,
+    pub workload_identities: Option<Vec<WorkloadIdentity>>,
 }
 
 /// A secret as it is shown, once.
@@ -57,8 +63,6 @@ pub const FIELDS: &[Field] = &[
 
 /// How many revoked secrets are still listed.
 const REMEMBERED_SECRETS: usize = 20;
-/// How often at most a secret's last use is written.
-const USE_RESOLUTION: Duration = Duration::from_secs(60);
 
 // === impl Directory ===
 
@@ -108,6 +112,7 @@ impl Directory {
         let id = client.id.to_string();
         let mut change = Change::new(client.tenant.clone(), self.now());
         change.index.push((all(&client.tenant), id.clone()));
+        rename(&mut change, &id, Vec::new(), credentials::names(&client));
         change.request = request;
         change.puts.push(Put {
             kind: Kind::Client,
@@ -275,58 +280,6 @@ impl Directory {
         Ok((found.ok_or_else(|| Error::internal("find the secret that was revoked"))?, position))
     }
 
-    /// The live client of a genuine secret, with the secret's id. Everything that is wrong looks the same.
-    pub async fn client_of_secret(&self, client_id: &str, secret: &str) -> Result<Option<(Arc<Client>, [u8; 8])>> {
-        let Some(content) = ClientSecretContent::from_text(secret, client_id, &*self.ring) else {
-            return Ok(None);
-        };
-        let Ok(id) = client_id.parse() else { return Ok(None) };
-        let now = self.now();
-        let client = self.client(&content.home, &id).await?;
-        let live = |client: &Arc<Client>| {
-            client.state == State::Enabled
-                && client.secrets.iter().any(|own| own.id == content.secret && own.is_live(now))
-        };
-        Ok(client.filter(live).map(|client| (client, content.secret)))
-    }
-
-    /// When a client's secrets were last used.
-    pub async fn secret_use(&self, client: &Client) -> Result<SecretUse> {
-        let record = self.store.read(&[use_key(client)]).await?.pop().flatten();
-        match record {
-            Some(record) => minicbor::decode(&record.body)
-                .map_err(|source| Error::internal("decode the last use of secrets").with_source(source)),
-            None => Ok(SecretUse::default()),
-        }
-    }
-
-    /// Writes when a secret was last used. Approximate: lost races and failures are left alone.
-    pub async fn note_use(&self, client: &Client, secret: [u8; 8], at: Time) -> Result<()> {
-        let mut uses = self.secret_use(client).await?;
-        uses.last.retain(|(id, _)| client.secrets.iter().any(|own| id.as_slice() == own.id && own.id != secret));
-        uses.last.push((secret.to_vec().into(), at));
-        let mut body = Vec::new();
-        minicbor::encode(&uses, &mut body)
-            .map_err(|source| Error::internal("encode the last use of secrets").with_source(source))?;
-        let mut change = Change::new(client.tenant.clone(), at);
-        let key = use_key(client);
-        change.puts.push(Put {
-            kind: key.kind,
-            id: key.id,
-            expected: None,
-            pending: Vec::new(),
-            body: body.into(),
-            keep_until: Time::NEVER,
-        });
-        self.store.write(&change).await?;
-        Ok(())
-    }
-
-    /// How often at most [`Self::note_use`] is worth calling for one secret.
-    pub const fn use_resolution() -> Duration {
-        USE_RESOLUTION
-    }
-
     /// The account that confines a client that `caller` creates or admits.
     pub(super) async fn confinement_for(
         &self,
@@ -399,8 +352,11 @@ impl Directory {
             if client.state == State::Deleted {
                 return Err(Error::not_found("Client", slot));
             }
+            let before = credentials::names(&client);
             let (entries, record) = edit(client)?;
-            Ok(Edit { record, change: Change::new(tenant.clone(), self.now()), entries })
+            let mut change = Change::new(tenant.clone(), self.now());
+            rename(&mut change, &record.id.to_string(), before, credentials::names(&record));
+            Ok(Edit { record, change, entries })
         })
         .await
     }
@@ -427,6 +383,9 @@ pub(super) fn new_client(id: ClientId, tenant: &TenantId, confinement: Option<Co
         secrets: Vec::new(),
         created: now,
         updated: now,
+        jwks: Vec::new(),
+        jwks_uri: None,
+        workload_identities: Vec::new(),
         version: 1,
     }
 }
@@ -440,7 +399,8 @@ fn apply(mut client: Client, patch: ClientPatch, caller: Option<&Caller>) -> Res
         )*};
     }
     set!(display_name allowed_grants allowed_scopes default_scopes audiences introspects token_ttl);
-    set!(refresh_idle_ttl refresh_absolute_ttl replay_window renewal_policy labels);
+    set!(refresh_idle_ttl refresh_absolute_ttl replay_window renewal_policy labels jwks jwks_uri workload_identities);
+    credentials::check(&client)?;
     if let Some(caller) = caller {
         caller.may_grant(&client.allowed_scopes)?;
     }
@@ -478,10 +438,6 @@ fn matches(filter: &Filter, client: &Client) -> bool {
 
 fn remember(client: &ClientId, secret: &Secret) -> String {
     format!("{client} {}", secret.id_text())
-}
-
-fn use_key(client: &Client) -> RecordKey {
-    RecordKey { tenant: client.tenant.clone(), kind: Kind::SecretUse, id: client.id.to_string() }
 }
 
 fn all(tenant: &TenantId) -> Index {

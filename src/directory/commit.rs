@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{
     Directory,
     caller::Caller,
+    credentials::WorkloadIdentity,
     grouped::EntityGroup,
     load::decode,
     names::FOREIGN_ID,
@@ -214,6 +215,10 @@ pub(super) fn refused(written: Written) -> Error {
             let named = [(Member::KIND, Member::NAME), (EntityGroup::KIND, EntityGroup::NAME)];
             let resource = named.into_iter().find(|(of, _)| *of == kind).map_or(Account::NAME, |(_, name)| name);
             Error::new(Reason::ForeignIdTaken, "the foreign id is taken").with_resource(resource, value)
+        }
+        Written::Taken(Unique { kind: Kind::Client, value, .. }) => {
+            Error::new(Reason::WorkloadTaken, "the workload identity stands for another client")
+                .with_resource(WorkloadIdentity::NAME, value)
         }
         Written::Taken(Unique { kind: Kind::Role, .. }) => {
             Error::new(Reason::RoleNameTaken, "there is a role of this name")

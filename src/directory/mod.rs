@@ -13,6 +13,7 @@ pub mod authority;
 pub mod caller;
 pub mod clients;
 pub mod commit;
+pub mod credentials;
 pub mod derivation;
 pub mod entities;
 pub mod group_members;
@@ -193,6 +194,13 @@ impl Directory {
     /// The `iss` of a tenant's tokens.
     pub fn issuer(&self, tenant: &TenantId) -> String {
         format!("{}/t/{tenant}", self.public_url)
+    }
+
+    /// The tenant whose `iss` this is; it need not exist.
+    pub fn tenant_of_issuer(&self, issuer: &str) -> Option<TenantId> {
+        let tenant = issuer.strip_prefix(&self.public_url)?.strip_prefix("/t/")?.parse().ok()?;
+        // One text for each.
+        (self.issuer(&tenant) == issuer).then_some(tenant)
     }
 
     pub fn now(&self) -> Time {

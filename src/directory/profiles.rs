@@ -352,7 +352,7 @@ fn is_redirect_uri(text: &str) -> bool {
 }
 
 /// An absolute URL with a host, without fragment and user.
-fn parse(text: &str) -> Option<http::Uri> {
+pub(super) fn parse(text: &str) -> Option<http::Uri> {
     // The parser drops fragments.
     let uri: http::Uri = text.parse().ok().filter(|_| !text.contains('#'))?;
     let authority = uri.authority()?.as_str();

@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::settings::Settings;
+use super::{
+    credentials::{Secret, WorkloadIdentity},
+    settings::Settings,
+};
 use crate::{
     ambient::Time,
+    keys::foreign::Jwk,
     store::Kind,
-    token::{
-        AccountId, ClientId, Error, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy,
-        secret::DerivationKeyId,
-    },
+    token::{AccountId, ClientId, Error, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy},
 };
 
 /// A record of the directory: its kind, and what the revocation log calls it.
@@ -114,6 +115,13 @@ pub struct Client {
     pub created: Time,
     #[n(18)]
     pub updated: Time,
+    /// Keys that check its assertions. Not together with `jwks_uri`.
+    #[cbor(n(19), default)]
+    pub jwks: Vec<Jwk>,
+    #[n(20)]
+    pub jwks_uri: Option<String>,
+    #[cbor(n(21), default)]
+    pub workload_identities: Vec<WorkloadIdentity>,
     #[cbor(skip)]
     pub version: u64,
 }
@@ -142,32 +150,11 @@ pub enum GrantType {
     EntityGroup,
     #[n(4)]
     TokenExchange,
+    #[n(5)]
+    Workload,
     /// Members sign in through the client.
     #[n(6)]
     AuthenticatedMember,
-}
-
-/// One of a client's secrets: its id and how to make it again, never itself.
-#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct Secret {
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub id: [u8; 8],
-    #[n(1)]
-    pub key: DerivationKeyId,
-    #[n(2)]
-    pub created: Time,
-    /// When it stops or stopped working.
-    #[n(3)]
-    pub revokes: Option<Time>,
-}
-
-/// When a client's secrets were last used: approximate, written at most once a minute.
-#[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct SecretUse {
-    #[n(0)]
-    pub last: Vec<(minicbor::bytes::ByteVec, Time)>,
 }
 
 /// A company, organization or sub-account.
@@ -246,8 +233,6 @@ pub struct KeySetRecord {
 
 /// How deep the account tree may be, the root included.
 pub const MAX_DEPTH: usize = 8;
-/// How many live secrets a client may have.
-pub const MAX_SECRETS: usize = 5;
 
 macro_rules! stored {
     ($($record:ident $kind:ident $name:literal |$self:ident| $ident:expr;)*) => {$(
@@ -291,23 +276,9 @@ impl GrantType {
             Self::Member => "member",
             Self::EntityGroup => "entity_group",
             Self::TokenExchange => "token_exchange",
+            Self::Workload => "workload",
             Self::AuthenticatedMember => "authenticated_member",
         }
-    }
-}
-
-// === impl Secret ===
-
-impl Secret {
-    pub fn is_live(&self, now: Time) -> bool {
-        self.revokes.is_none_or(|revokes| revokes > now)
-    }
-
-    /// The id as callers see it.
-    pub fn id_text(&self) -> String {
-        let mut text = "sec_".to_owned();
-        crate::token::base62::encode_into(&self.id, &mut text);
-        text
     }
 }
 

@@ -80,7 +80,9 @@ impl Standing {
     pub fn token_ttl(&self, grant: GrantType) -> Duration {
         let settings = &self.tenant.settings;
         let default = match grant {
-            GrantType::ClientCredentials | GrantType::TokenExchange => settings.client_token_ttl(),
+            GrantType::ClientCredentials | GrantType::Workload | GrantType::TokenExchange => {
+                settings.client_token_ttl()
+            }
             GrantType::Account => settings.account_token_ttl(),
             GrantType::Member => settings.member_token_ttl(),
             GrantType::AuthenticatedMember => settings.authenticated_member_token_ttl(),

@@ -6,6 +6,7 @@ use aws_lc_rs::constant_time;
 
 use super::{
     Call, Issuer,
+    foreign::invalid_client,
     verify::{KnownCaller, Verified},
 };
 use crate::{
@@ -30,10 +31,20 @@ pub struct Recognized {
 #[derive(Clone, Debug)]
 pub enum Proof {
     Bearer(Recognized),
-    /// Client authentication in the request.
+    /// A client's secret in the request.
     Client {
         id: String,
         secret: SecretText,
+    },
+    /// A client assertion in the request (RFC 7523), with the client that it is said to be of.
+    Assertion {
+        id: Option<String>,
+        assertion: SecretText,
+    },
+    /// A workload's own token, with the tenant that it is for.
+    Workload {
+        tenant: Option<String>,
+        jwt: SecretText,
     },
 }
 
@@ -82,6 +93,12 @@ impl Issuer {
             }
             Proof::Bearer(recognized) => self.judge(&recognized.verified).await?,
             Proof::Client { id, secret } => self.recognize_client(id, secret.expose()).await?,
+            Proof::Assertion { id, assertion } => {
+                Box::pin(self.recognize_assertion(id.as_deref(), assertion.expose())).await?
+            }
+            Proof::Workload { tenant, jwt } => {
+                Box::pin(self.recognize_workload(tenant.as_deref(), jwt.expose())).await?
+            }
         };
         Ok(Call { caller, head })
     }
@@ -108,25 +125,30 @@ impl Issuer {
 
     /// The client that proves itself by its secret. Unknown clients, wrong secrets and disabled clients look the same.
     async fn recognize_client(&self, client_id: &str, secret: &str) -> Result<Arc<Caller>> {
-        let invalid = || Error::new(Reason::InvalidClient, "unknown client, wrong secret, or disabled client");
         let client = match self.configured_client(client_id, secret).await? {
             Some(client) => client,
             None => {
-                let (client, used) = self.directory.client_of_secret(client_id, secret).await?.ok_or_else(invalid)?;
+                let (client, used) =
+                    self.directory.client_of_secret(client_id, secret).await?.ok_or_else(invalid_client)?;
                 self.note_use(&client, used);
                 client
             }
         };
+        self.client_as_caller(&client).await?.ok_or_else(invalid_client)
+    }
+
+    /// A client that has proved itself, as a caller; `None` if it or its tenant is disabled.
+    pub(super) async fn client_as_caller(&self, client: &Client) -> Result<Option<Arc<Caller>>> {
         let standing = self.directory.standing(&client.tenant, &client.tenant, &client.id).await?;
-        let standing = standing.filter(|standing| standing.is_enabled()).ok_or_else(invalid)?;
-        Ok(Arc::new(Caller {
+        let Some(standing) = standing.filter(|standing| standing.is_enabled()) else { return Ok(None) };
+        Ok(Some(Arc::new(Caller {
             tenant: client.tenant.clone(),
             subject: Subject::Client(standing.confinement().map(|confinement| confinement.account.clone())),
             sub: client.id.to_string(),
             scopes: standing.allowed_scopes(),
             standing,
             token: None,
-        }))
+        })))
     }
 
     /// The client whose credentials stand in the configuration, if these are they.

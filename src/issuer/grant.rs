@@ -18,7 +18,8 @@ use crate::{
 // === impl Issuer ===
 
 impl Issuer {
-    pub(super) async fn grant_client(&self, caller: &Caller, request: &Request) -> Result<Granted> {
+    /// For the client that calls: by client authentication, or by a workload that stands for it.
+    pub(super) async fn grant_client(&self, caller: &Caller, request: &Request, grant: GrantType) -> Result<Granted> {
         if caller.token.is_some() {
             return Err(Error::new(
                 Reason::InvalidClient,
@@ -36,7 +37,7 @@ impl Issuer {
                 standing.filter(|standing| standing.is_enabled()).ok_or_else(not_granted)?
             }
         };
-        require_allowed(&standing, GrantType::ClientCredentials)?;
+        require_allowed(&standing, grant)?;
         let confinement = standing.confinement().cloned();
         if let Some(confinement) = &confinement
             && !self.directory.is_alive(&standing.tenant.id, confinement).await?
@@ -48,7 +49,7 @@ impl Issuer {
             None => (None, Vec::new()),
         };
         Ok(Granted {
-            grant: GrantType::ClientCredentials,
+            grant,
             subject: Subject::Client(account),
             ancestors,
             actor: None,

@@ -44,6 +44,8 @@ pub struct Request {
 pub enum Grant {
     /// For the authenticated client itself.
     ClientCredentials,
+    /// For the client that the workload which calls stands for.
+    Workload,
     /// For an account, by id or foreign id.
     Account(String),
     /// For a member in one account; both by id or foreign id.
@@ -119,7 +121,8 @@ impl Issuer {
     /// Issues a token.
     pub async fn issue(&self, call: &Call, request: &Request) -> Result<Issued> {
         let granted = match &request.grant {
-            Grant::ClientCredentials => self.grant_client(&call.caller, request).await?,
+            Grant::ClientCredentials => self.grant_client(&call.caller, request, GrantType::ClientCredentials).await?,
+            Grant::Workload => self.grant_client(&call.caller, request, GrantType::Workload).await?,
             Grant::Account(slot) => Box::pin(self.grant_account(&call.caller, request, slot)).await?,
             Grant::Member { member, account } => {
                 Box::pin(self.grant_member(&call.caller, request, member, account.as_deref())).await?
@@ -136,9 +139,11 @@ impl Issuer {
         let text = self.text(&decided).await?;
         let lapsed = match &request.grant {
             Grant::TokenExchange { .. } => Lapsed::Refuse(exchange::lapsed),
-            Grant::ClientCredentials | Grant::Account(_) | Grant::Member { .. } | Grant::EntityGroup { .. } => {
-                Lapsed::Revive
-            }
+            Grant::ClientCredentials
+            | Grant::Workload
+            | Grant::Account(_)
+            | Grant::Member { .. }
+            | Grant::EntityGroup { .. } => Lapsed::Revive,
         };
         let issued = self.store(request, lapsed, decided, text).await?;
         if let Grant::TokenExchange { .. } = &request.grant {
@@ -167,6 +172,7 @@ impl Issuer {
         let audience = terms::decide_audience(request, &scopes, &standing, &issuer)?;
         let format = request.format.unwrap_or(match grant {
             GrantType::ClientCredentials
+            | GrantType::Workload
             | GrantType::Member
             | GrantType::EntityGroup
             | GrantType::TokenExchange

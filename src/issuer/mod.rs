@@ -10,6 +10,7 @@ pub mod authenticate;
 pub mod credentials;
 mod exchange;
 mod failures;
+pub mod foreign;
 mod grant;
 pub mod introspect;
 pub mod issue;
@@ -36,6 +37,7 @@ use crate::{
     token::{ClientId, Position, secret::SecretText},
 };
 use failures::Failures;
+use foreign::Workloads;
 use passwords::Passwords;
 use verify::Verified;
 
@@ -54,6 +56,8 @@ pub struct Issuer {
     verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,
     /// The client that the configuration names.
     bootstrap: Option<Bootstrap>,
+    /// Whose workloads may call.
+    workloads: Workloads,
     /// When the use of a secret was last written.
     uses: Mutex<std::collections::HashMap<[u8; 8], Time>>,
     /// Where members' passwords are hashed.
@@ -66,6 +70,7 @@ pub struct Issuer {
 pub struct Parts {
     pub directory: Arc<Directory>,
     pub bootstrap: Option<Bootstrap>,
+    pub workloads: Workloads,
     pub outbound: Arc<Outbound>,
     pub key_sets: Arc<JwksCache>,
     pub relying_party: RelyingParty,
@@ -93,7 +98,7 @@ const VERIFIED_TOKENS: usize = 100_000;
 
 impl Issuer {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, bootstrap, outbound, key_sets, relying_party, outbox } = parts;
+        let Parts { directory, bootstrap, workloads, outbound, key_sets, relying_party, outbox } = parts;
         Arc::new(Self {
             directory,
             outbound,
@@ -102,6 +107,7 @@ impl Issuer {
             outbox,
             verified: quick_cache::sync::Cache::new(VERIFIED_TOKENS),
             bootstrap,
+            workloads,
             uses: Mutex::default(),
             passwords: Arc::new(Passwords::for_this_machine()),
             failures: Failures::default(),

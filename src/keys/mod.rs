@@ -5,6 +5,7 @@
 //!
 //! Start reading at [`ring::Keyring`] (derived secrets, sealing) and [`signing`] (JWTs).
 
+pub mod foreign;
 pub mod jwt;
 pub mod master;
 pub mod ring;

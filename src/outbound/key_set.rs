@@ -94,8 +94,11 @@ fn verifying(key: Value) -> Option<Jwk> {
     }
     let key: Jwk = serde_json::from_value(key).ok()?;
     let common = &key.common;
-    let is_for_signatures = common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature)
-        && common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify));
+    // SPIFFE names the kind of token that is signed (SPIFFE Trust Domain and Bundle §4.2.2).
+    let is_for_signatures =
+        common.public_key_use.as_ref().is_none_or(|purpose| {
+            *purpose == PublicKeyUse::Signature || matches!(purpose, PublicKeyUse::Other(other) if other == "jwt-svid")
+        }) && common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify));
     let verifies_something = ALGORITHMS.into_iter().any(|algorithm| verifies(&key, algorithm));
     (is_for_signatures && verifies_something && DecodingKey::from_jwk(&key).is_ok()).then_some(key)
 }
@@ -145,6 +148,8 @@ mod tests {
             (true, json!({"use": "sig", "alg": "ES256"})),
             (true, json!({"key_ops": ["verify"]})),
             (true, json!({"kid": null})),
+            (true, json!({"use": "jwt-svid"})),
+            (false, json!({"use": "x509-svid"})),
             (false, json!({"use": "enc"})),
             (false, json!({"key_ops": ["deriveKey"]})),
             (false, json!({"alg": "RS256"})),

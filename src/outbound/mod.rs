@@ -13,6 +13,7 @@ pub mod documents;
 mod error;
 pub mod jwks;
 pub mod key_set;
+pub mod published;
 
 use std::{
     fmt,

@@ -131,6 +131,7 @@ reasons! {
         RoleNameTaken "ROLE_NAME_TAKEN",
         MembershipExists "MEMBERSHIP_EXISTS",
         IdentityTaken "IDENTITY_TAKEN",
+        WorkloadTaken "WORKLOAD_TAKEN",
         EmailTaken "EMAIL_TAKEN",
     }
     FailedPrecondition {

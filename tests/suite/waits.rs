@@ -155,6 +155,7 @@ impl Service {
             places: 1,
             public_url: "http://localhost:7443".to_owned(),
             bootstrap: None,
+            workloads: Default::default(),
             outbound: crate::remote::outbound(),
             sink: Sink::Closed,
         };

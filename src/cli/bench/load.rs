@@ -233,7 +233,7 @@ impl Work {
                     client_id,
                     client_secret,
                     refresh_token,
-                    scopes: Vec::new(),
+                    ..Default::default()
                 }))
             }
         }

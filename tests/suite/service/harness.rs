@@ -19,12 +19,13 @@ use jeton::{
         identity::{IdentityKind, IdentityProfile, PasswordHash},
         roster::Member,
     },
-    issuer::passwords::Place,
+    issuer::{foreign::Workloads, passwords::Place},
     keys::{
         master::MasterKey,
         ring::Keyring,
         signing::{KeySet, StoredKeySet},
     },
+    outbound::published::Location,
     outbox::Sink,
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::secret::SecretText,
@@ -55,6 +56,8 @@ pub struct Service {
     /// What lies behind it. Replicas share it.
     backing: Arc<Backing>,
     masters: Vec<MasterKey>,
+    /// The issuers of workloads that it trusts.
+    issuers: Vec<(String, Location)>,
     _stop: DropGuard,
 }
 
@@ -88,7 +91,7 @@ impl Service {
         };
         // It begins at the real time, because Redis tells its own.
         let clock = Clock::manual(Clock::default().now());
-        Self::on(Arc::new(backing), clock, vec![master(1)], None).await
+        Self::on(Arc::new(backing), clock, vec![master(1)], Vec::new(), None).await
     }
 
     pub fn kind(&self) -> Kind {
@@ -102,12 +105,13 @@ impl Service {
     pub async fn replica(&self) -> Self {
         assert_eq!(self.kind(), Kind::Redis, "the embedded store serves one process");
         let admin = Some(self.admin.clone());
-        Self::on(Arc::clone(&self.backing), self.clock.clone(), self.masters.clone(), admin).await
+        let (masters, issuers) = (self.masters.clone(), self.issuers.clone());
+        Self::on(Arc::clone(&self.backing), self.clock.clone(), masters, issuers, admin).await
     }
 
     /// Ends this service and starts another one on its store, with these master keys.
     pub async fn restart(self, masters: Vec<MasterKey>) -> Self {
-        let Self { clock, admin, backing, app, _stop, channel, .. } = self;
+        let Self { clock, admin, backing, app, _stop, channel, issuers, .. } = self;
         drop(_stop);
         drop(channel);
         app.tasks.close();
@@ -121,7 +125,14 @@ impl Service {
             }
         });
         ended.await.expect("the store is let go");
-        Self::on(backing, clock, masters, Some(admin)).await
+        Self::on(backing, clock, masters, issuers, Some(admin)).await
+    }
+
+    /// Ends this service and starts another one on its store that trusts these issuers of workloads.
+    pub async fn trusting(mut self, issuers: Vec<(String, Location)>) -> Self {
+        self.issuers = issuers;
+        let masters = self.masters.clone();
+        self.restart(masters).await
     }
 
     /// The Redis server, to be killed or frozen.
@@ -130,7 +141,13 @@ impl Service {
         server
     }
 
-    async fn on(backing: Arc<Backing>, clock: Clock, masters: Vec<MasterKey>, admin: Option<Credentials>) -> Self {
+    async fn on(
+        backing: Arc<Backing>,
+        clock: Clock,
+        masters: Vec<MasterKey>,
+        issuers: Vec<(String, Location)>,
+        admin: Option<Credentials>,
+    ) -> Self {
         app::install_crypto();
         let store = open(&backing, &clock).await;
         let ring = Arc::new(Keyring::new(&masters).unwrap());
@@ -140,6 +157,7 @@ impl Service {
             places: WORKERS + 1,
             public_url: PUBLIC_URL.to_owned(),
             bootstrap: None,
+            workloads: Workloads::new(issuers.clone()),
             outbound: remote::outbound(),
             sink: Sink::Closed,
         };
@@ -177,7 +195,7 @@ impl Service {
         health.ready().await;
         let url = format!("http://{address}");
         let channel = Endpoint::try_from(url).unwrap().connect().await.unwrap();
-        Self { clock, admin, channel, app, backing, masters, _stop: stop.drop_guard() }
+        Self { clock, admin, channel, app, backing, masters, issuers, _stop: stop.drop_guard() }
     }
 
     // === callers ===

@@ -25,9 +25,11 @@ macro_rules! on_both_stores {
 
 mod calls;
 mod harness;
+mod signers;
 
 mod account_grant;
 mod accounts;
+mod assertions;
 mod audiences;
 mod authenticate;
 mod clients;
@@ -60,3 +62,4 @@ mod scopes;
 mod sessions;
 mod tenants;
 mod theft;
+mod workload;

@@ -189,6 +189,14 @@ async fn provoke(service: &Service, reason: Reason) -> Row {
             let request = wire::CreateRoleRequest { role: Some(role), ..Default::default() };
             manager.create_role(request).await.unwrap_err()
         }
+        Reason::WorkloadTaken => {
+            let identity = wire::WorkloadIdentity { issuer: "https://i".into(), subject: "s".into() };
+            let stands_for = wire::Client { workload_identities: vec![identity], ..plain() };
+            service.client_in("default", stands_for.clone()).await;
+            let request =
+                wire::CreateClientRequest { tenant_id: tenant(), client: Some(stands_for), ..Default::default() };
+            admin.create_client(request).await.unwrap_err()
+        }
         Reason::MembershipExists => {
             let manager = memberships::caller(service).await;
             let (account, member) = (service.account("").await, memberships::member(&manager, "").await);

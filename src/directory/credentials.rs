@@ -1,0 +1,224 @@
+//! What clients prove themselves with: their secrets, the keys that check their assertions, and the workloads that stand for
+//! them.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Directory, profiles,
+    record::{Client, State},
+};
+use crate::{
+    ambient::Time,
+    keys::{foreign::PublicKey, ring::digest128},
+    store::{Change, Kind, Put, RecordKey, Request, Unique, Written},
+    token::{
+        Error, Result, TenantId,
+        error::Violation,
+        secret::{ClientSecretContent, DerivationKeyId},
+    },
+};
+
+/// One of a client's secrets: its id and how to make it again, never itself.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Secret {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub id: [u8; 8],
+    #[n(1)]
+    pub key: DerivationKeyId,
+    #[n(2)]
+    pub created: Time,
+    /// When it stops or stopped working.
+    #[n(3)]
+    pub revokes: Option<Time>,
+}
+
+/// When a client's secrets were last used: approximate, written at most once a minute.
+#[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct SecretUse {
+    #[n(0)]
+    pub last: Vec<(minicbor::bytes::ByteVec, Time)>,
+}
+
+/// What another issuer calls a workload that may obtain tokens as the client.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct WorkloadIdentity {
+    /// The `iss` of its tokens.
+    #[n(0)]
+    pub issuer: String,
+    /// Their `sub`.
+    #[n(1)]
+    pub subject: String,
+}
+
+/// How many live secrets a client may have.
+pub const MAX_SECRETS: usize = 5;
+
+/// How often at most a secret's last use is written.
+const USE_RESOLUTION: Duration = Duration::from_secs(60);
+/// An assertion is remembered this much longer than it lives: the clocks of replicas and of the store differ.
+const USED_MARGIN: Duration = Duration::from_secs(60);
+/// Unique names of clients.
+const WORKLOAD: &str = "workload";
+
+// === impl Directory ===
+
+impl Directory {
+    /// The live client of a genuine secret, with the secret's id. Everything that is wrong looks the same.
+    pub async fn client_of_secret(&self, client_id: &str, secret: &str) -> Result<Option<(Arc<Client>, [u8; 8])>> {
+        let Some(content) = ClientSecretContent::from_text(secret, client_id, &*self.ring) else {
+            return Ok(None);
+        };
+        let Ok(id) = client_id.parse() else { return Ok(None) };
+        let now = self.now();
+        let client = self.client(&content.home, &id).await?;
+        let live = |client: &Arc<Client>| {
+            client.state == State::Enabled
+                && client.secrets.iter().any(|own| own.id == content.secret && own.is_live(now))
+        };
+        Ok(client.filter(live).map(|client| (client, content.secret)))
+    }
+
+    /// The client of a tenant that a workload stands for. It may be disabled.
+    pub async fn client_of_workload(
+        &self,
+        tenant: &TenantId,
+        identity: &WorkloadIdentity,
+    ) -> Result<Option<Arc<Client>>> {
+        let Some(holder) = self.store.holder(tenant, &identity.unique()).await? else { return Ok(None) };
+        let id = holder.parse().map_err(|_| Error::internal("read the holder of a workload identity"))?;
+        let client = self.client(tenant, &id).await?;
+        // The name and the copy of the record may be of different moments.
+        Ok(client.filter(|client| client.workload_identities.contains(identity)))
+    }
+
+    /// Uses up an assertion of a client until `expires`, on all replicas; `false`: it was used before.
+    pub async fn use_up(&self, client: &Client, jti: &str, expires: Time) -> Result<bool> {
+        let (tenant, id) = (client.tenant.to_string(), client.id.to_string());
+        let parts = ["client assertion", &tenant, &id, jti].map(str::as_bytes);
+        let mut change = Change::new(client.tenant.clone(), self.now());
+        change.request = Some(Request {
+            key: digest128(&parts),
+            body: [0; 16],
+            result: String::new(),
+            until: expires.plus(USED_MARGIN),
+        });
+        match self.store.write(&change).await? {
+            Written::Done => Ok(true),
+            Written::Repeated { .. } => Ok(false),
+            Written::Conflict(..) | Written::Taken(_) | Written::NotEmpty(_) => {
+                Err(Error::internal("remember a client assertion"))
+            }
+        }
+    }
+
+    /// When a client's secrets were last used.
+    pub async fn secret_use(&self, client: &Client) -> Result<SecretUse> {
+        let record = self.store.read(&[use_key(client)]).await?.pop().flatten();
+        match record {
+            Some(record) => minicbor::decode(&record.body)
+                .map_err(|source| Error::internal("decode the last use of secrets").with_source(source)),
+            None => Ok(SecretUse::default()),
+        }
+    }
+
+    /// Writes when a secret was last used. Approximate: lost races and failures are left alone.
+    pub async fn note_use(&self, client: &Client, secret: [u8; 8], at: Time) -> Result<()> {
+        let mut uses = self.secret_use(client).await?;
+        uses.last.retain(|(id, _)| client.secrets.iter().any(|own| id.as_slice() == own.id && own.id != secret));
+        uses.last.push((secret.to_vec().into(), at));
+        let mut body = Vec::new();
+        minicbor::encode(&uses, &mut body)
+            .map_err(|source| Error::internal("encode the last use of secrets").with_source(source))?;
+        let mut change = Change::new(client.tenant.clone(), at);
+        let key = use_key(client);
+        change.puts.push(Put {
+            kind: key.kind,
+            id: key.id,
+            expected: None,
+            pending: Vec::new(),
+            body: body.into(),
+            keep_until: Time::NEVER,
+        });
+        self.store.write(&change).await?;
+        Ok(())
+    }
+
+    /// How often at most [`Self::note_use`] is worth calling for one secret.
+    pub const fn use_resolution() -> Duration {
+        USE_RESOLUTION
+    }
+}
+
+/// The names that a client holds.
+pub(super) fn names(client: &Client) -> Vec<Unique> {
+    if client.state == State::Deleted {
+        return Vec::new();
+    }
+    client.workload_identities.iter().map(WorkloadIdentity::unique).collect()
+}
+
+/// Refuses keys and identities that could not be used; all that is wrong at once.
+pub(super) fn check(client: &Client) -> Result<()> {
+    let mut violations = Vec::new();
+    let mut add = |field: String, description: &str| {
+        violations.push(Violation { field, description: description.to_owned() });
+    };
+    for (i, jwk) in client.jwks.iter().enumerate() {
+        if let Err(flaw) = PublicKey::new(jwk) {
+            add(format!("client.jwks[{i}].{}", flaw.member), flaw.description);
+        }
+        // Else the one that stands behind would never be tried.
+        if !jwk.kid.is_empty() && client.jwks.iter().take(i).any(|other| other.kid == jwk.kid) {
+            add(format!("client.jwks[{i}].kid"), "must differ from those of the other keys");
+        }
+    }
+    if !client.jwks.is_empty() && client.jwks_uri.is_some() {
+        add("client.jwks_uri".to_owned(), "must not be set together with jwks");
+    }
+    // Whether it may be called is judged when it is: plain http only where the operator allows the host.
+    let is_url =
+        |uri: &String| profiles::parse(uri).is_some_and(|parsed| matches!(parsed.scheme_str(), Some("https" | "http")));
+    if !client.jwks_uri.iter().all(is_url) {
+        add("client.jwks_uri".to_owned(), "must be an https URL without fragment and user");
+    }
+    for (i, identity) in client.workload_identities.iter().enumerate() {
+        if client.workload_identities.iter().take(i).any(|other| other == identity) {
+            add(format!("client.workload_identities[{i}]"), "must not stand there twice");
+        }
+    }
+    if violations.is_empty() { Ok(()) } else { Err(Error::fields(violations)) }
+}
+
+fn use_key(client: &Client) -> RecordKey {
+    RecordKey { tenant: client.tenant.clone(), kind: Kind::SecretUse, id: client.id.to_string() }
+}
+
+// === impl WorkloadIdentity ===
+
+impl WorkloadIdentity {
+    /// What it is called in errors, as its message in the contract.
+    pub(super) const NAME: &'static str = "WorkloadIdentity";
+
+    fn unique(&self) -> Unique {
+        // Neither has a space in it.
+        Unique { kind: Kind::Client, field: WORKLOAD, value: format!("{} {}", self.issuer, self.subject) }
+    }
+}
+
+// === impl Secret ===
+
+impl Secret {
+    pub fn is_live(&self, now: Time) -> bool {
+        self.revokes.is_none_or(|revokes| revokes > now)
+    }
+
+    /// The id as callers see it.
+    pub fn id_text(&self) -> String {
+        let mut text = "sec_".to_owned();
+        crate::token::base62::encode_into(&self.id, &mut text);
+        text
+    }
+}
