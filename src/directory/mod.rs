@@ -18,6 +18,7 @@ pub mod entities;
 pub mod groups;
 pub mod identities;
 pub mod identity;
+pub mod invitations;
 pub mod load;
 pub mod members;
 pub mod memberships;
