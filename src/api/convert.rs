@@ -60,7 +60,7 @@ macro_rules! carries_credentials {
 
 carries_credentials! {
     IssueTokenRequest RenewTokenRequest RevokeTokenRequest InvalidateTokensRequest IntrospectTokenRequest
-    BatchIntrospectTokensRequest AuthenticateMemberRequest
+    BatchIntrospectTokensRequest AuthenticateMemberRequest RequestOneTimePasswordRequest
 }
 
 impl Credentials {

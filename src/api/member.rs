@@ -12,6 +12,7 @@ use super::{
 use crate::{
     directory::{
         identities::NewIdentity,
+        invitations::Invitee,
         members::{self, MemberQuery},
         memberships::{self, Event, ListMemberships, NewMembership},
         page::PageRequest,
@@ -179,6 +180,7 @@ impl MemberService for Services {
             let repeat = convert::repeat(&request_id, "CreateMembership", &message)?;
             let confirmed = !message.require_confirmation.unwrap_or(true);
             let (new, _) = new_membership(message.membership, confirmed);
+            let new = NewMembership { member: invitee(new.member, message.email)?, ..new };
             let issuer = self.issuer();
             let created = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -439,7 +441,22 @@ fn new_identity(identity: Option<wire::link_identity_request::Identity>) -> Resu
 /// The membership that a request describes, and its etag.
 fn new_membership(membership: Option<wire::Membership>, confirmed: bool) -> (NewMembership, String) {
     let wire::Membership { account_id, member_id, role_ids, etag, .. } = membership.unwrap_or_default();
-    (NewMembership { account: account_id, member: member_id, roles: role_ids, confirmed }, etag)
+    let member = Invitee::Member(member_id);
+    (NewMembership { account: account_id, member, roles: role_ids, confirmed }, etag)
+}
+
+/// Whom a membership is created for: a member, or an e-mail address in its place.
+fn invitee(member: Invitee, email: String) -> Result<Invitee> {
+    match (member, email.is_empty()) {
+        (Invitee::Member(slot), true) if slot.is_empty() => {
+            Err(Error::field("membership.member_id", "must be set, or email in its place"))
+        }
+        (Invitee::Member(slot), false) if !slot.is_empty() => {
+            Err(Error::field("email", "must not be set with membership.member_id"))
+        }
+        (Invitee::Member(_), false) => Ok(Invitee::Email(email)),
+        (member, _) => Ok(member),
+    }
 }
 
 fn membership_to_wire(membership: &Membership) -> wire::Membership {

@@ -73,6 +73,7 @@ pub(super) fn to_wire(member: &Member) -> wire::Member {
         etag: etag(member.version),
         identities: member.identities().iter().map(identity).collect(),
         email_verified: Some(member.email_verified.unwrap_or_default()),
+        invited: member.invited.unwrap_or_default(),
     }
 }
 

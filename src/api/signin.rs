@@ -11,6 +11,7 @@ use crate::{
     ambient::Time,
     issuer::{
         issue::Lifetime,
+        one_time::{CodeRequest, Purpose},
         signin::{Asked, Mechanism, SignIn, SignedIn},
     },
     keys::ring::digest128,
@@ -35,8 +36,14 @@ pub(super) fn request(mut message: wire::AuthenticateMemberRequest) -> Result<Si
             username: password.username,
             password: SecretText::new(password.password),
         },
+        Some(WireMechanism::OneTimePassword(own)) => Mechanism::OneTimePassword {
+            profile: own.identity_profile_id,
+            username: own.username,
+            code: SecretText::new(own.code),
+        },
         Some(WireMechanism::SelfSignup(mut signup)) => {
             let password = SecretText::new(std::mem::take(&mut signup.password));
+            let code = Some(std::mem::take(&mut signup.one_time_password)).filter(|code| !code.is_empty());
             message.mechanism = Some(WireMechanism::SelfSignup(signup.clone()));
             Mechanism::SelfSignup {
                 profile: signup.identity_profile_id,
@@ -44,6 +51,7 @@ pub(super) fn request(mut message: wire::AuthenticateMemberRequest) -> Result<Si
                 password,
                 display_name: signup.display_name,
                 email: signup.email,
+                code: code.map(SecretText::new),
             }
         }
         Some(WireMechanism::Switch(switch)) => Mechanism::Switch { token: SecretText::new(switch.access_token) },
@@ -78,6 +86,21 @@ pub(super) fn request(mut message: wire::AuthenticateMemberRequest) -> Result<Si
         query,
         repeat,
     })
+}
+
+/// The one-time password that a message asks for.
+pub(super) fn code_request(message: wire::RequestOneTimePasswordRequest) -> CodeRequest {
+    let purpose = match message.purpose() {
+        wire::OneTimePasswordPurpose::Unspecified | wire::OneTimePasswordPurpose::Authenticate => Purpose::Authenticate,
+        wire::OneTimePasswordPurpose::ResetPassword => Purpose::ResetPassword,
+        wire::OneTimePasswordPurpose::SignUp => Purpose::SignUp,
+    };
+    CodeRequest {
+        tenant: given(&message.tenant_id).map(str::to_owned),
+        profile: message.identity_profile_id,
+        username: message.username,
+        purpose,
+    }
 }
 
 pub(super) fn response(signed_in: SignedIn, now: Time) -> wire::AuthenticateMemberResponse {

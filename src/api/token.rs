@@ -232,6 +232,24 @@ impl TokenService for Services {
         .await
     }
 
+    async fn request_one_time_password(
+        &self,
+        request: Request<wire::RequestOneTimePasswordRequest>,
+    ) -> Reply<wire::RequestOneTimePasswordResponse> {
+        answer(async {
+            let (admitted, mut message) = open(request)?;
+            let proof = convert::proof(&admitted, message.take_credentials())?;
+            let request = signin::code_request(message);
+            let issuer = self.issuer();
+            let position = run_to_end(async move {
+                let call = issuer.prove(&proof, FULL).await?;
+                issuer.request_code(&call, &request).await.map(|()| call.head)
+            });
+            Ok(wire::RequestOneTimePasswordResponse { position: convert::position(position.await?) })
+        })
+        .await
+    }
+
     async fn list_signing_keys(
         &self,
         request: Request<wire::ListSigningKeysRequest>,

@@ -248,7 +248,11 @@ const TOKEN: &[Verb] = &[
         ("self_signup.identity_profile_id", "signup-identity-profile-id"),
         ("self_signup.username", "signup-username"),
         ("self_signup.password", "signup-password"),
+        ("self_signup.one_time_password", "signup-code"),
+        ("one_time_password.identity_profile_id", "code-identity-profile-id"),
+        ("one_time_password.username", "code-username"),
     ]),
+    verb("request-one-time-password", "TokenService/RequestOneTimePassword"),
     verb("whoami", "TokenService/GetCaller"),
 ];
 

@@ -120,15 +120,23 @@ impl Directory {
         let (written, position) = self.commit(change, &[Entry::changed(record.ident())]).await?;
         match (written, repeat) {
             (Written::Done, _) => Ok((Arc::new(record), position)),
-            (Written::Repeated { body, result }, Some(repeat)) => {
-                repeat.check(body)?;
-                let made: Option<R> = self.fresh(&RecordKey { tenant, kind: R::KIND, id: result }).await?;
-                let made = made.ok_or_else(|| Error::internal("find what a remembered request made"))?;
-                let position = self.follower.append(&[Entry::changed(made.ident())]).await?;
-                Ok((Arc::new(made), position))
-            }
+            (Written::Repeated { body, result }, Some(repeat)) => self.made(&tenant, repeat, (body, result)).await,
             (other, _) => Err(refused(other)),
         }
+    }
+
+    /// The record that a remembered request made.
+    pub(super) async fn made<R: Stored>(
+        &self,
+        tenant: &TenantId,
+        repeat: Repeat,
+        (body, id): Remembered,
+    ) -> Result<(Arc<R>, Position)> {
+        repeat.check(body)?;
+        let made: Option<R> = self.fresh(&RecordKey { tenant: tenant.clone(), kind: R::KIND, id }).await?;
+        let made = made.ok_or_else(|| Error::internal("find what a remembered request made"))?;
+        let position = self.follower.append(&[Entry::changed(made.ident())]).await?;
+        Ok((Arc::new(made), position))
     }
 
     /// Reads a record afresh, edits it, and writes it back; again if another change came between.
@@ -208,6 +216,10 @@ impl Directory {
     }
 }
 
+pub fn identity_taken() -> Error {
+    Error::new(Reason::IdentityTaken, "another member has this username or subject in the identity profile")
+}
+
 /// Why a change was not written.
 pub(super) fn refused(written: Written) -> Error {
     match written {
@@ -223,9 +235,7 @@ pub(super) fn refused(written: Written) -> Error {
         Written::Taken(Unique { kind: Kind::Role, .. }) => {
             Error::new(Reason::RoleNameTaken, "there is a role of this name")
         }
-        Written::Taken(Unique { kind: Kind::Identity, .. }) => {
-            Error::new(Reason::IdentityTaken, "another member has this username or subject in the identity profile")
-        }
+        Written::Taken(Unique { kind: Kind::Identity, .. }) => identity_taken(),
         Written::Taken(Unique { value, .. }) => {
             Error::new(Reason::RegistrationIdTaken, "the registration id is taken").with_resource(Account::NAME, value)
         }

@@ -52,6 +52,8 @@ pub struct Newcomer {
     pub display_name: String,
     /// May be empty.
     pub email: String,
+    /// Whether they proved that the address is theirs.
+    pub email_verified: bool,
     pub identity: Identity,
 }
 
@@ -214,7 +216,8 @@ impl Directory {
         .await
     }
 
-    /// Makes somebody a member by their own wish; with an account of their own, if the tenant wants that.
+    /// Makes somebody a member by their own wish: the one who stands for their address if they were invited by it; else a
+    /// new one, with an account of their own if the tenant wants that.
     pub async fn sign_up(
         &self,
         caller: &Caller,
@@ -223,13 +226,26 @@ impl Directory {
         new: Newcomer,
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Member>, Position)> {
+        if new.email_verified
+            && let Some(invited) = self.invited_member(&tenant.id, &new.email).await?
+        {
+            return match (self.join(caller, &invited, profile, &new, repeat).await?, repeat) {
+                (Ok(joined), _) => Ok(joined),
+                (Err(remembered), Some(repeat)) => self.made(&tenant.id, repeat, remembered).await,
+                (Err(_), None) => Err(Error::internal("handle a repeat that was not asked for")),
+            };
+        }
         let mut change = Change::new(tenant.id.clone(), self.now());
         if !new.email.is_empty() && tenant.settings.duplicate_email_policy() == DuplicateEmails::Disallowed {
             change.require_empty.push(with_email(&tenant.id, &new.email));
         }
         let name = new.display_name.clone();
-        let patch =
-            MemberPatch { display_name: Some(new.display_name), email: Some(new.email), ..MemberPatch::default() };
+        let patch = MemberPatch {
+            display_name: Some(new.display_name),
+            email: Some(new.email),
+            email_verified: new.email_verified.then_some(true),
+            ..MemberPatch::default()
+        };
         let mut member = new_member(patch, &mut change)?;
         let id = member.id.clone();
         let before = members::names(&member);
@@ -290,8 +306,9 @@ pub fn check_username(field: &str, profile: &IdentityProfile, username: &str) ->
     Ok(username.to_owned())
 }
 
-/// Puts an identity in the place of the member's own in its profile.
-fn put_identity(member: &mut Member, identity: Identity) {
+/// Puts an identity in the place of the member's own in its profile. Whoever can sign in stands for no address any more.
+pub(super) fn put_identity(member: &mut Member, identity: Identity) {
+    member.invited = None;
     let identities = member.identities.get_or_insert_default();
     match identities.iter_mut().find(|own| own.profile == identity.profile) {
         Some(own) => *own = identity,

@@ -8,6 +8,7 @@ use super::{
     caller::{Caller, Right},
     commit::{Edit, Repeat},
     identity::{Identity, normalized},
+    invitations::invited,
     load::key,
     names::{change_data, foreign_id, read_foreign_id, rename},
     page::{Page, PageRequest},
@@ -213,6 +214,7 @@ impl Directory {
             change.unindex = lists.chain(with_email_of(&member)).map(|index| (index, id.clone())).collect();
             member.identities = None;
             member.email_verified = None;
+            member.invited = None;
             member.profile = Profile::default();
             member.state = State::Deleted;
             member.deleted.get_or_insert(now);
@@ -290,6 +292,7 @@ pub(super) fn new_member(patch: MemberPatch, change: &mut Change) -> Result<Memb
         deleted: None,
         identities: None,
         email_verified: None,
+        invited: None,
         version: 1,
     };
     apply(&mut member, patch, change)?;
@@ -349,7 +352,9 @@ pub(super) fn apply(member: &mut Member, patch: MemberPatch, change: &mut Change
 
 pub(super) fn names(member: &Member) -> Vec<Unique> {
     let foreign = member.profile.foreign_id.iter().map(|id| foreign_id(Kind::Member, id));
-    foreign.chain(member.identities().iter().map(Identity::unique)).collect()
+    let invitation = Some(&member.profile.email).filter(|_| member.invited == Some(true));
+    let invitation = invitation.map(|email| invited(email));
+    foreign.chain(member.identities().iter().map(Identity::unique)).chain(invitation).collect()
 }
 
 /// The members with an e-mail address, in whatever case.

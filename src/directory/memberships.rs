@@ -9,6 +9,7 @@ use super::{
     Directory,
     caller::{Caller, Right, require_unconfined},
     commit::{Edit, MAX_RACES, Repeat, refused},
+    invitations::Invitee,
     load::key,
     page::{Page, PageRequest},
     record::{Account, State, Stored as _, check_etag},
@@ -33,8 +34,7 @@ use crate::{
 pub struct NewMembership {
     /// The account, by id or foreign id.
     pub account: String,
-    /// The member, by id or foreign id.
-    pub member: String,
+    pub member: Invitee,
     /// Roles, by id or name.
     pub roles: Vec<String>,
     /// Whether the member need not confirm it.
@@ -116,10 +116,13 @@ impl Directory {
         self.follower.head().await?;
         // Whoever cannot see members must not find out by their foreign ids who is one.
         require_unconfined(caller)?;
-        let not_a_member = || Error::not_found(Member::NAME, &*new.member);
+        let not_a_member = || Error::not_found(Member::NAME, new.member.slot());
         let settings = &self.existing_tenant(tenant).await?.settings;
         let account_id = self.living_account(caller, tenant, &new.account).await?.id.clone();
-        let member_id: MemberId = self.id_of(tenant, Kind::Member, &new.member).await?.ok_or_else(not_a_member)?;
+        let member_id: MemberId = match &new.member {
+            Invitee::Member(slot) => self.id_of(tenant, Kind::Member, slot).await?.ok_or_else(not_a_member)?,
+            Invitee::Email(email) => self.member_to_invite(caller, tenant, email).await?,
+        };
         for _ in 0..MAX_RACES {
             // All read afresh: their versions are conditions of the write.
             let account: Option<Account> = self.fresh(&key::<Account>(tenant, &account_id)).await?;
@@ -168,7 +171,7 @@ impl Directory {
                 Written::Repeated { body, .. } => {
                     repeat.map_or(Ok(()), |repeat| repeat.check(body))?;
                     // What the first request made was deleted since.
-                    return Err(Error::not_found(Membership::NAME, &*new.member));
+                    return Err(Error::not_found(Membership::NAME, new.member.slot()));
                 }
                 other @ (Written::Taken(_) | Written::NotEmpty(_)) => return Err(refused(other)),
             }
@@ -185,7 +188,7 @@ impl Directory {
         etag: &str,
     ) -> Result<(Arc<Membership>, Position)> {
         self.follower.head().await?;
-        let found = self.reachable_membership(caller, tenant, &new.account, &new.member).await?;
+        let found = self.reachable_membership(caller, tenant, &new.account, new.member.slot()).await?;
         let account = self.account(tenant, &found.account).await?;
         let account = account.ok_or_else(|| Error::not_found(Account::NAME, &*new.account))?;
         let roles = self.find_roles(&account, &new.roles).await?;

@@ -22,6 +22,7 @@ pub mod grouped;
 pub mod groups;
 pub mod identities;
 pub mod identity;
+pub mod invitations;
 pub mod load;
 pub mod members;
 pub mod memberships;

@@ -34,6 +34,9 @@ pub struct Member {
     /// Whether the e-mail address is known to be its own.
     #[n(8)]
     pub email_verified: Option<bool>,
+    /// It stands for its e-mail address, by which it was invited, until somebody joins who has it.
+    #[n(9)]
+    pub invited: Option<bool>,
     #[cbor(skip)]
     pub version: u64,
 }

@@ -15,12 +15,14 @@ mod grant;
 pub mod introspect;
 pub mod issue;
 pub mod list;
+pub mod one_time;
 pub mod passwords;
 pub mod reach;
 pub mod renew;
 pub mod revoke;
 pub mod signin;
 mod signing;
+mod signup;
 mod terms;
 pub mod verify;
 

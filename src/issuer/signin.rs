@@ -12,22 +12,19 @@ use super::{
     credentials::invalid_credentials,
     grant::require_allowed,
     issue::{Grant, Granted, Issued, Lapsed, Lifetime, Request},
-    passwords::Place,
 };
 use crate::{
     ambient::Time,
     directory::{
         caller::require_unconfined,
         commit::Repeat,
-        identities::{Newcomer, check_username},
-        identity::{Identity, IdentityKind, IdentityProfile, PasswordIdentity},
         page::PageRequest,
         record::{Account, GrantType, State},
         roster::Member,
         standing::Standing,
     },
     token::{
-        AccessToken, Authentication, ClientId, Error, Format, Ident, MemberId, Position, Reason, Result, Subject,
+        AccessToken, Authentication, Error, Format, Ident, MemberId, Position, Reason, Result, Subject,
         access::{Json, SessionId},
         authentication::Method,
         ident::Idents,
@@ -58,6 +55,11 @@ pub enum Mechanism {
         username: String,
         password: SecretText,
     },
+    OneTimePassword {
+        profile: String,
+        username: String,
+        code: SecretText,
+    },
     /// It is nobody yet.
     SelfSignup {
         profile: String,
@@ -65,6 +67,8 @@ pub enum Mechanism {
         password: SecretText,
         display_name: String,
         email: String,
+        /// Proves the address.
+        code: Option<SecretText>,
     },
     /// A token of an earlier sign-in.
     Switch {
@@ -133,15 +137,8 @@ const PAGES_LIVE: Duration = Duration::from_secs(600);
 impl Issuer {
     /// Proves a member, or goes on where a page ended, and gives it a token for each account of the page.
     pub async fn sign_in(self: &Arc<Self>, call: &Call, request: &SignIn) -> Result<SignedIn> {
-        let tenant = self.directory.tenant_of(&call.caller, request.tenant.as_deref()).await?;
-        call.caller.require(management::TOKENS_ISSUE)?;
-        // A member belongs to the tenant, and so does who signs in through the client.
-        require_unconfined(&call.caller)?;
-        let standing = self.standing_in(&call.caller, &tenant).await?;
-        require_allowed(&standing, GrantType::AuthenticatedMember)?;
-        if standing.tenant.state != State::Enabled {
-            return Err(Error::new(Reason::Disabled, "the tenant is disabled"));
-        }
+        let standing = self.standing_for_sign_in(call, request.tenant.as_deref()).await?;
+        let tenant = standing.tenant.id.clone();
         let client = &standing.client.id;
         self.failures.check(client, self.now())?;
         let size = match request.page_size {
@@ -154,7 +151,7 @@ impl Issuer {
         let page = page.inspect_err(|_| self.failures.note(client, self.now()))?;
         let parent = match &request.mechanism {
             Mechanism::Switch { token } => Some(self.switchable(call, &standing, token).await?),
-            Mechanism::Password { .. } | Mechanism::SelfSignup { .. } => None,
+            Mechanism::Password { .. } | Mechanism::OneTimePassword { .. } | Mechanism::SelfSignup { .. } => None,
         };
         let opened = match page.cursor.as_deref() {
             Some(cursor) => self.reopen(cursor, &standing)?,
@@ -181,6 +178,20 @@ impl Issuer {
         Ok(SignedIn { member, tokens, next, memberships, position })
     }
 
+    /// What the caller may do, if it may let members sign in.
+    pub(super) async fn standing_for_sign_in(&self, call: &Call, tenant: Option<&str>) -> Result<Arc<Standing>> {
+        let tenant = self.directory.tenant_of(&call.caller, tenant).await?;
+        call.caller.require(management::TOKENS_ISSUE)?;
+        // A member belongs to the tenant, and so does who signs in through the client.
+        require_unconfined(&call.caller)?;
+        let standing = self.standing_in(&call.caller, &tenant).await?;
+        require_allowed(&standing, GrantType::AuthenticatedMember)?;
+        if standing.tenant.state != State::Enabled {
+            return Err(Error::new(Reason::Disabled, "the tenant is disabled"));
+        }
+        Ok(standing)
+    }
+
     /// Proves the member of a first page.
     async fn open(
         &self,
@@ -199,6 +210,12 @@ impl Issuer {
                 let client = &standing.client.id;
                 let proven = self.prove_password(client, &place, &profile, username, password.clone()).await?;
                 (proven.member.id.clone(), by_password)
+            }
+            Mechanism::OneTimePassword { profile, username, code } => {
+                let field = "one_time_password.identity_profile_id";
+                let profile = self.password_profile(&standing.tenant.id, profile, field).await?;
+                let member = self.prove_code(&standing.client.id, &profile, username, code.expose()).await?;
+                (member, Authentication { method: Method::OneTimePassword, ..by_password })
             }
             Mechanism::SelfSignup { .. } => (self.sign_up(call, standing, request).await?.id.clone(), by_password),
             Mechanism::Switch { .. } => {
@@ -256,74 +273,6 @@ impl Issuer {
                 self.failures.note(&standing.client.id, self.now());
                 Err(invalid_credentials())
             }
-        }
-    }
-
-    /// Makes somebody a member. A repeat is told whom the first request made, if it knows the password.
-    async fn sign_up(&self, call: &Call, standing: &Standing, request: &SignIn) -> Result<Arc<Member>> {
-        let Mechanism::SelfSignup { profile, username, password, display_name, email } = &request.mechanism else {
-            return Err(Error::internal("sign somebody up who does not want it"));
-        };
-        let tenant = &standing.tenant;
-        if !tenant.settings.self_signup() {
-            return Err(Error::new(Reason::SelfSignupDisabled, "in this tenant nobody becomes a member by themselves"));
-        }
-        let profile = self.password_profile(&tenant.id, profile, "self_signup.identity_profile_id").await?;
-        let username = check_username("self_signup.username", &profile, username)?;
-        let client = &standing.client.id;
-        let place = self.passwords.place()?;
-        if let Some(repeat) = request.repeat
-            && let Some((body, _)) =
-                self.directory.store.remembered(&tenant.id, repeat.key(&tenant.id, &call.caller), self.now()).await?
-        {
-            repeat.check(body)?;
-            return self.known(client, &place, &profile, &username, password).await;
-        }
-        let hash = self.passwords.hash(&place, password.clone()).await?;
-        let own =
-            PasswordIdentity { username: username.clone(), hash: Some(hash.clone()), password_set: Some(self.now()) };
-        let newcomer = Newcomer {
-            display_name: display_name.clone(),
-            email: email.clone(),
-            identity: Identity { profile: profile.id.clone(), kind: IdentityKind::Password(own) },
-        };
-        let made = self.directory.sign_up(&call.caller, tenant, &profile, newcomer, request.repeat).await;
-        let (member, _) = made.inspect_err(|error| {
-            // What is taken tells who is a member: nobody may ask that often.
-            if matches!(error.reason(), Reason::IdentityTaken | Reason::EmailTaken) {
-                self.refuse(client, &tenant.id, &profile.id);
-            }
-        })?;
-        let is_own = member.identity(&profile.id).is_some_and(|identity| match &identity.kind {
-            IdentityKind::Password(own) => own.hash.as_ref() == Some(&hash),
-            IdentityKind::Oidc(_) => false,
-        });
-        if !is_own {
-            // A repeat that came at the same time was faster.
-            return self.known(client, &place, &profile, &username, password).await;
-        }
-        tracing::info!(
-            target: "audit", event = "member.signup", tenant = %tenant.id, member = %member.id, profile = %profile.id,
-            client = %client, "somebody became a member"
-        );
-        Ok(member)
-    }
-
-    /// The member that an earlier sign-up with the same request id made. Its password is no part of what is remembered.
-    async fn known(
-        &self,
-        client: &ClientId,
-        place: &Place,
-        profile: &Arc<IdentityProfile>,
-        username: &str,
-        password: &SecretText,
-    ) -> Result<Arc<Member>> {
-        match self.prove_password(client, place, profile, username, password.clone()).await {
-            Ok(proven) => Ok(proven.member),
-            Err(error) if error.reason() == Reason::InvalidCredentials => {
-                Err(Error::new(Reason::RequestIdReused, "the request id was used with another password"))
-            }
-            Err(error) => Err(error),
         }
     }
 
@@ -448,6 +397,7 @@ impl Mechanism {
     const fn name(&self) -> &'static str {
         match self {
             Self::Password { .. } => "password",
+            Self::OneTimePassword { .. } => "one_time_password",
             Self::SelfSignup { .. } => "self_signup",
             Self::Switch { .. } => "switch",
         }

@@ -148,6 +148,7 @@ reasons! {
         IdentityProfileInUse "IDENTITY_PROFILE_IN_USE",
         SelfSignupDisabled "SELF_SIGNUP_DISABLED",
         IdentityProfileLimit "IDENTITY_PROFILE_LIMIT",
+        OneTimePasswordsDisabled "ONE_TIME_PASSWORDS_DISABLED",
     }
     Aborted {
         ConcurrentUpdate "CONCURRENT_UPDATE",

@@ -58,6 +58,7 @@ replies! {
     get_caller GetCallerRequest GetCallerResponse
     list_signing_keys ListSigningKeysRequest ListSigningKeysResponse
     authenticate_member AuthenticateMemberRequest AuthenticateMemberResponse
+    request_one_time_password RequestOneTimePasswordRequest RequestOneTimePasswordResponse
 }
 
 /// Serves until it is killed.

@@ -53,6 +53,7 @@ methods! {
         get_caller GetCallerRequest GetCallerResponse
         list_signing_keys ListSigningKeysRequest ListSigningKeysResponse
         authenticate_member AuthenticateMemberRequest AuthenticateMemberResponse
+        request_one_time_password RequestOneTimePasswordRequest RequestOneTimePasswordResponse
     }
     ClientServiceClient {
         create_client CreateClientRequest CreateClientResponse

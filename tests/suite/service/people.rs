@@ -58,6 +58,16 @@ impl People {
         }))
     }
 
+    pub fn code_for(&self, username: &str) -> wire::RequestOneTimePasswordRequest {
+        wire::RequestOneTimePasswordRequest {
+            client_id: self.desk.client_id.clone(),
+            client_secret: self.desk.client_secret.clone(),
+            identity_profile_id: self.profile.clone(),
+            username: username.to_owned(),
+            ..Default::default()
+        }
+    }
+
     pub fn signup(&self, username: &str, email: &str) -> wire::SelfSignupMechanism {
         wire::SelfSignupMechanism {
             identity_profile_id: self.profile.clone(),
@@ -65,6 +75,7 @@ impl People {
             password: PASSWORD.to_owned(),
             display_name: "A. Newcomer".to_owned(),
             email: email.to_owned(),
+            ..Default::default()
         }
     }
 

@@ -231,6 +231,10 @@ async fn provoke(service: &Service, reason: Reason) -> Row {
             let people = People::new(service).await;
             nobody.authenticate_member(people.by_password("unknown", PASSWORD)).await.unwrap_err()
         }
+        Reason::OneTimePasswordsDisabled => {
+            let people = People::new(service).await;
+            nobody.request_one_time_password(people.code_for("anybody")).await.unwrap_err()
+        }
         Reason::SelfSignupDisabled => {
             let people = People::new(service).await;
             nobody.authenticate_member(people.by_signup(people.signup("new", ""))).await.unwrap_err()

@@ -1,0 +1,134 @@
+//! Invitations by e-mail address: a member stands for an address until somebody proves at sign-up to have it.
+
+use std::sync::Arc;
+
+use super::{
+    Directory,
+    caller::Caller,
+    commit::{Edit, MAX_RACES, Remembered, Repeat},
+    identities::{Newcomer, put_identity},
+    identity::{IdentityProfile, normalized},
+    load::key,
+    members::{self, MemberPatch, new_member, with_email},
+    names::rename,
+    page::MAX_SIZE,
+    profiles::identities_of,
+    record::{State, Stored as _},
+    roster::Member,
+};
+use crate::{
+    revocation::entry::Entry,
+    store::{Change, Kind, Unique},
+    token::{Error, MemberId, Position, Reason, Result, TenantId},
+};
+
+/// Who is to belong to an account.
+#[derive(Clone, Debug)]
+pub enum Invitee {
+    /// A member, by id or foreign id.
+    Member(String),
+    /// Whoever has this e-mail address.
+    Email(String),
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// The member to invite by an e-mail address: the only one who is known to have it, else the one who stands for it.
+    pub(super) async fn member_to_invite(&self, caller: &Caller, tenant: &TenantId, email: &str) -> Result<MemberId> {
+        if let Some(known) = self.member_known_by(tenant, email).await? {
+            return Ok(known.id.clone());
+        }
+        for _ in 0..MAX_RACES {
+            if let Some(invited) = self.invited_member(tenant, email).await? {
+                return Ok(invited.id.clone());
+            }
+            let mut change = Change::new(tenant.clone(), self.now());
+            let patch = MemberPatch {
+                display_name: Some(email.to_owned()),
+                email: Some(email.to_owned()),
+                ..MemberPatch::default()
+            };
+            let mut member = new_member(patch, &mut change)?;
+            let id = member.id.to_string();
+            member.invited = Some(true);
+            rename(&mut change, &id, Vec::new(), members::names(&member));
+            match self.create(caller, member, id, change, None).await {
+                Ok((member, _)) => return Ok(member.id.clone()),
+                // Somebody else invited the same address at the same time.
+                Err(error) if error.reason() == Reason::IdentityTaken => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::new(Reason::ConcurrentUpdate, "the address is invited and joins too often at a time"))
+    }
+
+    /// The only enabled member whose own an e-mail address is known to be.
+    pub async fn member_known_by(&self, tenant: &TenantId, email: &str) -> Result<Option<Arc<Member>>> {
+        let ids = self.store.list(&with_email(tenant, email), None, MAX_SIZE).await?;
+        let keys: Vec<_> = ids.iter().map(|id| key::<Member>(tenant, id)).collect();
+        let found = self.read_records::<Member>(&keys).await?;
+        let mut known = found.into_iter().flatten().filter(|member| {
+            member.state == State::Enabled
+                && member.email_verified == Some(true)
+                && normalized(&member.profile.email) == normalized(email)
+        });
+        Ok(match (known.next(), known.next()) {
+            (Some(only), None) => Some(Arc::new(only)),
+            _ => None,
+        })
+    }
+
+    /// The member who stands for an e-mail address.
+    pub(super) async fn invited_member(&self, tenant: &TenantId, email: &str) -> Result<Option<Arc<Member>>> {
+        let Some(holder) = self.store.holder(tenant, &invited(email)).await? else { return Ok(None) };
+        let id: MemberId = holder.parse().map_err(|_| Error::internal("read the holder of an invitation"))?;
+        Ok(self.member(tenant, &id).await?.filter(|member| member.state == State::Enabled))
+    }
+
+    /// Makes somebody the member who stands for their address.
+    pub(super) async fn join(
+        &self,
+        caller: &Caller,
+        invited: &Member,
+        profile: &IdentityProfile,
+        new: &Newcomer,
+        repeat: Option<Repeat>,
+    ) -> Result<Result<(Arc<Member>, Position), Remembered>> {
+        let tenant = &invited.tenant;
+        self.edit_repeatable(&key::<Member>(tenant, &invited.id), None, |mut member: Member| {
+            if member.invited != Some(true) || member.state != State::Enabled {
+                return Err(Error::new(Reason::ConcurrentUpdate, "somebody else joins by the same invitation"));
+            }
+            let mut change = Change::new(tenant.clone(), self.now());
+            let id = member.id.to_string();
+            let before = members::names(&member);
+            put_identity(&mut member, new.identity.clone());
+            rename(&mut change, &id, before, members::names(&member));
+            member.profile.display_name.clone_from(&new.display_name);
+            member.email_verified = Some(true);
+            member.updated = change.now;
+            change.index.push((identities_of(tenant, &profile.id), id.clone()));
+            change.require.push((Kind::IdentityProfile, profile.id.to_string(), profile.version));
+            change.request = repeat.map(|repeat| repeat.request(tenant, caller, id, change.now));
+            let entries = vec![Entry::changed(member.ident())];
+            Ok(Edit { record: member, change, entries })
+        })
+        .await
+    }
+}
+
+// === impl Invitee ===
+
+impl Invitee {
+    /// As the caller names them.
+    pub(super) fn slot(&self) -> &str {
+        let (Self::Member(slot) | Self::Email(slot)) = self;
+        slot
+    }
+}
+
+/// The name of the member who stands for an e-mail address.
+pub(super) fn invited(email: &str) -> Unique {
+    Unique { kind: Kind::Identity, field: "invited", value: normalized(email) }
+}

@@ -1,0 +1,314 @@
+//! One-time passwords: asked for, sent to the platform as an event, tried.
+//!
+//! A code is kept by what makes it again, in the directory of `system`, so that it is written together with the event
+//! that delivers it. Whether anybody has the name shows in nothing that a caller sees: a name that nobody has is written
+//! down, counted and tried like any other, and only its event is not.
+
+use std::time::Duration;
+
+use super::{Call, Issuer, credentials::invalid_credentials, signup::self_signup_disabled};
+use crate::{
+    ambient::{self, Time},
+    directory::{
+        commit::identity_taken,
+        identity::{IdentityProfile, ProfileKind, normalized},
+    },
+    keys::ring::digest128,
+    outbox::{Event, What},
+    store::{Change, Kind, Put, RecordKey, Written},
+    token::{
+        ClientId, Error, IdentityProfileId, MemberId, Reason, Result, TenantId,
+        code::{ATTEMPTS, OneTimeCode},
+        moment,
+        secret::Mac as _,
+    },
+};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct CodeRequest {
+    pub tenant: Option<String>,
+    pub profile: String,
+    pub username: String,
+    pub purpose: Purpose,
+}
+
+/// What a code is to be used for. The first two differ in nothing but what the receiver writes around the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Authenticate,
+    ResetPassword,
+    /// To prove that somebody who is no member yet reads an e-mail address, which stands in the username's place.
+    SignUp,
+}
+
+/// Which code: the last one that was asked for with the same name and for the same use.
+#[derive(Clone, Copy, Debug)]
+struct CodeSlot<'a> {
+    tenant: &'a TenantId,
+    profile: &'a IdentityProfileId,
+    name: &'a str,
+    sign_up: bool,
+}
+
+/// Who proved to have received a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Proved {
+    Member(MemberId),
+    /// Somebody who reads the e-mail address of the slot.
+    Address,
+}
+
+/// A code that was asked for.
+#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+struct Asked {
+    #[n(0)]
+    code: OneTimeCode,
+    /// The member of that name; `None`: there is none.
+    #[n(1)]
+    member: Option<MemberId>,
+    #[n(2)]
+    expires: Time,
+    #[n(3)]
+    attempts_left: u8,
+    /// How many codes were asked for since `since`, this one included.
+    #[n(4)]
+    count: u8,
+    #[n(5)]
+    since: Time,
+}
+
+/// How long a code is good.
+pub const CODE_TTL: Duration = Duration::from_secs(600);
+/// How many codes are sent to one name within [`CODE_TTL`]. More may be asked for, and nothing comes of it.
+pub const MAX_CODES: u8 = 5;
+/// How often a change of a code may lose a race.
+const MAX_RACES: usize = 32;
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// Sends a one-time password to whoever has a username, if anybody has it. Callers are told the same either way.
+    pub async fn request_code(&self, call: &Call, request: &CodeRequest) -> Result<()> {
+        let standing = self.standing_for_sign_in(call, request.tenant.as_deref()).await?;
+        let tenant = &standing.tenant;
+        let profile = self.password_profile(&tenant.id, &request.profile, "identity_profile_id").await?;
+        self.require_codes(&profile)?;
+        let sign_up = request.purpose == Purpose::SignUp;
+        let found = if sign_up {
+            if !tenant.settings.self_signup() {
+                return Err(self_signup_disabled());
+            }
+            if !crate::token::email::is_email(&request.username) {
+                return Err(Error::field(
+                    "username",
+                    "must be an e-mail address for ONE_TIME_PASSWORD_PURPOSE_SIGN_UP",
+                ));
+            }
+            None
+        } else {
+            self.directory.member_by_username(&tenant.id, &profile.id, &request.username).await?
+        };
+        let (member, email) = match &found {
+            Some((member, _)) => (Some(&member.id), member.profile.email.clone()),
+            None if sign_up => (None, request.username.clone()),
+            None => (None, String::new()),
+        };
+        let data = [
+            ("identity_profile_id", profile.id.to_string()),
+            ("member_id", member.map(ToString::to_string).unwrap_or_default()),
+            ("username", request.username.clone()),
+            ("email", email),
+            ("purpose", request.purpose.name().to_owned()),
+        ];
+        let slot = CodeSlot { tenant: &tenant.id, profile: &profile.id, name: &request.username, sign_up };
+        self.send_code(slot, member, &data).await
+    }
+
+    /// The member that a username and its code prove. All that can be wrong looks the same.
+    pub(super) async fn prove_code(
+        &self,
+        client: &ClientId,
+        profile: &IdentityProfile,
+        username: &str,
+        code: &str,
+    ) -> Result<MemberId> {
+        self.require_codes(profile)?;
+        let slot = CodeSlot { tenant: &profile.tenant, profile: &profile.id, name: username, sign_up: false };
+        let proved = self.redeem_code(slot, code).await?;
+        // The username may be somebody else's by now.
+        let found = self.directory.member_by_username(&profile.tenant, &profile.id, username).await?;
+        match (proved, found) {
+            (Some(Proved::Member(member)), Some((holder, _))) if holder.id == member => Ok(member),
+            _ => {
+                self.refuse(client, &profile.tenant, &profile.id);
+                Err(invalid_credentials())
+            }
+        }
+    }
+
+    /// Refuses whoever has not the code that was sent to an e-mail address, or wants a username that is taken: then the
+    /// code is still good.
+    pub(super) async fn prove_address(
+        &self,
+        client: &ClientId,
+        profile: &IdentityProfile,
+        username: &str,
+        email: &str,
+        code: &str,
+    ) -> Result<()> {
+        self.require_codes(profile)?;
+        if email.is_empty() {
+            return Err(Error::field("self_signup.email", "must be set with self_signup.one_time_password"));
+        }
+        let refuse = || self.refuse(client, &profile.tenant, &profile.id);
+        if self.directory.member_by_username(&profile.tenant, &profile.id, username).await?.is_some() {
+            refuse();
+            return Err(identity_taken());
+        }
+        let slot = CodeSlot { tenant: &profile.tenant, profile: &profile.id, name: email, sign_up: true };
+        if self.redeem_code(slot, code).await? == Some(Proved::Address) {
+            return Ok(());
+        }
+        refuse();
+        Err(invalid_credentials())
+    }
+
+    /// Tries a code. One that is right is used up by it.
+    async fn redeem_code(&self, slot: CodeSlot<'_>, presented: &str) -> Result<Option<Proved>> {
+        let key = slot.key();
+        for _ in 0..MAX_RACES {
+            let now = self.now();
+            let (asked, version) = self.last_code(&key).await?;
+            let Some(asked) = asked.filter(|asked| now < asked.expires && asked.attempts_left > 0) else {
+                return Ok(None);
+            };
+            let is_right = asked.code.is(presented, &*self.directory.ring);
+            // What is used up goes on counting how many codes were asked for.
+            let attempts_left = if is_right { 0 } else { asked.attempts_left - 1 };
+            let tried = Asked { attempts_left, ..asked.clone() };
+            let mut change = Change::new(key.tenant.clone(), now);
+            change.puts.push(tried.put(&key, version));
+            if self.directory.store.write(&change).await? == Written::Done {
+                let whose = match asked.member {
+                    Some(member) => Some(Proved::Member(member)),
+                    None => slot.sign_up.then_some(Proved::Address),
+                };
+                return Ok(whose.filter(|_| is_right));
+            }
+        }
+        Err(outraced())
+    }
+
+    /// Refuses a profile without one-time passwords.
+    fn require_codes(&self, profile: &IdentityProfile) -> Result<()> {
+        let enabled = match &profile.kind {
+            ProfileKind::Password(password) => password.one_time_passwords,
+            ProfileKind::Oidc(_) => false,
+        };
+        let refuse = |message| Err(Error::new(Reason::OneTimePasswordsDisabled, message));
+        if !enabled {
+            return refuse("the identity profile has no one-time passwords");
+        }
+        if !self.outbox.is_open() {
+            return refuse("the service has no webhook to send one-time passwords to (webhook.url)");
+        }
+        Ok(())
+    }
+
+    async fn send_code(
+        &self,
+        slot: CodeSlot<'_>,
+        member: Option<&MemberId>,
+        data: &[(&'static str, String)],
+    ) -> Result<()> {
+        let key = slot.key();
+        for _ in 0..MAX_RACES {
+            let now = self.now();
+            let (before, version) = self.last_code(&key).await?;
+            let (count, since) = match before {
+                Some(before) if now < before.since.plus(CODE_TTL) => (before.count, before.since),
+                Some(_) | None => (0, now),
+            };
+            if count >= MAX_CODES {
+                return Ok(());
+            }
+            let expires = now.plus(CODE_TTL);
+            self.directory.note_derived(expires).await?;
+            let code = OneTimeCode { nonce: ambient::random()?, key: self.directory.ring.current() };
+            let attempts_left = ATTEMPTS;
+            let asked =
+                Asked { code: code.clone(), member: member.cloned(), expires, attempts_left, count: count + 1, since };
+            let data = data.iter().cloned().chain([("expire_time", moment::format(expires))]);
+            let event = Event::new(slot.tenant.clone(), What::OneTimePasswordRequested, now, expires, data)?;
+            let mut change = Change::new(key.tenant.clone(), now);
+            change.puts.push(asked.put(&key, version));
+            if member.is_some() || slot.sign_up {
+                event.with_code(code).add_to(&mut change);
+            } else {
+                event.with_code(code).add_unsent_to(&mut change);
+            }
+            if self.directory.store.write(&change).await? == Written::Done {
+                self.outbox.written();
+                return Ok(());
+            }
+        }
+        Err(outraced())
+    }
+
+    async fn last_code(&self, key: &RecordKey) -> Result<(Option<Asked>, u64)> {
+        let Some(record) = self.directory.store.read(std::slice::from_ref(key)).await?.pop().flatten() else {
+            return Ok((None, 0));
+        };
+        let asked = minicbor::decode(&record.body)
+            .map_err(|source| Error::internal("decode a one-time password").with_source(source))?;
+        Ok((Some(asked), record.version))
+    }
+}
+
+// === impl Purpose ===
+
+impl Purpose {
+    /// What the event calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Authenticate => "authenticate",
+            Self::ResetPassword => "reset_password",
+            Self::SignUp => "sign_up",
+        }
+    }
+}
+
+// === impl CodeSlot ===
+
+impl CodeSlot<'_> {
+    /// Where the code is kept. The name is digested: people type passwords where usernames belong.
+    fn key(&self) -> RecordKey {
+        let tenant = self.tenant.to_string();
+        let profile = self.profile.to_string();
+        let name = normalized(self.name);
+        let parts = [tenant.as_bytes(), profile.as_bytes(), &[u8::from(self.sign_up)], name.as_bytes()];
+        let id = format!("{:032x}", u128::from_be_bytes(digest128(&parts)));
+        RecordKey { tenant: TenantId::system(), kind: Kind::OneTimePassword, id }
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn put(&self, key: &RecordKey, version: u64) -> Put {
+        Put {
+            kind: key.kind,
+            id: key.id.clone(),
+            expected: Some(version),
+            pending: Vec::new(),
+            body: minicbor::to_vec(self).unwrap_or_default().into(),
+            keep_until: self.expires.max(self.since.plus(CODE_TTL)),
+        }
+    }
+}
+
+fn outraced() -> Error {
+    Error::new(Reason::ConcurrentUpdate, "too many concurrent uses of the member's one-time password")
+}
