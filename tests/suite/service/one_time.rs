@@ -72,7 +72,7 @@ async fn sign_in(caller: &Caller, people: &People, username: &str, code: &str) -
 async fn a_code_signs_its_member_in_once(service: Service) {
     let people = people(&service).await;
     let account = service.account("").await;
-    let ada = people.person("Ada", &[account.clone()]).await;
+    let ada = people.person("Ada", std::slice::from_ref(&account)).await;
     let nobody = service.anonymous();
     let began = service.clock.now().as_secs();
     let request =
