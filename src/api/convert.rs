@@ -377,6 +377,8 @@ pub fn active(
         permissions: authority.map(|authority| authority.permissions.clone()).unwrap_or_default(),
         entity_group_id: token.subject.group().map(ToString::to_string).unwrap_or_default(),
         account_reached: None,
+        authentication_methods: token.authentication.iter().map(|own| own.method.name().to_owned()).collect(),
+        authentication_time: token.authentication.map(|own| timestamp(own.at())),
     })
 }
 

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod caller;
 pub mod clients;
 pub mod commit;
+mod copies;
 pub mod credentials;
 pub mod derivation;
 pub mod entities;

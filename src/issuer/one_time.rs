@@ -123,7 +123,12 @@ impl Issuer {
             ("purpose", request.purpose.name().to_owned()),
         ];
         let slot = CodeSlot { tenant: &tenant.id, profile: &profile.id, name: &request.username, sign_up };
-        self.send_code(slot, member, &data).await
+        self.send_code(slot, member, &data).await?;
+        tracing::info!(
+            target: "audit", event = "member.code", tenant = %tenant.id, profile = %profile.id,
+            client = %standing.client.id, purpose = request.purpose.name(), "was asked for a one-time password"
+        );
+        Ok(())
     }
 
     /// The member that a username and its code prove. All that can be wrong looks the same.

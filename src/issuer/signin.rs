@@ -217,7 +217,12 @@ impl Issuer {
                 let member = self.prove_code(&standing.client.id, &profile, username, code.expose()).await?;
                 (member, Authentication { method: Method::OneTimePassword, ..by_password })
             }
-            Mechanism::SelfSignup { .. } => (self.sign_up(call, standing, request).await?.id.clone(), by_password),
+            Mechanism::SelfSignup { .. } => {
+                let member = self.sign_up(call, standing, request).await?;
+                // What was remembered of a member who was invited is over.
+                self.reach(FULL).await?;
+                (member.id.clone(), by_password)
+            }
             Mechanism::Switch { .. } => {
                 let member = parent.and_then(|parent| parent.subject.member().cloned().zip(parent.authentication));
                 member.ok_or_else(invalid_credentials)?

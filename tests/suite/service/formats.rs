@@ -127,6 +127,8 @@ async fn introspection_tells_all_of_a_token_in_either_format(service: Service) {
             permissions: Vec::new(),
             entity_group_id: String::new(),
             account_reached: None,
+            authentication_methods: Vec::new(),
+            authentication_time: None,
         };
         assert_eq!(told, expected);
         assert!(told.family_id.starts_with("fam_"));

@@ -36,7 +36,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::calls::{Caller, Credentials};
 use crate::{
-    remote,
+    remote::{self, Remote, Reply},
     servers::{Aof, Server as RedisServer},
 };
 
@@ -58,6 +58,8 @@ pub struct Service {
     masters: Vec<MasterKey>,
     /// The issuers of workloads that it trusts.
     issuers: Vec<(String, Location)>,
+    /// Where its events go.
+    receiver: Remote,
     _stop: DropGuard,
 }
 
@@ -151,6 +153,7 @@ impl Service {
         app::install_crypto();
         let store = open(&backing, &clock).await;
         let ring = Arc::new(Keyring::new(&masters).unwrap());
+        let receiver = Remote::start(|_| Reply::status(204)).await;
         let setup = Setup {
             ring,
             clock: clock.clone(),
@@ -159,7 +162,7 @@ impl Service {
             bootstrap: None,
             workloads: Workloads::new(issuers.clone()),
             outbound: remote::outbound(),
-            sink: Sink::Closed,
+            sink: Sink::Webhook { to: remote::outbound(), url: receiver.url("/events"), secrets: Vec::new() },
         };
         let app = App::new(store, setup);
         let made = app.issuer.directory.bootstrap(None).await.unwrap();
@@ -195,7 +198,15 @@ impl Service {
         health.ready().await;
         let url = format!("http://{address}");
         let channel = Endpoint::try_from(url).unwrap().connect().await.unwrap();
-        Self { clock, admin, channel, app, backing, masters, issuers, _stop: stop.drop_guard() }
+        Self { clock, admin, channel, app, backing, masters, issuers, receiver, _stop: stop.drop_guard() }
+    }
+
+    /// The data of all events so far, in the order of their delivery.
+    pub async fn events(&self) -> Vec<serde_json::Value> {
+        while self.app.outbox.deliver_due().await.unwrap() {}
+        let data =
+            |asked: remote::Asked| serde_json::from_str::<serde_json::Value>(&asked.body).unwrap()["data"].take();
+        self.receiver.requests().into_iter().map(data).collect()
     }
 
     // === callers ===

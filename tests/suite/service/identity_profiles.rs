@@ -55,7 +55,7 @@ async fn get(caller: &Caller, id: &str) -> Result<wire::IdentityProfile, tonic::
     caller.get_identity_profile(request).await.map(|reply| reply.identity_profile.unwrap())
 }
 
-async fn update(
+pub async fn update(
     caller: &Caller,
     profile: wire::IdentityProfile,
     paths: &[&str],

@@ -79,6 +79,14 @@ impl People {
         }
     }
 
+    pub fn by_code(&self, username: &str, code: &str) -> wire::AuthenticateMemberRequest {
+        self.by(Mechanism::OneTimePassword(wire::OneTimePasswordMechanism {
+            identity_profile_id: self.profile.clone(),
+            username: username.to_owned(),
+            code: code.to_owned(),
+        }))
+    }
+
     pub fn by_signup(&self, signup: wire::SelfSignupMechanism) -> wire::AuthenticateMemberRequest {
         self.by(Mechanism::SelfSignup(signup))
     }

@@ -2,20 +2,25 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jeton::{api::wire, token::error::Reason};
+use jeton::{
+    api::wire::{self, OneTimePasswordPurpose as Purpose},
+    token::error::Reason,
+};
 
 use super::{account, claims};
 use crate::service::{
     calls::{IssueExt as _, owned, refused, refused_fields, seconds},
-    harness::{Service, plain},
+    harness::{PUBLIC_URL, Service, plain},
     identity_profiles,
     memberships::{self, join, place},
+    one_time,
     people::{PASSWORD, People, let_members_manage_themselves, set_password, texts, update},
 };
 
 on_both_stores! {
     the_store_gets_its_own_token
     a_member_gets_a_token_for_each_account
+    a_one_time_password_signs_in_once_and_resets_the_password
     a_live_token_is_switched_for_new_ones
     settings_of_the_store_decide
     accounts_are_kept_and_found
@@ -66,6 +71,44 @@ async fn a_member_gets_a_token_for_each_account(service: Service) {
     let alive: Vec<_> = reply.tokens.iter().map(|token| token.account_id != south).collect();
     let tokens = texts(&reply);
     assert_eq!(service.active(&tokens.iter().map(String::as_str).collect::<Vec<_>>()).await, alive);
+}
+
+async fn a_one_time_password_signs_in_once_and_resets_the_password(service: Service) {
+    let people = one_time::people(&service).await;
+    let_members_manage_themselves(&service).await;
+    let north = account(&service, "north", "").await;
+    let ada = people.person("ada", std::slice::from_ref(&north)).await;
+    let nobody = service.anonymous();
+    // The same reply for everybody, and an event for those there are.
+    let ask = async |username: &str, purpose: Purpose| {
+        let request = wire::RequestOneTimePasswordRequest { purpose: purpose.into(), ..people.code_for(username) };
+        nobody.request_one_time_password(request).await.unwrap();
+    };
+    ask("unknown", Purpose::Authenticate).await;
+    assert!(service.events().await.is_empty());
+    ask("ada", Purpose::Authenticate).await;
+    let event = service.events().await.pop().unwrap();
+    assert_eq!((&event["username"], &event["purpose"]), (&"ada".into(), &"authenticate".into()));
+    let code = event["code"].as_str().unwrap().to_owned();
+    let page = nobody.authenticate_member(people.by_code("ada", &code)).await.unwrap();
+    assert_eq!((page.tokens.len(), &page.tokens[0].account_id), (1, &north));
+    refused(nobody.authenticate_member(people.by_code("ada", &code)).await, Reason::InvalidCredentials);
+    // It is good for ten minutes.
+    ask("ada", Purpose::Authenticate).await;
+    let code = one_time::last_code(&service).await;
+    service.advance(Duration::from_secs(600));
+    refused(nobody.authenticate_member(people.by_code("ada", &code)).await, Reason::InvalidCredentials);
+    // A token that was had by a code changes the password without the old one.
+    ask("ada", Purpose::ResetPassword).await;
+    let code = one_time::last_code(&service).await;
+    let for_jeton = wire::AuthenticateMemberRequest {
+        audience: vec![format!("{PUBLIC_URL}/t/default")],
+        ..people.by_code("ada", &code)
+    };
+    let itself = service.bearer(&people.tokens(&service, for_jeton).await[0]);
+    set_password(&itself, people.password(&ada, "", "battery staple")).await.unwrap();
+    refused(nobody.authenticate_member(people.by_password("ada", PASSWORD)).await, Reason::InvalidCredentials);
+    nobody.authenticate_member(people.by_password("ada", "battery staple")).await.unwrap();
 }
 
 async fn a_live_token_is_switched_for_new_ones(service: Service) {
