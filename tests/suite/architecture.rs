@@ -199,11 +199,10 @@ fn every_method_of_the_contract_stands_on_the_first_page() {
 fn the_page_for_who_moves_here_names_what_is_in_the_contract() {
     let page = fs::read_to_string(root().join("docs/migrating.md")).unwrap();
     let pool = DescriptorPool::decode(jeton::api::DESCRIPTORS).unwrap();
-    let mut known: BTreeSet<String> =
-        pool.services().flat_map(|own| own.methods().collect::<Vec<_>>()).map(name).collect();
-    known.extend(
-        pool.all_messages().flat_map(|own| own.fields().map(|field| field.name().to_owned()).collect::<Vec<_>>()),
-    );
+    let methods = pool.services().flat_map(|own| own.methods().collect::<Vec<_>>());
+    let mut known: BTreeSet<String> = methods.map(|method| method.name().to_owned()).collect();
+    let fields = pool.all_messages().flat_map(|own| own.fields().collect::<Vec<_>>());
+    known.extend(fields.map(|field| field.name().to_owned()));
     // Names of enums without their prefixes.
     for value in pool.all_enums().flat_map(|own| own.values().collect::<Vec<_>>()) {
         known.extend(value.name().match_indices('_').map(|(at, _)| value.name()[at + 1..].to_owned()));
@@ -221,10 +220,6 @@ fn the_page_for_who_moves_here_names_what_is_in_the_contract() {
         }
     }
     assert!(seen > 200, "only {seen} names were read");
-}
-
-fn name(method: prost_reflect::MethodDescriptor) -> String {
-    method.name().to_owned()
 }
 
 /// Whether a text is one word with a capital inside: `RevokeToken`.

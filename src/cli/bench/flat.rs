@@ -32,9 +32,9 @@ const READING: usize = 4000;
 const ROUNDS: usize = 4;
 const WARM: usize = 200;
 
-/// One of the two.
-struct Place {
-    world: World,
+/// A service on a store that was filled.
+pub(super) struct Place {
+    pub(super) world: World,
     clients: Vec<Client>,
     // Ends behind the world.
     _redis: Option<Redis>,
@@ -55,42 +55,61 @@ pub(super) async fn run(plan: &Plan, redis: Option<&std::path::Path>, report: &m
         ("revoke-all", ADDING),
     ] {
         let (less, more) = (few.work(name).await?, many.work(name).await?);
-        let mut cpu = [Duration::ZERO; 2];
-        let mut store_cpu = [Duration::ZERO; 2];
-        let rounds = if plan.quick { ROUNDS / 2 } else { ROUNDS };
-        // The first round is not counted.
-        for round in 0..=rounds {
-            for (i, (place, work)) in [(&few, &less), (&many, &more)].into_iter().enumerate() {
-                let (own, stored) = place.block(work, calls).await?;
-                if round > 0 {
-                    cpu[i] += own;
-                    store_cpu[i] += stored;
-                }
-            }
-        }
-        let calls = number(u64::try_from(calls * rounds)?);
-        let micros = |cpu: Duration| cpu.as_secs_f64() * 1e6 / calls;
+        let (cpu_us, store_us) = compare(plan, [(&few, &less), (&many, &more)], calls).await?;
         report.add_flat(Flat {
             name,
             few: FEW,
             many: plan.flat,
-            cpu_us: cpu.map(micros),
-            redis_us: redis.map(|_| store_cpu.map(micros)),
+            cpu_us,
+            redis_us: redis.map(|_| store_us),
             wanted: if redis.is_some() { 1.2 } else { 1.6 },
         });
     }
     Ok(())
 }
 
+/// CPU time for a call, of the service and of its Redis, in microseconds: of few and of many, block by block in turns.
+pub(super) async fn compare(
+    plan: &Plan,
+    works: [(&Place, &Arc<Work>); 2],
+    calls: usize,
+) -> Result<([f64; 2], [f64; 2])> {
+    let mut cpu = [Duration::ZERO; 2];
+    let mut store_cpu = [Duration::ZERO; 2];
+    let rounds = if plan.quick { ROUNDS / 2 } else { ROUNDS };
+    // The first round is not counted.
+    for round in 0..=rounds {
+        for (i, (place, work)) in works.into_iter().enumerate() {
+            let (own, stored) = place.block(work, calls).await?;
+            if round > 0 {
+                cpu[i] += own;
+                store_cpu[i] += stored;
+            }
+        }
+    }
+    let calls = number(u64::try_from(calls * rounds)?);
+    let micros = |cpu: Duration| cpu.as_secs_f64() * 1e6 / calls;
+    Ok((cpu.map(micros), store_cpu.map(micros)))
+}
+
 // === impl Place ===
 
 impl Place {
     async fn make(plan: &Plan, redis: Option<&std::path::Path>, tokens: usize) -> Result<Self> {
+        plan.say(&format!("filling one account with {tokens} tokens"));
+        Self::filled(plan, redis, async |world| fill(world, tokens).await).await
+    }
+
+    /// A service whose store `fill` has written to past it.
+    pub(super) async fn filled(
+        plan: &Plan,
+        redis: Option<&std::path::Path>,
+        fill: impl AsyncFnOnce(&World) -> Result<()>,
+    ) -> Result<Self> {
         let redis = redis.map(|program| Redis::start(program, plan.dir.as_deref())).transpose()?;
         let store = redis.as_ref().map_or(Store::Embedded, |redis| Store::Redis(redis.address.clone()));
         let mut world = World::make(plan.dir.as_deref(), store).await?;
-        plan.say(&format!("filling one account with {tokens} tokens"));
-        world.restart(async |world| fill(world, tokens).await).await?;
+        world.restart(fill).await?;
         let clients = Shape::WIDE.connect(&world.service.address).await?;
         Ok(Self { world, clients, _redis: redis })
     }
@@ -131,9 +150,9 @@ impl Place {
     }
 }
 
-/// Writes tokens for the world's account past the service, as the service would write them.
-async fn fill(world: &World, tokens: usize) -> Result<()> {
-    let store: Arc<dyn store::Store> = match &world.store {
+/// The store of a service that does not run.
+pub(super) async fn open(world: &World) -> Result<Arc<dyn store::Store>> {
+    Ok(match &world.store {
         Store::Embedded => {
             let file = world.dir.path().join("data").join("jeton.redb");
             Embedded::open(&file, Clock::default(), store::embedded::Options::default())?
@@ -147,7 +166,12 @@ async fn fill(world: &World, tokens: usize) -> Result<()> {
             };
             store::redis::Redis::connect(&options).await?
         }
-    };
+    })
+}
+
+/// Writes tokens for the world's account past the service, as the service would write them.
+async fn fill(world: &World, tokens: usize) -> Result<()> {
+    let store = open(world).await?;
     let (client, account) = (world.client_id.parse()?, world.account_id.parse()?);
     let mut writes = JoinSet::new();
     for _ in 0..tokens {

@@ -26,10 +26,19 @@ use tonic::{
 use super::Result;
 use crate::api::{
     policy,
-    wire::{self, token_service_client::TokenServiceClient},
+    wire::{
+        self, entity_group_service_client::EntityGroupServiceClient, member_service_client::MemberServiceClient,
+        token_service_client::TokenServiceClient,
+    },
 };
 
-pub(super) type Client = TokenServiceClient<Channel>;
+/// The services of one connection.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    pub(super) tokens: TokenServiceClient<Channel>,
+    pub(super) members: MemberServiceClient<Channel>,
+    pub(super) groups: EntityGroupServiceClient<Channel>,
+}
 
 /// How many calls at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +57,9 @@ pub(super) enum Message {
     Introspect(wire::IntrospectTokenRequest),
     Batch(wire::BatchIntrospectTokensRequest),
     List(wire::ListTokensRequest),
+    SignIn(Box<wire::AuthenticateMemberRequest>),
+    Memberships(wire::ListMembershipsRequest),
+    Entities(wire::ListGroupEntitiesRequest),
 }
 
 /// A reply's name and bytes, for the echo, and what is of use in it.
@@ -142,8 +154,12 @@ pub(super) async fn channel(address: &str) -> Result<Channel> {
 }
 
 pub(super) async fn connect(address: &str) -> Result<Client> {
-    let client = Client::new(channel(address).await?);
-    Ok(client.max_decoding_message_size(policy::MAX_BATCH_BYTES).max_encoding_message_size(policy::MAX_BATCH_BYTES))
+    let channel = channel(address).await?;
+    let tokens = TokenServiceClient::new(channel.clone());
+    let tokens =
+        tokens.max_decoding_message_size(policy::MAX_BATCH_BYTES).max_encoding_message_size(policy::MAX_BATCH_BYTES);
+    let (members, groups) = (MemberServiceClient::new(channel.clone()), EntityGroupServiceClient::new(channel));
+    Ok(Client { tokens, members, groups })
 }
 
 // === impl Message ===
@@ -152,8 +168,8 @@ impl Message {
     /// Sends it.
     pub(super) async fn send(self, client: &mut Client, bearer: Option<&MetadataValue<Ascii>>) -> Result<Reply> {
         macro_rules! call {
-            ($method:ident, $message:expr, $token:expr) => {{
-                let reply = client.$method(with_bearer($message, bearer)).await?.into_inner();
+            ($service:ident.$method:ident, $message:expr, $token:expr) => {{
+                let reply = client.$service.$method(with_bearer($message, bearer)).await?.into_inner();
                 let issued: Option<wire::IssuedToken> = $token(&reply);
                 let issued = issued.unwrap_or_default();
                 Ok(Reply {
@@ -166,30 +182,54 @@ impl Message {
         }
         match self {
             Self::Issue(message) => {
-                call!(issue_token, *message, |reply: &wire::IssueTokenResponse| reply.token.clone())
+                call!(tokens.issue_token, *message, |reply: &wire::IssueTokenResponse| reply.token.clone())
             }
-            Self::Renew(message) => call!(renew_token, message, |reply: &wire::RenewTokenResponse| reply.token.clone()),
-            Self::Revoke(message) => call!(revoke_token, message, |_| None),
-            Self::RevokeAll(message) => call!(revoke_all_tokens, message, |_| None),
-            Self::Introspect(message) => call!(introspect_token, message, |_| None),
-            Self::Batch(message) => call!(batch_introspect_tokens, message, |_| None),
-            Self::List(message) => call!(list_tokens, message, |_| None),
+            Self::Renew(message) => {
+                call!(tokens.renew_token, message, |reply: &wire::RenewTokenResponse| reply.token.clone())
+            }
+            Self::Revoke(message) => call!(tokens.revoke_token, message, |_| None),
+            Self::RevokeAll(message) => call!(tokens.revoke_all_tokens, message, |_| None),
+            Self::Introspect(message) => call!(tokens.introspect_token, message, |_| None),
+            Self::Batch(message) => call!(tokens.batch_introspect_tokens, message, |_| None),
+            Self::List(message) => call!(tokens.list_tokens, message, |_| None),
+            Self::SignIn(message) => {
+                call!(tokens.authenticate_member, *message, |reply: &wire::AuthenticateMemberResponse| {
+                    reply.tokens.first().and_then(|first| first.token.clone())
+                })
+            }
+            Self::Memberships(message) => call!(members.list_memberships, message, |_| None),
+            Self::Entities(message) => call!(groups.list_group_entities, message, |_| None),
         }
     }
 
     /// Sends it and looks at nothing but a new refresh token.
     async fn fire(self, client: &mut Client, bearer: Option<&MetadataValue<Ascii>>) -> Result<Option<String>, Status> {
         match self {
-            Self::Issue(message) => client.issue_token(with_bearer(*message, bearer)).await.map(|_| None),
+            Self::Issue(message) => client.tokens.issue_token(with_bearer(*message, bearer)).await.map(|_| None),
             Self::Renew(message) => {
-                let reply = client.renew_token(with_bearer(message, bearer)).await?;
+                let reply = client.tokens.renew_token(with_bearer(message, bearer)).await?;
                 Ok(reply.into_inner().token.map(|token| token.refresh_token))
             }
-            Self::Revoke(message) => client.revoke_token(with_bearer(message, bearer)).await.map(|_| None),
-            Self::RevokeAll(message) => client.revoke_all_tokens(with_bearer(message, bearer)).await.map(|_| None),
-            Self::Introspect(message) => client.introspect_token(with_bearer(message, bearer)).await.map(|_| None),
-            Self::Batch(message) => client.batch_introspect_tokens(with_bearer(message, bearer)).await.map(|_| None),
-            Self::List(message) => client.list_tokens(with_bearer(message, bearer)).await.map(|_| None),
+            Self::Revoke(message) => client.tokens.revoke_token(with_bearer(message, bearer)).await.map(|_| None),
+            Self::RevokeAll(message) => {
+                client.tokens.revoke_all_tokens(with_bearer(message, bearer)).await.map(|_| None)
+            }
+            Self::Introspect(message) => {
+                client.tokens.introspect_token(with_bearer(message, bearer)).await.map(|_| None)
+            }
+            Self::Batch(message) => {
+                client.tokens.batch_introspect_tokens(with_bearer(message, bearer)).await.map(|_| None)
+            }
+            Self::List(message) => client.tokens.list_tokens(with_bearer(message, bearer)).await.map(|_| None),
+            Self::SignIn(message) => {
+                client.tokens.authenticate_member(with_bearer(*message, bearer)).await.map(|_| None)
+            }
+            Self::Memberships(message) => {
+                client.members.list_memberships(with_bearer(message, bearer)).await.map(|_| None)
+            }
+            Self::Entities(message) => {
+                client.groups.list_group_entities(with_bearer(message, bearer)).await.map(|_| None)
+            }
         }
     }
 }

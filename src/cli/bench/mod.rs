@@ -14,6 +14,7 @@ mod echo;
 mod facts;
 mod flat;
 mod load;
+mod pages;
 mod process;
 mod report;
 mod world;
@@ -59,7 +60,7 @@ enum Role {
 }
 
 /// What `--only` takes.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "introspect-jwt",
     "introspect-opaque",
     "introspect-bounded",
@@ -71,6 +72,7 @@ const NAMES: [&str; 14] = [
     "revoke",
     "batch",
     "flat",
+    "pages",
     "group-commit",
     "memory",
     "start",
@@ -185,6 +187,7 @@ impl Plan {
             facts::group_commit(self, &mut report).await?;
             calls::run(self, &Store::Embedded, &mut report).await?;
             flat::run(self, None, &mut report).await?;
+            pages::run(self, None, &mut report).await?;
             reports.push(report);
         }
         if let Some(program) = &self.redis_server {
@@ -194,6 +197,7 @@ impl Plan {
             drop(redis);
             facts::memory(self, program, &mut report).await?;
             flat::run(self, Some(program), &mut report).await?;
+            pages::run(self, Some(program), &mut report).await?;
             reports.push(report);
         }
         if let Some(url) = &self.redis_url {

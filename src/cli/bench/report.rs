@@ -30,7 +30,7 @@ pub(super) struct Calls {
     pub(super) wanted: Option<f64>,
 }
 
-/// CPU per call with few and with many tokens in the account.
+/// CPU per call with few and with many of what it could depend on.
 #[derive(Debug, Serialize)]
 pub(super) struct Flat {
     pub(super) name: &'static str,
@@ -97,7 +97,7 @@ impl Report {
             text += &table(&head, rows);
         }
         if !self.flat.is_empty() {
-            let head = ["call", "tokens", "CPU µs", "ratio", "Redis µs", "ratio", "wanted"];
+            let head = ["call", "few → many", "CPU µs", "ratio", "Redis µs", "ratio", "wanted"];
             text += &table(&head, self.flat.iter().map(Flat::row));
         }
         if !self.facts.is_empty() {

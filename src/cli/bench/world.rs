@@ -35,7 +35,7 @@ pub(super) struct World {
 pub(super) const SCOPES: [&str; 3] = ["invoices.read", "invoices.write", "orders.read"];
 const MANAGEMENT: [&str; 4] =
     ["jeton.tokens.issue", "jeton.tokens.introspect", "jeton.tokens.read", "jeton.tokens.revoke"];
-const TENANT: &str = "default";
+pub(super) const TENANT: &str = "default";
 /// The foreign id of the group and of the member, and the name of their role.
 const NAMED: &str = "bench";
 /// Longer than any run, because the bearer is never renewed.
@@ -51,8 +51,7 @@ impl World {
         let dir = Scratch::new(parent)?;
         let service = Service::start(dir.path(), &store)?;
         let channel = load::channel(&service.address).await?;
-        let admin = Message::Issue(credentials(ADMIN.0, ADMIN.1, &[]).into());
-        let admin = bearer(&send(&service, admin, None).await?)?;
+        let admin = admin(&service).await?;
 
         let client = wire::Client {
             display_name: "bench".into(),
@@ -155,10 +154,28 @@ impl World {
         Ok(made.account.unwrap_or_default().account_id)
     }
 
+    /// The administrator's bearer token, good for a quarter of an hour.
+    pub(super) async fn admin(&self) -> Result<MetadataValue<Ascii>> {
+        admin(&self.service).await
+    }
+
+    /// An identity profile with passwords.
+    pub(super) async fn create_profile(&self, bearer: &MetadataValue<Ascii>) -> Result<String> {
+        let kind = Some(wire::identity_profile::Kind::Password(wire::PasswordProfile::default()));
+        let profile = wire::IdentityProfile { display_name: NAMED.into(), kind, ..Default::default() };
+        let profile = wire::CreateIdentityProfileRequest {
+            tenant_id: TENANT.into(),
+            identity_profile: Some(profile),
+            ..Default::default()
+        };
+        let channel = load::channel(&self.service.address).await?;
+        let made = TenantServiceClient::new(channel).create_identity_profile(with(profile, bearer)).await?;
+        Ok(made.into_inner().identity_profile.unwrap_or_default().identity_profile_id)
+    }
+
     /// More accounts.
     pub(super) async fn accounts(&self, count: usize) -> Result<Vec<String>> {
-        let admin =
-            bearer(&send(&self.service, Message::Issue(credentials(ADMIN.0, ADMIN.1, &[]).into()), None).await?)?;
+        let admin = self.admin().await?;
         let mut accounts = Vec::new();
         for _ in 0..count {
             accounts.push(self.create_account(&admin).await?);
@@ -260,6 +277,10 @@ impl World {
         let client = (self.client_id.clone(), self.client_secret.clone());
         Ok(Work::renewals(client, tokens))
     }
+}
+
+async fn admin(service: &Service) -> Result<MetadataValue<Ascii>> {
+    bearer(&send(service, Message::Issue(credentials(ADMIN.0, ADMIN.1, &[]).into()), None).await?)
 }
 
 async fn send(service: &Service, message: Message, bearer: Option<&MetadataValue<Ascii>>) -> Result<String> {
