@@ -196,6 +196,49 @@ fn every_method_of_the_contract_stands_on_the_first_page() {
 }
 
 #[test]
+fn the_page_for_who_moves_here_names_what_is_in_the_contract() {
+    let page = fs::read_to_string(root().join("docs/migrating.md")).unwrap();
+    let pool = DescriptorPool::decode(jeton::api::DESCRIPTORS).unwrap();
+    let mut known: BTreeSet<String> =
+        pool.services().flat_map(|own| own.methods().collect::<Vec<_>>()).map(name).collect();
+    known.extend(
+        pool.all_messages().flat_map(|own| own.fields().map(|field| field.name().to_owned()).collect::<Vec<_>>()),
+    );
+    // Names of enums without their prefixes.
+    for value in pool.all_enums().flat_map(|own| own.values().collect::<Vec<_>>()) {
+        known.extend(value.name().match_indices('_').map(|(at, _)| value.name()[at + 1..].to_owned()));
+    }
+    let mut seen = 0;
+    for row in page.lines().filter(|row| row.starts_with('|')) {
+        let right = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        // Calls with their fields, and the reasons of the last table.
+        let calls = right.split('`').skip(1).step_by(2).filter(|code| code.contains(" {") || is_method(code));
+        let reasons = right.split_once(": ").map_or("", |(_, reasons)| reasons);
+        let reasons = words(reasons).into_iter().filter(|word| word.len() > 4 && word.contains('_') && is_upper(word));
+        for word in calls.flat_map(words).chain(reasons).filter(|word| !word.is_empty()) {
+            seen += 1;
+            assert!(known.contains(word), "{word}: {row}");
+        }
+    }
+    assert!(seen > 200, "only {seen} names were read");
+}
+
+fn name(method: prost_reflect::MethodDescriptor) -> String {
+    method.name().to_owned()
+}
+
+/// Whether a text is one word with a capital inside: `RevokeToken`.
+fn is_method(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text.chars().all(char::is_alphanumeric)
+        && text.contains(|c: char| c.is_ascii_lowercase())
+}
+
+fn is_upper(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+}
+
+#[test]
 fn every_limit_of_the_operators_page_is_a_constant() {
     let page = fs::read_to_string(root().join("docs/OPERATIONS.md")).unwrap();
     let mut rows = 0;

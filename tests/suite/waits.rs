@@ -38,6 +38,8 @@ use jeton::{
     token::{AccountId, FamilyId, Format, Position, TenantId, TokenId},
 };
 
+mod pages;
+
 /// Counts how often somebody began to wait while nobody else did: calls that are sent together are one wait. And it counts
 /// the rows that are read: records, names, and ids in indexes.
 #[derive(Debug)]
@@ -283,41 +285,48 @@ impl Service {
 async fn stored_accounts(service: &Service, count: usize) -> Vec<String> {
     let caller = service.caller().await;
     let now = Clock::default().now();
-    let mut ids = Vec::with_capacity(count);
-    for share in (0..count).collect::<Vec<_>>().chunks(1000) {
-        let mut change = Change::new(caller.tenant.clone(), now);
-        for _ in share {
-            let account = Account {
-                id: AccountId::random().unwrap(),
-                tenant: caller.tenant.clone(),
-                display_name: "n".into(),
-                legal_name: String::new(),
-                registration_id: None,
-                foreign_id: None,
-                ancestors: Vec::new(),
-                state: State::Enabled,
-                children_disabled: false,
-                labels: Default::default(),
-                metadata: Default::default(),
-                created: now,
-                updated: now,
-                deleted: None,
-                version: 0,
-            };
-            let (id, body) = (account.id.to_string(), account.to_bytes());
-            change.puts.push(Put {
-                kind: Kind::Account,
-                id: id.clone(),
-                expected: Some(0),
-                pending: Vec::new(),
-                body,
-                keep_until: Time::NEVER,
-            });
-            ids.push(id);
+    let ids: Vec<_> = (0..count).map(|_| AccountId::random().unwrap()).collect();
+    let records = ids.iter().map(|id| {
+        let account = Account {
+            id: id.clone(),
+            tenant: caller.tenant.clone(),
+            display_name: "n".into(),
+            legal_name: String::new(),
+            registration_id: None,
+            foreign_id: None,
+            ancestors: Vec::new(),
+            state: State::Enabled,
+            children_disabled: false,
+            labels: Default::default(),
+            metadata: Default::default(),
+            created: now,
+            updated: now,
+            deleted: None,
+            version: 0,
+        };
+        (put(Kind::Account, id.to_string(), account.to_bytes()), Vec::new())
+    });
+    write_all(service, records).await;
+    ids.iter().map(ToString::to_string).collect()
+}
+
+/// A record that is new.
+const fn put(kind: Kind, id: String, body: Bytes) -> Put {
+    Put { kind, id, expected: Some(0), pending: Vec::new(), body, keep_until: Time::NEVER }
+}
+
+/// Writes new records with their rows in lists straight into the store, in few steps.
+async fn write_all(service: &Service, records: impl IntoIterator<Item = (Put, Vec<(Index, String)>)>) {
+    let tenant = service.caller().await.tenant.clone();
+    let mut records = records.into_iter().peekable();
+    while records.peek().is_some() {
+        let mut change = Change::new(tenant.clone(), Clock::default().now());
+        for (put, rows) in records.by_ref().take(5000) {
+            change.puts.push(put);
+            change.index.extend(rows);
         }
         assert_eq!(service.store.write(&change).await.unwrap(), Written::Done);
     }
-    ids
 }
 
 /// What it costs a replica that knows nothing yet to introspect the token of a member of a group of so many accounts, about one

@@ -50,7 +50,7 @@ pub async fn upsert(caller: &Caller, group_member: wire::GroupMember) -> Result<
     upsert_new(caller, group_member, None).await
 }
 
-async fn upsert_new(
+pub async fn upsert_new(
     caller: &Caller,
     group_member: wire::GroupMember,
     member: Option<wire::Member>,
@@ -81,7 +81,7 @@ pub async fn leave(caller: &Caller, group: &str, member: &str, etag: &str) -> Re
 }
 
 /// The foreign ids of a group's members, sorted; read in pages.
-async fn list(caller: &Caller, group: &str, filter: &str, roles: &[&str], page_size: i32) -> Vec<String> {
+pub async fn list(caller: &Caller, group: &str, filter: &str, roles: &[&str], page_size: i32) -> Vec<String> {
     let (mut seen, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = wire::ListGroupMembersRequest {
@@ -104,15 +104,15 @@ async fn list(caller: &Caller, group: &str, filter: &str, roles: &[&str], page_s
     }
 }
 
-async fn members(caller: &Caller, group: &str) -> Vec<String> {
+pub async fn members(caller: &Caller, group: &str) -> Vec<String> {
     list(caller, group, "", &[], 0).await
 }
 
-fn person(name: &str, email: &str) -> wire::Member {
+pub fn person(name: &str, email: &str) -> wire::Member {
     wire::Member { display_name: name.to_owned(), email: email.to_owned(), ..Default::default() }
 }
 
-async fn delete_role(caller: &Caller, id: &str) -> Result<wire::DeleteRoleResponse, Status> {
+pub async fn delete_role(caller: &Caller, id: &str) -> Result<wire::DeleteRoleResponse, Status> {
     caller.delete_role(wire::DeleteRoleRequest { role_id: id.to_owned(), ..Default::default() }).await
 }
 
@@ -382,7 +382,7 @@ async fn staffed<const N: usize>(service: &Service, caller: &Caller, counts: [us
 }
 
 /// How many accounts and members were put in.
-async fn add_with(
+pub async fn add_with(
     caller: &Caller,
     group: &str,
     entities: &[&str],

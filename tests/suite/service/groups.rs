@@ -83,7 +83,11 @@ pub async fn delete(caller: &Caller, id: &str) -> Result<String, tonic::Status> 
     caller.delete_entity_group(request).await.map(|reply| reply.position)
 }
 
-async fn update(caller: &Caller, group: wire::EntityGroup, paths: &[&str]) -> Result<wire::EntityGroup, tonic::Status> {
+pub async fn update(
+    caller: &Caller,
+    group: wire::EntityGroup,
+    paths: &[&str],
+) -> Result<wire::EntityGroup, tonic::Status> {
     let update_mask = (!paths.is_empty()).then(|| prost_types::FieldMask { paths: owned(paths) });
     let request = wire::UpdateEntityGroupRequest { entity_group: Some(group), update_mask, ..Default::default() };
     caller.update_entity_group(request).await.map(|reply| reply.entity_group.unwrap())

@@ -103,7 +103,7 @@ pub async fn leave(caller: &Caller, account: &str, member: &str) -> Result<Strin
     caller.delete_membership(request).await.map(|reply| reply.position)
 }
 
-async fn list(caller: &Caller, of: Of, filter: &str) -> Vec<(String, String)> {
+pub async fn list(caller: &Caller, of: Of, filter: &str) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let mut page_token = String::new();
     loop {

@@ -64,4 +64,5 @@ mod scopes;
 mod sessions;
 mod tenants;
 mod theft;
+mod vendors;
 mod workload;

@@ -1,0 +1,206 @@
+//! What a first page costs a replica that knows only who asks: as much whatever stands behind it.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use jeton::{
+    ambient::Clock,
+    directory::{
+        caller::Caller,
+        grouped::{Entity, entity_id},
+        groups::GroupPatch,
+        members::MemberPatch,
+        memberships::ListMemberships,
+        page::PageRequest,
+        profiles::{KindPatch, PasswordPatch, ProfilePatch},
+        record::{State, Stored as _},
+        roster::{Membership, MembershipState},
+    },
+    issuer::{
+        authenticate::FULL,
+        credentials::SetPassword,
+        issue::Lifetime,
+        signin::{Asked, DEFAULT_PAGE, Mechanism, SignIn},
+    },
+    keys::{master::MasterKey, ring::Keyring},
+    store::{Index, Kind},
+    token::{AccountId, MemberId, TenantId, filter::Filter, secret::SecretText},
+};
+
+use super::{Service, embedded, put, stored_accounts, write_all};
+
+/// More than one page.
+const FEW: usize = 60;
+const PASSWORD: &str = "correct horse";
+
+/// Waits and rows of a call.
+type Cost = (usize, usize);
+
+#[tokio::test]
+async fn the_first_page_of_a_member_costs_the_same_in_ten_thousand_accounts() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::on(embedded(&dir), None).await;
+    let few = costs_of_a_member(&service, FEW).await;
+    let many = costs_of_a_member(&service, 10_000).await;
+    assert_eq!(few, many, "waits and rows of ListMemberships, and of AuthenticateMember");
+    let [(listing, listed), (_, signed_in)] = few;
+    assert!(listing <= 3 && listed <= 104, "the member, 51 memberships twice: {listing} {listed}");
+    assert!(signed_in <= 3 * DEFAULT_PAGE + 10, "25 places, memberships and accounts, and the member: {signed_in}");
+}
+
+#[tokio::test]
+async fn the_first_page_of_an_account_costs_the_same_with_a_thousand_members() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::on(embedded(&dir), None).await;
+    let few = cost_of_an_account(&service, FEW).await;
+    let many = cost_of_an_account(&service, 1000).await;
+    assert_eq!(few, many, "waits and rows of ListMemberships");
+    assert!(few.0 <= 3 && few.1 <= 104, "the account, 51 memberships twice: {few:?}");
+}
+
+#[tokio::test]
+async fn the_first_page_of_a_group_costs_the_same_with_a_hundred_thousand_entities() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::on(embedded(&dir), None).await;
+    let few = cost_of_a_group(&service, FEW).await;
+    let many = cost_of_a_group(&service, 100_000).await;
+    assert_eq!(few, many, "waits and rows of ListGroupEntities");
+}
+
+/// A replica that knows nothing yet but who asks.
+async fn cold(service: &Service) -> (Service, Arc<Caller>) {
+    service.rest().await;
+    let cold = Service::on(Arc::clone(&service.store.inner), Some(service.proof.clone())).await;
+    let caller = cold.caller().await;
+    (cold, caller)
+}
+
+async fn cost(service: &Service, call: impl Future<Output = usize>, shown: usize) -> Cost {
+    service.store.rows.store(0, Ordering::SeqCst);
+    let waits = service.waits(async { assert_eq!(call.await, shown) }).await;
+    (waits, service.store.rows.swap(0, Ordering::SeqCst))
+}
+
+fn first_page(caller: &Caller) -> PageRequest {
+    PageRequest::new(50, "", caller, &[], &Keyring::new(&[MasterKey::new([7; 32])]).unwrap()).unwrap()
+}
+
+/// Memberships with their rows in both lists, and the tallies of who has them.
+async fn stored_memberships(service: &Service, tenant: &TenantId, pairs: &[(AccountId, MemberId)]) {
+    let now = Clock::default().now();
+    let list = |parent: String| Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(parent) };
+    let records = pairs.iter().map(|(account, member)| {
+        let membership = Membership {
+            tenant: tenant.clone(),
+            account: account.clone(),
+            member: member.clone(),
+            roles: Vec::new(),
+            state: MembershipState::Active,
+            created: now,
+            updated: now,
+            version: 0,
+        };
+        let rows = [list(account.to_string()), list(member.to_string())].map(|index| (index, membership.id()));
+        (put(Kind::Membership, membership.id(), membership.to_bytes()), rows.into())
+    });
+    write_all(service, records).await;
+}
+
+async fn a_member(service: &Service, caller: &Caller) -> MemberId {
+    let patch = MemberPatch { display_name: Some("n".into()), ..Default::default() };
+    service.app.issuer.directory.create_member(caller, &caller.tenant, patch, None).await.unwrap().0.id.clone()
+}
+
+/// Of ListMemberships, and of AuthenticateMember by password.
+async fn costs_of_a_member(service: &Service, accounts: usize) -> [Cost; 2] {
+    let call = service.app.issuer.prove(&service.proof, FULL).await.unwrap();
+    let (caller, directory) = (&call.caller, &service.app.issuer.directory);
+    let tenant = &caller.tenant;
+    let member = a_member(service, caller).await;
+    let accounts = stored_accounts(service, accounts).await;
+    let pairs: Vec<_> = accounts.iter().map(|account| (account.parse().unwrap(), member.clone())).collect();
+    stored_memberships(service, tenant, &pairs).await;
+    let kind = Some(KindPatch::Password(PasswordPatch::default()));
+    let patch = ProfilePatch { display_name: Some("p".into()), kind };
+    let profile = directory.create_profile(caller, tenant, patch, None).await.unwrap().0.id.to_string();
+    let (username, password) = (member.to_string(), SecretText::new(PASSWORD.to_owned()));
+    let set = SetPassword {
+        tenant: None,
+        member: member.to_string(),
+        profile: profile.clone(),
+        username: Some(username.clone()),
+        password: password.clone(),
+        current: None,
+    };
+    service.app.issuer.set_password(&call, &set).await.unwrap();
+
+    let (fresh, caller) = cold(service).await;
+    let list = async {
+        let (of, page) = (ListMemberships::Member(member.to_string()), first_page(&caller));
+        let directory = &fresh.app.issuer.directory;
+        directory.list_memberships(&caller, tenant, &of, &Filter::default(), &page).await.unwrap().items.len()
+    };
+    let listed = cost(&fresh, list, 50).await;
+    let (fresh, _) = cold(service).await;
+    let call = fresh.app.issuer.prove(&fresh.proof, FULL).await.unwrap();
+    let sign_in = SignIn {
+        tenant: None,
+        mechanism: Mechanism::Password { profile, username, password },
+        asked: Asked {
+            scopes: Vec::new(),
+            audience: Vec::new(),
+            lifetime: Lifetime::Default,
+            session: None,
+            options: None,
+            claims: None,
+            format: None,
+        },
+        page_size: 0,
+        page_token: String::new(),
+        query: [0; 16],
+        repeat: None,
+    };
+    let signed_in = async { fresh.app.issuer.sign_in(&call, &sign_in).await.unwrap().tokens.len() };
+    [listed, cost(&fresh, signed_in, DEFAULT_PAGE).await]
+}
+
+/// Of ListMemberships.
+async fn cost_of_an_account(service: &Service, members: usize) -> Cost {
+    let caller = service.caller().await;
+    let account: AccountId = stored_accounts(service, 1).await[0].parse().unwrap();
+    // That these members are no more than ids is nothing to a list of memberships.
+    let pairs: Vec<_> = (0..members).map(|_| (account.clone(), MemberId::random().unwrap())).collect();
+    stored_memberships(service, &caller.tenant, &pairs).await;
+    let (cold, caller) = cold(service).await;
+    let list = async {
+        let (of, page) = (ListMemberships::Account(account.to_string()), first_page(&caller));
+        let directory = &cold.app.issuer.directory;
+        directory.list_memberships(&caller, &caller.tenant, &of, &Filter::default(), &page).await.unwrap().items.len()
+    };
+    cost(&cold, list, 50).await
+}
+
+/// Of ListGroupEntities.
+async fn cost_of_a_group(service: &Service, entities: usize) -> Cost {
+    let caller = service.caller().await;
+    let tenant = &caller.tenant;
+    let patch = GroupPatch { display_name: Some("n".into()), ..Default::default() };
+    let directory = &service.app.issuer.directory;
+    let group = directory.create_group(&caller, tenant, patch, &[], None).await.unwrap().0.id.clone();
+    let accounts = stored_accounts(service, entities).await;
+    let index = Index { tenant: tenant.clone(), kind: Kind::Entity, parent: Some(group.to_string()) };
+    let records = accounts.into_iter().map(|account| {
+        let id: AccountId = account.parse().unwrap();
+        let key = entity_id(&group, &id);
+        let updated = Clock::default().now();
+        let entity = Entity { group: group.clone(), account: id, state: State::Enabled, updated, version: 0 };
+        (put(Kind::Entity, key, entity.to_bytes()), vec![(index.clone(), account)])
+    });
+    write_all(service, records).await;
+    let (cold, caller) = cold(service).await;
+    let list = async {
+        let (directory, page) = (&cold.app.issuer.directory, first_page(&caller));
+        let group = group.to_string();
+        directory.list_group_entities(&caller, &caller.tenant, &group, &page).await.unwrap().items.len()
+    };
+    cost(&cold, list, 50).await
+}
