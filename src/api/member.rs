@@ -179,8 +179,7 @@ impl MemberService for Services {
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateMembership", &message)?;
             let confirmed = !message.require_confirmation.unwrap_or(true);
-            let (new, _) = new_membership(message.membership, confirmed);
-            let new = NewMembership { member: invitee(new.member, message.email)?, ..new };
+            let (new, _) = new_membership(message.membership, message.email, confirmed)?;
             let issuer = self.issuer();
             let created = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -214,7 +213,7 @@ impl MemberService for Services {
         answer(async {
             let (admitted, message) = open(request)?;
             let proof = convert::bearer(&admitted)?;
-            let (new, etag) = new_membership(message.membership, false);
+            let (new, etag) = new_membership(message.membership, String::new(), false)?;
             let issuer = self.issuer();
             let updated = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;
@@ -438,25 +437,20 @@ fn new_identity(identity: Option<wire::link_identity_request::Identity>) -> Resu
     }
 }
 
-/// The membership that a request describes, and its etag.
-fn new_membership(membership: Option<wire::Membership>, confirmed: bool) -> (NewMembership, String) {
+/// The membership that a request describes, and its etag. An e-mail address may stand in the member's place.
+fn new_membership(
+    membership: Option<wire::Membership>,
+    email: String,
+    confirmed: bool,
+) -> Result<(NewMembership, String)> {
     let wire::Membership { account_id, member_id, role_ids, etag, .. } = membership.unwrap_or_default();
-    let member = Invitee::Member(member_id);
-    (NewMembership { account: account_id, member, roles: role_ids, confirmed }, etag)
-}
-
-/// Whom a membership is created for: a member, or an e-mail address in its place.
-fn invitee(member: Invitee, email: String) -> Result<Invitee> {
-    match (member, email.is_empty()) {
-        (Invitee::Member(slot), true) if slot.is_empty() => {
-            Err(Error::field("membership.member_id", "must be set, or email in its place"))
-        }
-        (Invitee::Member(slot), false) if !slot.is_empty() => {
-            Err(Error::field("email", "must not be set with membership.member_id"))
-        }
-        (Invitee::Member(_), false) => Ok(Invitee::Email(email)),
-        (member, _) => Ok(member),
-    }
+    let member = match (member_id.is_empty(), email.is_empty()) {
+        (false, true) => Invitee::Member(member_id),
+        (true, false) => Invitee::Email(email),
+        (false, false) => return Err(Error::field("email", "must not be set with membership.member_id")),
+        (true, true) => return Err(Error::field("membership.member_id", "must be set")),
+    };
+    Ok((NewMembership { account: account_id, member, roles: role_ids, confirmed }, etag))
 }
 
 fn membership_to_wire(membership: &Membership) -> wire::Membership {

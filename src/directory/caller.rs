@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{SYSTEM, record::Account, standing::Standing};
+use super::{record::Account, standing::Standing};
 use crate::token::{
     AccessToken, AccountId, Error, MemberId, Reason, Result, Scopes, Subject, TenantId, scope::management,
 };
@@ -41,7 +41,7 @@ impl Caller {
     /// Whether all tenants are within reach.
     pub fn is_admin(&self) -> bool {
         let unconfined = matches!(self.subject, Subject::Client(None));
-        unconfined && self.has(management::ADMIN) && self.tenant.to_string() == SYSTEM
+        unconfined && self.has(management::ADMIN) && self.tenant == TenantId::system()
     }
 
     /// By which right it acts under a method that declares `scope`.

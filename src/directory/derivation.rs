@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::{Directory, SYSTEM, page::MAX_SIZE, record::Client};
+use super::{Directory, page::MAX_SIZE, record::Client};
 use crate::{
     ambient::Time,
     store::{Change, Index, Kind, Put, RecordKey, Written},
@@ -93,8 +93,7 @@ impl Directory {
     pub async fn retire_master_keys(self: Arc<Self>) -> Result<()> {
         let current = self.ring.current();
         let mut still_used: Vec<DerivationKeyId> = Vec::new();
-        let system: TenantId = SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))?;
-        for tenant in self.all_ids(&Index { tenant: system, kind: Kind::Tenant, parent: None }).await? {
+        for tenant in self.all_ids(&Index { tenant: TenantId::system(), kind: Kind::Tenant, parent: None }).await? {
             let Ok(tenant) = tenant.parse::<TenantId>() else { continue };
             let Some(record) = self.tenant(&tenant).await? else { continue };
             self.reseal_keys(&record).await?;
@@ -162,7 +161,7 @@ impl Directory {
     /// Changes the record, unless `change` finds nothing to change. Whoever loses a race to a call that noted the same is
     /// done, so that no race is lost often however many calls there are. What was read is durable: reads are confirmed.
     async fn change_key_uses(&self, change: impl Fn(&mut KeyUses) -> bool) -> Result<KeyUses> {
-        let key = key_uses()?;
+        let key = key_uses();
         for _ in 0..MAX_RACES {
             let (mut uses, version) = self.key_uses().await?;
             if !change(&mut uses) {
@@ -188,7 +187,7 @@ impl Directory {
     }
 
     async fn key_uses(&self) -> Result<(KeyUses, u64)> {
-        let Some(record) = self.store.read(&[key_uses()?]).await?.pop().flatten() else {
+        let Some(record) = self.store.read(&[key_uses()]).await?.pop().flatten() else {
             return Ok((KeyUses::default(), 0));
         };
         let uses = minicbor::decode(&record.body)
@@ -197,9 +196,8 @@ impl Directory {
     }
 }
 
-fn key_uses() -> Result<RecordKey> {
-    let tenant = SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))?;
-    Ok(RecordKey { tenant, kind: Kind::MasterKeys, id: "all".to_owned() })
+fn key_uses() -> RecordKey {
+    RecordKey { tenant: TenantId::system(), kind: Kind::MasterKeys, id: "all".to_owned() }
 }
 
 /// A master key's id as operators see it. Not a secret.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Directory, SYSTEM,
+    Directory,
     caller::Caller,
     grouped::{Entity, EntityGroup, GroupMember, entity_id, group_member_id},
     page::{Page, PageRequest},
@@ -47,7 +47,7 @@ impl Directory {
         let mut sessions = Vec::new();
         for wanted in wanted {
             if let Some(tenant) = wanted.tenant.as_ref().filter(|id| self.tenants.get(id).is_none()) {
-                keys.push(tenant_key(tenant)?);
+                keys.push(tenant_key(tenant));
             }
             for (tenant, client) in &wanted.clients {
                 if self.clients.get(client).is_none() {
@@ -132,7 +132,7 @@ impl Directory {
         if let Some(tenant) = self.tenants.get(id) {
             return Ok(tenant.filter(|tenant| tenant.state != State::Deleted));
         }
-        let tenant: Option<Tenant> = Box::pin(self.read(&tenant_key(id)?)).await?;
+        let tenant: Option<Tenant> = Box::pin(self.read(&tenant_key(id))).await?;
         Ok(tenant.filter(|tenant| tenant.state != State::Deleted).map(Arc::new))
     }
 
@@ -381,9 +381,8 @@ impl Directory {
 }
 
 /// Where a tenant's record stands: in the directory of `system`.
-pub(super) fn tenant_key(id: &TenantId) -> Result<RecordKey> {
-    let system = SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))?;
-    Ok(RecordKey { tenant: system, kind: Kind::Tenant, id: id.to_string() })
+pub(super) fn tenant_key(id: &TenantId) -> RecordKey {
+    RecordKey { tenant: TenantId::system(), kind: Kind::Tenant, id: id.to_string() }
 }
 
 /// Where a record of a tenant stands.

@@ -216,7 +216,5 @@ impl fmt::Debug for Directory {
     }
 }
 
-/// The tenant that holds the tenants.
-pub const SYSTEM: &str = "system";
 /// The tenant that is there from the start.
 pub const DEFAULT: &str = "default";

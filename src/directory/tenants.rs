@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
-    DEFAULT, Directory, SYSTEM,
+    DEFAULT, Directory,
     accounts::{any, name_of, state_name},
     caller::{Caller, require_unconfined},
     clients::{ShownSecret, new_client},
@@ -25,6 +25,7 @@ use crate::{
         ClientId, Error, Ident, Position, Reason, Result, Scopes, TenantId,
         access::KeyId,
         filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
+        id::SYSTEM,
         scope::ALL_MANAGEMENT,
     },
 };
@@ -69,7 +70,7 @@ impl Directory {
                 }
             }
         }
-        let system: TenantId = SYSTEM.parse().map_err(|_| Error::internal("parse a built-in tenant's id"))?;
+        let system = TenantId::system();
         let id = match client {
             Some(id) if self.client(&system, &id).await?.is_some() => return Ok(None),
             Some(id) => id,
@@ -119,7 +120,7 @@ impl Directory {
         };
         let mut tenant = new_tenant(id, self.now());
         apply(&mut tenant, patch)?;
-        let system = tenant_key(&tenant.id)?.tenant;
+        let system = TenantId::system();
         let request = repeat.map(|repeat| repeat.request(&system, caller, tenant.id.to_string(), self.now()));
         match (self.insert_tenant(tenant, request).await?, repeat) {
             (Inserted::New(tenant, position), _) => Ok((tenant, position)),
@@ -127,7 +128,7 @@ impl Directory {
                 repeat.check(body)?;
                 let id: TenantId = id.parse().map_err(|_| Error::internal("read a remembered request"))?;
                 let tenant: Tenant = self
-                    .fresh(&tenant_key(&id)?)
+                    .fresh(&tenant_key(&id))
                     .await?
                     .ok_or_else(|| Error::internal("find what a remembered request made"))?;
                 let position = self.follower.append(&[Entry::changed(tenant.ident())]).await?;
@@ -212,7 +213,7 @@ impl Directory {
             let own = self.tenant(&caller.tenant).await?.filter(|tenant| matches(tenant));
             return Ok(Page { items: own.into_iter().collect(), next: String::new() });
         }
-        let ids = self.store.list(&tenant_index()?, page.cursor.as_deref(), MAX_SIZE).await?;
+        let ids = self.store.list(&tenant_index(), page.cursor.as_deref(), MAX_SIZE).await?;
         let mut items = Vec::new();
         let parsed: Vec<TenantId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
         let wanted: Vec<_> = parsed.iter().map(|id| Wanted { tenant: Some(id.clone()), ..Wanted::default() }).collect();
@@ -243,10 +244,10 @@ impl Directory {
         // A key set that is there already belongs to a start or create that died here; its tenant may be written now.
         let _ = self.store.write(&change).await?;
 
-        let slot = tenant_key(&tenant.id)?;
+        let slot = tenant_key(&tenant.id);
         let mut change = Change::new(slot.tenant, now);
         change.puts.push(put_new(Kind::Tenant, slot.id.clone(), tenant.to_bytes()));
-        change.index.push((tenant_index()?, slot.id));
+        change.index.push((tenant_index(), slot.id));
         change.request = request;
         let (written, position) = self.commit(change, &[Entry::changed(tenant.ident())]).await?;
         match written {
@@ -263,7 +264,7 @@ impl Directory {
         etag: Option<&str>,
         edit: impl Fn(&mut Tenant) -> Result<Entry>,
     ) -> Result<(Arc<Tenant>, Position)> {
-        let slot = tenant_key(id)?;
+        let slot = tenant_key(id);
         self.edit(&slot, etag, |mut tenant: Tenant| {
             if tenant.state == State::Deleted {
                 return Err(Error::not_found("Tenant", id.to_string()));
@@ -435,9 +436,8 @@ fn put_new(kind: Kind, id: String, body: bytes::Bytes) -> Put {
     Put { kind, id, expected: Some(0), pending: Vec::new(), body, keep_until: Time::NEVER }
 }
 
-fn tenant_index() -> Result<Index> {
-    let tenant = SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))?;
-    Ok(Index { tenant, kind: Kind::Tenant, parent: None })
+fn tenant_index() -> Index {
+    Index { tenant: TenantId::system(), kind: Kind::Tenant, parent: None }
 }
 
 fn client_index(tenant: &TenantId) -> Index {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     directory::{
-        Directory, SYSTEM,
+        Directory,
         caller::Caller,
         record::{Client, State},
         standing::Standing,
@@ -158,7 +158,7 @@ impl Issuer {
         if same.is_err() || bootstrap.client.to_string() != client_id {
             return Ok(None);
         }
-        let client = self.directory.client(&system()?, &bootstrap.client).await?;
+        let client = self.directory.client(&TenantId::system(), &bootstrap.client).await?;
         Ok(client.filter(|client| client.state == State::Enabled))
     }
 
@@ -212,7 +212,7 @@ impl Issuer {
 
     /// An administrator of `system` stands in every tenant.
     async fn administrator(&self, tenant: &TenantId, home: &TenantId, client: &str) -> Result<Option<Arc<Standing>>> {
-        if *home != system()? {
+        if *home != TenantId::system() {
             return Ok(None);
         }
         let Ok(client) = client.parse() else { return Ok(None) };
@@ -250,8 +250,4 @@ const MAX_REMEMBERED_USES: usize = 10_000;
 
 fn invalid_token() -> Error {
     Error::new(Reason::TokenInvalid, "the bearer token is not an active token for this service")
-}
-
-fn system() -> Result<TenantId> {
-    SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))
 }

@@ -11,7 +11,6 @@ use super::{Issuer, reach::Reach};
 use crate::{
     ambient::Time,
     directory::{
-        SYSTEM,
         authority::Authority,
         caller::Caller,
         load::Wanted,
@@ -21,7 +20,7 @@ use crate::{
     revocation::cache::MAX_AGE,
     store::SessionKey,
     token::{
-        AccessToken, AccountId, Error, Result, Subject, TokenId,
+        AccessToken, AccountId, Error, Result, Subject, TenantId, TokenId,
         claims::MAX_TOKEN_BYTES,
         ident::Idents,
         scope::management,
@@ -285,8 +284,7 @@ impl Issuer {
         if self.directory.admission(&token.tenant, &token.client).await?.is_some() {
             return Ok(true);
         }
-        let system = SYSTEM.parse().map_err(|_| Error::internal("parse the system tenant's id"))?;
-        let client = self.directory.client(&system, &token.client).await?;
+        let client = self.directory.client(&TenantId::system(), &token.client).await?;
         Ok(client
             .is_some_and(|client| client.state == State::Enabled && client.allowed_scopes.contains(management::ADMIN)))
     }
