@@ -91,7 +91,8 @@ impl Directory {
         repeat: Option<Repeat>,
     ) -> Result<Result<(Arc<Member>, Position), Remembered>> {
         let tenant = &invited.tenant;
-        self.edit_repeatable(&key::<Member>(tenant, &invited.id), None, |mut member: Member| {
+        let key = key::<Member>(tenant, &invited.id);
+        let joined = self.edit_repeatable(&key, None, |mut member: Member| {
             if member.invited != Some(true) || member.state != State::Enabled {
                 return Err(Error::new(Reason::ConcurrentUpdate, "somebody else joins by the same invitation"));
             }
@@ -114,8 +115,11 @@ impl Directory {
             change.request = repeat.map(|repeat| repeat.request(tenant, caller, id, change.now));
             let entries = vec![Entry::changed(member.ident())];
             Ok(Edit { record: member, change, entries })
-        })
-        .await
+        });
+        let joined = joined.await?;
+        // The call goes on as this member: the caches must know who that is by now.
+        self.follower.head().await?;
+        Ok(joined)
     }
 }
 

@@ -99,6 +99,7 @@ impl Directory {
         Ok(Some((member, Arrival::New)))
     }
 
+    /// Makes a subject one more way in of the member of its address.
     async fn link_known(&self, known: &Member, profile: &IdentityProfile, new: &Newcomer) -> Result<Arc<Member>> {
         let linked = self.edit_identities(known, profile, |member, _| {
             if !is_linkable(member, profile, new) {
@@ -107,7 +108,10 @@ impl Directory {
             put_identity(member, new.identity.clone());
             Ok(Entry::changed(member.ident()))
         });
-        linked.await.map(|(member, _)| member)
+        let (member, _) = linked.await?;
+        // As after joining.
+        self.follower.head().await?;
+        Ok(member)
     }
 }
 

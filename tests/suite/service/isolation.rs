@@ -10,6 +10,7 @@ use super::{
     groups,
     harness::{Service, manager},
     memberships,
+    people::brought,
 };
 
 on_both_stores! {
@@ -77,6 +78,11 @@ async fn every_call(b: &Caller, own: &Own, ids: &Ids, tenant: &str) -> Vec<Told>
     call!(authenticate_member wire::AuthenticateMemberRequest {
         tenant_id: tenant_id(),
         mechanism: Some(wire::authenticate_member_request::Mechanism::Password(password)),
+        ..Default::default()
+    });
+    call!(authenticate_member wire::AuthenticateMemberRequest {
+        tenant_id: tenant_id(),
+        mechanism: Some(wire::authenticate_member_request::Mechanism::Oidc(brought(profile, "code"))),
         ..Default::default()
     });
     let of_member = wire::list_tokens_request::Subject::MemberId(member.clone());
