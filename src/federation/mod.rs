@@ -153,8 +153,7 @@ impl RelyingParty {
     /// What the provider published about itself.
     async fn endpoints(&self, issuer: &str) -> Result<Arc<Endpoints>> {
         let url = discovery::url(issuer).ok_or_else(|| unavailable("the issuer is no URL"))?;
-        let wanted = issuer.to_owned();
-        let endpoints = self.endpoints.get(&url, move |endpoints| *endpoints.issuer == wanted).await;
+        let endpoints = self.endpoints.get(&url, |endpoints| endpoints.issuer.as_str() == issuer).await;
         let endpoints = endpoints.map_err(unavailable)?;
         if endpoints.issuer.as_str() == issuer {
             Ok(endpoints)

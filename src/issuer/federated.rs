@@ -83,6 +83,7 @@ impl Issuer {
             admitted => admitted?,
         };
         let Some((member, arrival)) = admitted.filter(|(member, _)| member.state == State::Enabled) else {
+            tracing::debug!(profile = %profile.id, "a provider's subject is a disabled member's, or nobody's and stays so");
             self.refuse(&standing.client.id, &tenant.id, &profile.id);
             return Err(invalid_credentials());
         };
