@@ -1,6 +1,7 @@
 //! AuthenticateMember on the wire, and what it has in common with IssueToken.
 
 use prost::Message as _;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
 use crate::{
     ambient::Time,
     issuer::{
+        federated::Redirected,
         issue::Lifetime,
         one_time::{CodeRequest, Purpose},
         signin::{Asked, Mechanism, SignIn, SignedIn},
@@ -23,8 +25,8 @@ use crate::{
     },
 };
 
-/// The sign-in that a message describes.
-pub(super) fn request(mut message: wire::AuthenticateMemberRequest) -> Result<SignIn> {
+/// The sign-in that a message describes, with the call's deadline.
+pub(super) fn request(mut message: wire::AuthenticateMemberRequest, deadline: Instant) -> Result<SignIn> {
     use wire::authenticate_member_request::{Lifetime as WireLifetime, Mechanism as WireMechanism};
     let request_id = std::mem::take(&mut message.request_id);
     let page_token = std::mem::take(&mut message.page_token);
@@ -41,6 +43,13 @@ pub(super) fn request(mut message: wire::AuthenticateMemberRequest) -> Result<Si
             username: own.username,
             code: SecretText::new(own.code),
         },
+        Some(WireMechanism::Oidc(own)) => Mechanism::Oidc(Redirected {
+            profile: own.identity_profile_id,
+            code: SecretText::new(own.code),
+            redirect_uri: own.redirect_uri,
+            code_verifier: SecretText::new(own.code_verifier),
+            nonce: Some(own.nonce).filter(|nonce| !nonce.is_empty()),
+        }),
         Some(WireMechanism::SelfSignup(mut signup)) => {
             let password = SecretText::new(std::mem::take(&mut signup.password));
             let code = Some(std::mem::take(&mut signup.one_time_password)).filter(|code| !code.is_empty());
@@ -85,6 +94,7 @@ pub(super) fn request(mut message: wire::AuthenticateMemberRequest) -> Result<Si
         page_token,
         query,
         repeat,
+        deadline,
     })
 }
 

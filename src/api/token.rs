@@ -221,7 +221,7 @@ impl TokenService for Services {
         answer(async {
             let (admitted, mut message) = open(request)?;
             let proof = convert::proof(&admitted, message.take_credentials())?;
-            let request = signin::request(message)?;
+            let request = signin::request(message, admitted.deadline)?;
             let issuer = self.issuer();
             let signed_in = run_to_end(async move {
                 let call = issuer.prove(&proof, FULL).await?;

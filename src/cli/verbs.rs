@@ -251,6 +251,8 @@ const TOKEN: &[Verb] = &[
         ("self_signup.one_time_password", "signup-code"),
         ("one_time_password.identity_profile_id", "code-identity-profile-id"),
         ("one_time_password.username", "code-username"),
+        ("oidc.identity_profile_id", "oidc-identity-profile-id"),
+        ("oidc.code", "authorization-code"),
     ]),
     verb("request-one-time-password", "TokenService/RequestOneTimePassword"),
     verb("whoami", "TokenService/GetCaller"),

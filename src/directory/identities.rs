@@ -22,7 +22,7 @@ use super::{
 use crate::{
     ambient::Time,
     revocation::entry::{Effect, Entry},
-    store::{Change, Kind},
+    store::{Change, Kind, Unique},
     token::{Error, Ident, IdentityProfileId, MemberId, Position, Reason, Result, TenantId, email::is_email},
 };
 
@@ -50,6 +50,8 @@ pub enum NewIdentity {
 #[derive(Clone, Debug)]
 pub struct Newcomer {
     pub display_name: String,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
     /// May be empty.
     pub email: String,
     /// Whether they proved that the address is theirs.
@@ -77,27 +79,15 @@ impl Directory {
         Ok(own.map(|own| (member, own)))
     }
 
-    /// The enabled member that a subject of a profile's provider is.
-    pub async fn member_by_subject(
-        &self,
-        tenant: &TenantId,
-        profile: &IdentityProfileId,
-        subject: &OidcIdentity,
-    ) -> Result<Option<Arc<Member>>> {
-        let Some(member) = self.holder_of(tenant, &identity::subject(profile, subject)).await? else {
-            return Ok(None);
-        };
-        let is_it = member.identity(profile).is_some_and(|identity| match &identity.kind {
-            IdentityKind::Oidc(own) => own == subject,
-            IdentityKind::Password(_) => false,
-        });
-        Ok(Some(member).filter(|_| is_it))
+    async fn holder_of(&self, tenant: &TenantId, name: &Unique) -> Result<Option<Arc<Member>>> {
+        let Some(id) = self.holder_id(tenant, name).await? else { return Ok(None) };
+        Ok(self.member(tenant, &id).await?.filter(|member| member.state == State::Enabled))
     }
 
-    async fn holder_of(&self, tenant: &TenantId, name: &crate::store::Unique) -> Result<Option<Arc<Member>>> {
+    /// The member that has a name among identities.
+    pub(super) async fn holder_id(&self, tenant: &TenantId, name: &Unique) -> Result<Option<MemberId>> {
         let Some(holder) = self.store.holder(tenant, name).await? else { return Ok(None) };
-        let id: MemberId = holder.parse().map_err(|_| Error::internal("read the holder of an identity"))?;
-        Ok(self.member(tenant, &id).await?.filter(|member| member.state == State::Enabled))
+        holder.parse().map(Some).map_err(|_| Error::internal("read the holder of an identity"))
     }
 
     /// Sets the password of a member in a profile. One that replaces another ends all of the member's tokens but
@@ -217,7 +207,7 @@ impl Directory {
     }
 
     /// Makes somebody a member by their own wish: the one who stands for their address if they were invited by it; else a
-    /// new one, with an account of their own if the tenant wants that.
+    /// new one.
     pub async fn sign_up(
         &self,
         caller: &Caller,
@@ -235,6 +225,18 @@ impl Directory {
                 (Err(_), None) => Err(Error::internal("handle a repeat that was not asked for")),
             };
         }
+        self.enroll(caller, tenant, profile, new, repeat).await
+    }
+
+    /// Makes somebody a new member, with an account of their own if the tenant wants that.
+    pub(super) async fn enroll(
+        &self,
+        caller: &Caller,
+        tenant: &Tenant,
+        profile: &IdentityProfile,
+        new: Newcomer,
+        repeat: Option<Repeat>,
+    ) -> Result<(Arc<Member>, Position)> {
         let mut change = Change::new(tenant.id.clone(), self.now());
         if !new.email.is_empty() && tenant.settings.duplicate_email_policy() == DuplicateEmails::Disallowed {
             change.require_empty.push(with_email(&tenant.id, &new.email));
@@ -242,6 +244,8 @@ impl Directory {
         let name = new.display_name.clone();
         let patch = MemberPatch {
             display_name: Some(new.display_name),
+            first_name: new.first_name,
+            last_name: new.last_name,
             email: Some(new.email),
             email_verified: new.email_verified.then_some(true),
             ..MemberPatch::default()
@@ -261,7 +265,7 @@ impl Directory {
     }
 
     /// Edits a member's identity in a profile, with its name and its place in the profile's list.
-    async fn edit_identities(
+    pub(super) async fn edit_identities(
         &self,
         member: &Member,
         profile: &IdentityProfile,

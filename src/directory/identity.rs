@@ -90,7 +90,7 @@ pub struct OidcProfile {
 }
 
 /// A member's way in through an identity profile. Part of the member's record.
-#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cbor(array)]
 pub struct Identity {
     #[n(0)]
@@ -100,7 +100,7 @@ pub struct Identity {
 }
 
 /// As whom the profile knows the member.
-#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub enum IdentityKind {
     #[n(0)]
     Password(#[n(0)] PasswordIdentity),
@@ -110,7 +110,7 @@ pub enum IdentityKind {
 }
 
 /// A username, and what proves it.
-#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cbor(array)]
 pub struct PasswordIdentity {
     /// As it was given, without space around it. See [`normalized`].

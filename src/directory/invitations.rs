@@ -68,11 +68,7 @@ impl Directory {
         let ids = self.store.list(&with_email(tenant, email), None, MAX_SIZE).await?;
         let keys: Vec<_> = ids.iter().map(|id| key::<Member>(tenant, id)).collect();
         let found = self.read_records::<Member>(&keys).await?;
-        let mut known = found.into_iter().flatten().filter(|member| {
-            member.state == State::Enabled
-                && member.email_verified == Some(true)
-                && normalized(&member.profile.email) == normalized(email)
-        });
+        let mut known = found.into_iter().flatten().filter(|member| is_known_by(member, email));
         Ok(match (known.next(), known.next()) {
             (Some(only), None) => Some(Arc::new(only)),
             _ => None,
@@ -81,8 +77,7 @@ impl Directory {
 
     /// The member who stands for an e-mail address.
     pub(super) async fn invited_member(&self, tenant: &TenantId, email: &str) -> Result<Option<Arc<Member>>> {
-        let Some(holder) = self.store.holder(tenant, &invited(email)).await? else { return Ok(None) };
-        let id: MemberId = holder.parse().map_err(|_| Error::internal("read the holder of an invitation"))?;
+        let Some(id) = self.holder_id(tenant, &invited(email)).await? else { return Ok(None) };
         Ok(self.member(tenant, &id).await?.filter(|member| member.state == State::Enabled))
     }
 
@@ -96,7 +91,8 @@ impl Directory {
         repeat: Option<Repeat>,
     ) -> Result<Result<(Arc<Member>, Position), Remembered>> {
         let tenant = &invited.tenant;
-        self.edit_repeatable(&key::<Member>(tenant, &invited.id), None, |mut member: Member| {
+        let key = key::<Member>(tenant, &invited.id);
+        let joined = self.edit_repeatable(&key, None, |mut member: Member| {
             if member.invited != Some(true) || member.state != State::Enabled {
                 return Err(Error::new(Reason::ConcurrentUpdate, "somebody else joins by the same invitation"));
             }
@@ -105,7 +101,13 @@ impl Directory {
             let before = members::names(&member);
             put_identity(&mut member, new.identity.clone());
             rename(&mut change, &id, before, members::names(&member));
-            member.profile.display_name.clone_from(&new.display_name);
+            let person = &mut member.profile;
+            person.display_name.clone_from(&new.display_name);
+            for (own, new) in [(&mut person.first_name, &new.first_name), (&mut person.last_name, &new.last_name)] {
+                if let Some(new) = new {
+                    own.clone_from(new);
+                }
+            }
             member.email_verified = Some(true);
             member.updated = change.now;
             change.index.push((identities_of(tenant, &profile.id), id.clone()));
@@ -113,8 +115,11 @@ impl Directory {
             change.request = repeat.map(|repeat| repeat.request(tenant, caller, id, change.now));
             let entries = vec![Entry::changed(member.ident())];
             Ok(Edit { record: member, change, entries })
-        })
-        .await
+        });
+        let joined = joined.await?;
+        // The call goes on as this member: the caches must know who that is by now.
+        self.follower.head().await?;
+        Ok(joined)
     }
 }
 
@@ -126,6 +131,13 @@ impl Invitee {
         let (Self::Member(slot) | Self::Email(slot)) = self;
         slot
     }
+}
+
+/// Whether an e-mail address is known to be the member's, who is enabled.
+pub(super) fn is_known_by(member: &Member, email: &str) -> bool {
+    member.state == State::Enabled
+        && member.email_verified == Some(true)
+        && normalized(&member.profile.email) == normalized(email)
 }
 
 /// The name of the member who stands for an e-mail address.

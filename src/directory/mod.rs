@@ -35,6 +35,7 @@ pub mod roles;
 pub mod roster;
 pub mod settings;
 pub mod standing;
+pub mod subjects;
 mod tally;
 pub mod tenants;
 

@@ -11,12 +11,12 @@ mod discovery;
 mod id_token;
 mod pkce;
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{fmt, ops::Deref, pin::Pin, sync::Arc, time::Duration};
 
 use openidconnect::{
-    AccessToken, AuthType, AuthorizationCode, ClientId, ClientSecret, EmptyAdditionalClaims, OAuth2TokenResponse as _,
-    PkceCodeVerifier, RedirectUrl, RequestTokenError, SubjectIdentifier, TokenResponse as _, UserInfoClaims,
-    UserInfoError,
+    AccessToken, AuthType, AuthorizationCode, ClientId, ClientSecret, EmptyAdditionalClaims, HttpRequest, HttpResponse,
+    OAuth2TokenResponse as _, PkceCodeVerifier, RedirectUrl, RequestTokenError, SubjectIdentifier, TokenResponse as _,
+    UserInfoClaims, UserInfoError,
     core::{
         CoreClient, CoreErrorResponseType, CoreGenderClaim, CoreIdToken, CoreIdTokenClaims, CoreJsonWebKeySet,
         CoreRequestTokenError, CoreTokenResponse,
@@ -82,6 +82,9 @@ pub struct VerifiedIdentity {
     pub given_name: Option<String>,
     pub family_name: Option<String>,
 }
+
+/// A request under way.
+type Sent = Pin<Box<dyn Future<Output = outbound::Result<HttpResponse>> + Send>>;
 
 /// The scope that gives the e-mail address (OpenID Connect Core §5.4).
 const EMAIL: &str = "email";
@@ -160,6 +163,15 @@ impl RelyingParty {
         }
     }
 
+    /// Sends what the library asks for. It borrows nothing: else the compiler could not tell that what awaits it is `Send`.
+    fn http(&self, deadline: Instant) -> impl Fn(HttpRequest) -> Sent + Send + Sync + 'static {
+        let outbound = Arc::clone(&self.outbound);
+        move |request| {
+            let outbound = Arc::clone(&outbound);
+            Box::pin(async move { outbound.send(request, MAX_BODY_BYTES, deadline).await })
+        }
+    }
+
     /// Gives the code for tokens (RFC 6749 §4.1.3).
     async fn exchange(
         &self,
@@ -176,7 +188,7 @@ impl RelyingParty {
         let client = client(provider, endpoints, auth_type)
             .set_token_uri(endpoints.token.clone())
             .set_redirect_uri(redirect_uri);
-        let http = |request| self.outbound.send(request, MAX_BODY_BYTES, deadline);
+        let http = self.http(deadline);
         let answer = client
             .exchange_code(AuthorizationCode::new(login.code.to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(login.code_verifier.to_owned()))
@@ -215,7 +227,7 @@ impl RelyingParty {
         }
         let client = client(provider, endpoints, AuthType::BasicAuth).set_user_info_url(url);
         let subject = SubjectIdentifier::new(identity.subject.clone());
-        let http = |request| self.outbound.send(request, MAX_BODY_BYTES, deadline);
+        let http = self.http(deadline);
         let answer = client.user_info(access_token.clone(), Some(subject)).request_async(&http).await;
         let claims: UserInfoClaims<EmptyAdditionalClaims, CoreGenderClaim> = answer.map_err(no_user_info)?;
         identity.email = claims.email().map(|email| email.to_string());

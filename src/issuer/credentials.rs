@@ -136,13 +136,18 @@ impl Issuer {
         id: &str,
         field: &str,
     ) -> Result<Arc<IdentityProfile>> {
-        let not_found = || Error::not_found(IdentityProfile::NAME, id);
-        let profile_id: IdentityProfileId = id.parse().map_err(|_| not_found())?;
-        let profile = self.directory.profile(tenant, &profile_id).await?.ok_or_else(not_found)?;
+        let profile = self.identity_profile(tenant, id).await?;
         match &profile.kind {
             ProfileKind::Password(_) => Ok(profile),
             ProfileKind::Oidc(_) => Err(Error::field(field, "must be an identity profile with passwords")),
         }
+    }
+
+    /// The profile of an id, of whatever kind.
+    pub(super) async fn identity_profile(&self, tenant: &TenantId, id: &str) -> Result<Arc<IdentityProfile>> {
+        let not_found = || Error::not_found(IdentityProfile::NAME, id);
+        let profile_id: IdentityProfileId = id.parse().map_err(|_| not_found())?;
+        self.directory.profile(tenant, &profile_id).await?.ok_or_else(not_found)
     }
 
     /// Notes a sign-in that was refused. Usernames are not logged: people type passwords in their place.

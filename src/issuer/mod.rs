@@ -10,6 +10,7 @@ pub mod authenticate;
 pub mod credentials;
 mod exchange;
 mod failures;
+pub mod federated;
 pub mod foreign;
 mod grant;
 pub mod introspect;
@@ -39,6 +40,7 @@ use crate::{
     token::{ClientId, Position, secret::SecretText},
 };
 use failures::Failures;
+use federated::Waiting;
 use foreign::Workloads;
 use passwords::Passwords;
 use verify::Verified;
@@ -65,6 +67,8 @@ pub struct Issuer {
     /// Where members' passwords are hashed.
     pub passwords: Arc<Passwords>,
     failures: Failures,
+    /// Who waits for identity providers.
+    waiting: Waiting,
 }
 
 /// What an issuer works with.
@@ -113,6 +117,7 @@ impl Issuer {
             uses: Mutex::default(),
             passwords: Arc::new(Passwords::for_this_machine()),
             failures: Failures::default(),
+            waiting: Waiting::default(),
         })
     }
 

@@ -6,10 +6,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     Call, Issuer,
     authenticate::FULL,
     credentials::invalid_credentials,
+    federated::Redirected,
     grant::require_allowed,
     issue::{Grant, Granted, Issued, Lapsed, Lifetime, Request},
 };
@@ -45,6 +48,8 @@ pub struct SignIn {
     /// Digest of the whole request as far as it is the same for all of its pages.
     pub query: [u8; 16],
     pub repeat: Option<Repeat>,
+    /// When the caller stops to wait.
+    pub deadline: Instant,
 }
 
 /// By what the member proves who it is.
@@ -60,6 +65,8 @@ pub enum Mechanism {
         username: String,
         code: SecretText,
     },
+    /// The word of an OpenID provider.
+    Oidc(Redirected),
     /// It is nobody yet.
     SelfSignup {
         profile: String,
@@ -151,7 +158,10 @@ impl Issuer {
         let page = page.inspect_err(|_| self.failures.note(client, self.now()))?;
         let parent = match &request.mechanism {
             Mechanism::Switch { token } => Some(self.switchable(call, &standing, token).await?),
-            Mechanism::Password { .. } | Mechanism::OneTimePassword { .. } | Mechanism::SelfSignup { .. } => None,
+            Mechanism::Password { .. }
+            | Mechanism::OneTimePassword { .. }
+            | Mechanism::Oidc(_)
+            | Mechanism::SelfSignup { .. } => None,
         };
         let opened = match page.cursor.as_deref() {
             Some(cursor) => self.reopen(cursor, &standing)?,
@@ -216,6 +226,13 @@ impl Issuer {
                 let profile = self.password_profile(&standing.tenant.id, profile, field).await?;
                 let member = self.prove_code(&standing.client.id, &profile, username, code.expose()).await?;
                 (member, Authentication { method: Method::OneTimePassword, ..by_password })
+            }
+            Mechanism::Oidc(brought) => {
+                let proven = self.prove_subject(&call.caller, standing, brought, request.deadline);
+                let member = Box::pin(proven).await?;
+                // What was remembered of a member who was invited, or is linked now, is over.
+                self.reach(FULL).await?;
+                (member, Authentication { method: Method::Federated, ..by_password })
             }
             Mechanism::SelfSignup { .. } => {
                 let member = self.sign_up(call, standing, request).await?;
@@ -403,6 +420,7 @@ impl Mechanism {
         match self {
             Self::Password { .. } => "password",
             Self::OneTimePassword { .. } => "one_time_password",
+            Self::Oidc(_) => "oidc",
             Self::SelfSignup { .. } => "self_signup",
             Self::Switch { .. } => "switch",
         }

@@ -49,6 +49,8 @@ impl Issuer {
             PasswordIdentity { username: username.clone(), hash: Some(hash.clone()), password_set: Some(self.now()) };
         let newcomer = Newcomer {
             display_name: display_name.clone(),
+            first_name: None,
+            last_name: None,
             email: email.clone(),
             email_verified: code.is_some(),
             identity: Identity { profile: profile.id.clone(), kind: IdentityKind::Password(own) },

@@ -13,7 +13,8 @@ pub struct Authentication {
     pub at_secs: u64,
 }
 
-/// By what (RFC 8176 §2).
+/// By what (RFC 8176 §2). There is no registered value for the word of an identity provider: "fed" stands for it by
+/// agreement, as §1 has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cbor(index_only)]
 pub enum Method {
@@ -21,6 +22,9 @@ pub enum Method {
     Password,
     #[n(1)]
     OneTimePassword,
+    /// By what means the provider knew the member is not told.
+    #[n(2)]
+    Federated,
 }
 
 // === impl Authentication ===
@@ -34,13 +38,14 @@ impl Authentication {
 // === impl Method ===
 
 impl Method {
-    const ALL: [Self; 2] = [Self::Password, Self::OneTimePassword];
+    const ALL: [Self; 3] = [Self::Password, Self::OneTimePassword, Self::Federated];
 
     /// Its value in `amr`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Password => "pwd",
             Self::OneTimePassword => "otp",
+            Self::Federated => "fed",
         }
     }
 

@@ -1,10 +1,11 @@
 // An OpenID provider for tests: the real library, on loopback, where whoever comes is signed in at once.
 //
-//   node server.mjs DIRECTORY    with DIRECTORY/node_modules
+//   node server.mjs DIRECTORY KEY CERTIFICATE    with DIRECTORY/node_modules, and PEM files for `localhost`
 //
 // Prints its issuer when it is ready, and ends when its standard input does.
 import { generateKeyPairSync } from 'node:crypto';
-import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
 import { resolve } from 'node:path';
 
 const library = resolve(process.argv[2], 'node_modules/oidc-provider/lib/index.js');
@@ -38,9 +39,9 @@ const key = (kid, alg, type, options) => ({
   use: 'sig',
 });
 
-const server = createServer();
+const server = createServer({ key: readFileSync(process.argv[3]), cert: readFileSync(process.argv[4]) });
 server.listen(0, '127.0.0.1', () => {
-  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const issuer = `https://localhost:${server.address().port}`;
   const provider = new Provider(issuer, {
     clients,
     jwks: {

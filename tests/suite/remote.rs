@@ -14,6 +14,14 @@ use tokio::{
     net::TcpListener,
     sync::Semaphore,
 };
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::aws_lc_rs,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A running service.
@@ -55,10 +63,24 @@ pub enum Reply {
     After(Arc<Semaphore>, Box<Self>),
 }
 
+/// An authority of nobody's, and what it certifies: `localhost`, for a hundred years.
+pub const AUTHORITY: &[u8] = include_bytes!("outbound/authority.pem");
+const CERTIFICATE: &[u8] = include_bytes!("outbound/server.pem");
+const KEY: &[u8] = include_bytes!("outbound/server.key");
+
 /// Calls out as the product does, with this machine allowed.
 pub fn outbound() -> Arc<Outbound> {
+    calling(None)
+}
+
+/// The same where the authority is trusted.
+pub fn trusting() -> Arc<Outbound> {
+    calling(Some(AUTHORITY.to_vec()))
+}
+
+fn calling(authorities: Option<Vec<u8>>) -> Arc<Outbound> {
     let allow = vec!["127.0.0.0/8".parse().unwrap()];
-    Arc::new(Outbound::new(Options { allow, ..Options::default() }).unwrap())
+    Arc::new(Outbound::new(Options { allow, authorities, ..Options::default() }).unwrap())
 }
 
 // === impl Remote ===
@@ -67,6 +89,24 @@ impl Remote {
     /// Answers each request as `answer` says.
     pub async fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         Self::over(answer, |stream| async { Some(stream) }).await
+    }
+
+    /// The same under TLS, as `localhost`.
+    pub async fn secure(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let wrap = move |stream| {
+            let accept = acceptor.accept(stream);
+            async { accept.await.ok() }
+        };
+        Self::over(answer, wrap).await
     }
 
     /// The same on streams that `wrap` makes of connections.

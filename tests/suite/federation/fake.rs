@@ -34,11 +34,13 @@ pub const ACCESS_TOKEN: &str = "access";
 /// A running provider.
 pub struct Fake {
     pub remote: Remote,
+    issuer: String,
     script: Arc<Mutex<Script>>,
 }
 
 /// What it says.
 pub struct Script {
+    issuer: String,
     /// Replies instead of the right ones, by path.
     pub replies: BTreeMap<&'static str, Reply>,
     /// The key that it signs with and publishes.
@@ -62,8 +64,23 @@ pub struct Key {
 impl Fake {
     /// A good provider.
     pub async fn start() -> Self {
+        let (says, answer) = Self::script();
+        let remote = Remote::start(answer).await;
+        let issuer = remote.url("").as_str().trim_end_matches('/').to_owned();
+        Self::at(issuer, remote, says)
+    }
+
+    /// One that an identity profile can be of.
+    pub async fn secure() -> Self {
+        let (says, answer) = Self::script();
+        let remote = Remote::secure(answer).await;
+        Self::at(format!("https://localhost:{}", remote.port()), remote, says)
+    }
+
+    fn script() -> (Arc<Mutex<Script>>, impl Fn(&Asked) -> Reply + Send + Sync + 'static) {
         jeton::app::install_crypto();
         let script = Arc::new(Mutex::new(Script {
+            issuer: String::new(),
             replies: BTreeMap::new(),
             key: Key::new("1"),
             document: json!({}),
@@ -72,8 +89,12 @@ impl Fake {
             clock: Clock::default(),
         }));
         let says = Arc::clone(&script);
-        let remote = Remote::start(move |asked| says.lock().unwrap().reply(asked)).await;
-        Self { remote, script }
+        (script, move |asked: &Asked| says.lock().unwrap().reply(asked))
+    }
+
+    fn at(issuer: String, remote: Remote, script: Arc<Mutex<Script>>) -> Self {
+        script.lock().unwrap().issuer.clone_from(&issuer);
+        Self { remote, issuer, script }
     }
 
     /// Changes what it says.
@@ -82,7 +103,7 @@ impl Fake {
     }
 
     pub fn issuer(&self) -> String {
-        self.remote.url("").as_str().trim_end_matches('/').to_owned()
+        self.issuer.clone()
     }
 
     pub fn registration(&self) -> Provider {
@@ -113,7 +134,7 @@ impl Script {
         if let Some(reply) = self.replies.get(asked.path.as_str()) {
             return reply.clone();
         }
-        let issuer = format!("http://{}", asked.header("host").unwrap());
+        let issuer = &self.issuer;
         match asked.path.as_str() {
             DISCOVERY => Reply::json(patched(
                 json!({
@@ -134,7 +155,7 @@ impl Script {
                     "access_token": ACCESS_TOKEN,
                     "token_type": "Bearer",
                     "expires_in": 60,
-                    "id_token": self.key.sign(&self.claims(&issuer)),
+                    "id_token": self.key.sign(&self.claims(issuer)),
                 }),
                 &self.answer,
             )),

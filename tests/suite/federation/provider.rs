@@ -10,10 +10,12 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::{
-    Client, Url,
+    Certificate, Client, Url,
     header::{COOKIE, LOCATION, SET_COOKIE},
     redirect,
 };
+
+use crate::remote::AUTHORITY;
 
 /// Where codes are sent to; both are registered.
 pub const CALLBACK: &str = "https://app.example.com/callback";
@@ -57,7 +59,9 @@ pub async fn code(client_id: &str) -> String {
 
 /// Goes through the provider's pages as a browser does, to the callback.
 pub async fn ask(ask: &Ask<'_>) -> Result<String, String> {
-    let browser = Client::builder().no_proxy().redirect(redirect::Policy::none()).build().unwrap();
+    let authority = Certificate::from_pem_bundle(AUTHORITY).unwrap();
+    let browser = Client::builder().no_proxy().redirect(redirect::Policy::none()).tls_certs_only(authority);
+    let browser = browser.build().unwrap();
     let parameters = [
         ("client_id", ask.client_id),
         ("response_type", "code"),
@@ -86,10 +90,11 @@ pub async fn ask(ask: &Ask<'_>) -> Result<String, String> {
 
 impl OpenIdProvider {
     fn start() -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openid-provider/server.mjs");
+        let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
         let mut process = Command::new("node")
-            .arg(script)
+            .arg(format!("{tests}/openid-provider/server.mjs"))
             .arg(library())
+            .args(["key", "pem"].map(|kind| format!("{tests}/suite/outbound/server.{kind}")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -25,7 +25,7 @@ use jeton::{
         ring::Keyring,
         signing::{KeySet, StoredKeySet},
     },
-    outbound::published::Location,
+    outbound::{Outbound, published::Location},
     outbox::Sink,
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::secret::SecretText,
@@ -56,11 +56,19 @@ pub struct Service {
     /// What lies behind it. Replicas share it.
     backing: Arc<Backing>,
     masters: Vec<MasterKey>,
-    /// The issuers of workloads that it trusts.
-    issuers: Vec<(String, Location)>,
+    others: Others,
     /// Where its events go.
     receiver: Remote,
     _stop: DropGuard,
+}
+
+/// The services of others that it has to do with.
+#[derive(Clone)]
+struct Others {
+    /// The issuers of workloads that it trusts.
+    issuers: Vec<(String, Location)>,
+    /// How it calls out.
+    outbound: Arc<Outbound>,
 }
 
 enum Backing {
@@ -93,7 +101,8 @@ impl Service {
         };
         // It begins at the real time, because Redis tells its own.
         let clock = Clock::manual(Clock::default().now());
-        Self::on(Arc::new(backing), clock, vec![master(1)], Vec::new(), None).await
+        let others = Others { issuers: Vec::new(), outbound: remote::outbound() };
+        Self::on(Arc::new(backing), clock, vec![master(1)], others, None).await
     }
 
     pub fn kind(&self) -> Kind {
@@ -107,13 +116,13 @@ impl Service {
     pub async fn replica(&self) -> Self {
         assert_eq!(self.kind(), Kind::Redis, "the embedded store serves one process");
         let admin = Some(self.admin.clone());
-        let (masters, issuers) = (self.masters.clone(), self.issuers.clone());
-        Self::on(Arc::clone(&self.backing), self.clock.clone(), masters, issuers, admin).await
+        let (masters, others) = (self.masters.clone(), self.others.clone());
+        Self::on(Arc::clone(&self.backing), self.clock.clone(), masters, others, admin).await
     }
 
     /// Ends this service and starts another one on its store, with these master keys.
     pub async fn restart(self, masters: Vec<MasterKey>) -> Self {
-        let Self { clock, admin, backing, app, _stop, channel, issuers, .. } = self;
+        let Self { clock, admin, backing, app, _stop, channel, others, .. } = self;
         drop(_stop);
         drop(channel);
         app.tasks.close();
@@ -127,12 +136,19 @@ impl Service {
             }
         });
         ended.await.expect("the store is let go");
-        Self::on(backing, clock, masters, issuers, Some(admin)).await
+        Self::on(backing, clock, masters, others, Some(admin)).await
     }
 
     /// Ends this service and starts another one on its store that trusts these issuers of workloads.
     pub async fn trusting(mut self, issuers: Vec<(String, Location)>) -> Self {
-        self.issuers = issuers;
+        self.others.issuers = issuers;
+        let masters = self.masters.clone();
+        self.restart(masters).await
+    }
+
+    /// Ends this service and starts another one on its store that calls services under TLS on this machine.
+    pub async fn calling_out(mut self) -> Self {
+        self.others.outbound = remote::trusting();
         let masters = self.masters.clone();
         self.restart(masters).await
     }
@@ -147,7 +163,7 @@ impl Service {
         backing: Arc<Backing>,
         clock: Clock,
         masters: Vec<MasterKey>,
-        issuers: Vec<(String, Location)>,
+        others: Others,
         admin: Option<Credentials>,
     ) -> Self {
         app::install_crypto();
@@ -160,8 +176,8 @@ impl Service {
             places: WORKERS + 1,
             public_url: PUBLIC_URL.to_owned(),
             bootstrap: None,
-            workloads: Workloads::new(issuers.clone()),
-            outbound: remote::outbound(),
+            workloads: Workloads::new(others.issuers.clone()),
+            outbound: Arc::clone(&others.outbound),
             sink: Sink::Webhook { to: remote::outbound(), url: receiver.url("/events"), secrets: Vec::new() },
         };
         let app = App::new(store, setup);
@@ -198,7 +214,7 @@ impl Service {
         health.ready().await;
         let url = format!("http://{address}");
         let channel = Endpoint::try_from(url).unwrap().connect().await.unwrap();
-        Self { clock, admin, channel, app, backing, masters, issuers, receiver, _stop: stop.drop_guard() }
+        Self { clock, admin, channel, app, backing, masters, others, receiver, _stop: stop.drop_guard() }
     }
 
     /// The data of all events so far, in the order of their delivery.

@@ -18,7 +18,7 @@ use super::{
     harness::{Kind, Service, manager},
     identity_profiles,
     memberships::{self, join},
-    people::texts,
+    people::{brought, texts},
 };
 
 on_both_stores! {
@@ -228,6 +228,11 @@ async fn every_call(b: &Caller, own: &Own, ids: &Ids, tenant: &str) -> Vec<Told>
     }
     call!(request_one_time_password wire::RequestOneTimePasswordRequest {
         tenant_id: tenant_id(), identity_profile_id: identity_profile_id(), username: username(), ..Default::default()
+    });
+    call!(authenticate_member wire::AuthenticateMemberRequest {
+        tenant_id: tenant_id(),
+        mechanism: Some(Mechanism::Oidc(brought(profile, "code"))),
+        ..Default::default()
     });
     let of_member = wire::list_tokens_request::Subject::MemberId(member.clone());
     call!(list_tokens wire::ListTokensRequest {

@@ -36,6 +36,7 @@ mod clients;
 mod credentials;
 mod endings;
 mod exchange;
+mod federated;
 mod formats;
 mod frozen;
 mod group_grant;

@@ -9,6 +9,7 @@ use super::{
     identity_profiles,
     memberships::{self, join, place},
 };
+use crate::federation::provider::{CALLBACK, NONCE, OTHER_CALLBACK, SECRET, VERIFIER};
 
 /// Who manages people in tenant `default`, a client through which they sign in, and an identity profile.
 pub struct People {
@@ -95,7 +96,12 @@ impl People {
         self.by(Mechanism::Switch(wire::SwitchMechanism { access_token: token.to_owned() }))
     }
 
-    fn by(&self, mechanism: Mechanism) -> wire::AuthenticateMemberRequest {
+    /// What somebody brings from a provider of `provider`.
+    pub fn by_redirect(&self, profile: &str, code: &str) -> wire::AuthenticateMemberRequest {
+        self.by(Mechanism::Oidc(brought(profile, code)))
+    }
+
+    pub fn by(&self, mechanism: Mechanism) -> wire::AuthenticateMemberRequest {
         wire::AuthenticateMemberRequest {
             client_id: self.desk.client_id.clone(),
             client_secret: self.desk.client_secret.clone(),
@@ -116,6 +122,30 @@ impl People {
             ..self.by_password(username, PASSWORD)
         };
         service.bearer(&self.tokens(service, request).await[0])
+    }
+}
+
+/// An identity profile of a provider that knows this service as `client_id`.
+pub async fn provider(caller: &Caller, issuer: &str, client_id: &str) -> String {
+    let oidc = wire::OidcProfile {
+        issuer: issuer.to_owned(),
+        client_id: client_id.to_owned(),
+        client_secret: SECRET.to_owned(),
+        redirect_uris: owned(&[CALLBACK, OTHER_CALLBACK]),
+        ..Default::default()
+    };
+    let kind = Some(wire::identity_profile::Kind::Oidc(oidc));
+    let profile = wire::IdentityProfile { kind, ..identity_profiles::password("a provider") };
+    identity_profiles::create(caller, profile).await.unwrap().identity_profile_id
+}
+
+pub fn brought(profile: &str, code: &str) -> wire::OidcMechanism {
+    wire::OidcMechanism {
+        identity_profile_id: profile.to_owned(),
+        code: code.to_owned(),
+        redirect_uri: CALLBACK.to_owned(),
+        code_verifier: VERIFIER.to_owned(),
+        nonce: NONCE.to_owned(),
     }
 }
 

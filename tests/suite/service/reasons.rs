@@ -315,7 +315,11 @@ async fn provoke(service: &Service, reason: Reason) -> Row {
             let codec = tonic_prost::ProstCodec::<wire::GetCallerRequest, wire::GetCallerResponse>::default();
             grpc.unary(tonic::Request::new(Default::default()), path, codec).await.unwrap_err()
         }
-        Reason::IdentityProviderUnavailable => return Row::Elsewhere("suite `federation`: needs a bad provider"),
+        Reason::IdentityProviderUnavailable => {
+            let people = People::new(service).await;
+            let nowhere = super::people::provider(&people.manager, "https://127.0.0.1:1", "client").await;
+            nobody.authenticate_member(people.by_redirect(&nowhere, "code")).await.unwrap_err()
+        }
         Reason::Overloaded => return Row::Elsewhere("suite `edge`: needs handlers that stand still"),
         Reason::DeadlineExceeded => return Row::Elsewhere("suite `edge`: needs a handler that never ends"),
         Reason::Cancelled => return Row::Elsewhere("nobody is there to receive it; `api::status` tests its form"),

@@ -1,6 +1,9 @@
 //! What a first page costs a replica that knows only who asks: as much whatever stands behind it.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use jeton::{
     ambient::Clock,
@@ -25,6 +28,8 @@ use jeton::{
     store::{Index, Kind},
     token::{AccountId, MemberId, TenantId, filter::Filter, secret::SecretText},
 };
+
+use tokio::time::Instant;
 
 use super::{Service, embedded, put, stored_accounts, write_all};
 
@@ -154,6 +159,7 @@ async fn costs_of_a_member(service: &Service, accounts: usize) -> [Cost; 2] {
             claims: None,
             format: None,
         },
+        deadline: Instant::now() + Duration::from_secs(10),
         page_size: 0,
         page_token: String::new(),
         query: [0; 16],
