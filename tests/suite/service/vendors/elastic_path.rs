@@ -3,24 +3,33 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jeton::{
-    api::wire::{self, OneTimePasswordPurpose as Purpose},
+    api::wire::{
+        self, OneTimePasswordPurpose as Purpose, authenticate_member_request::Mechanism,
+        link_identity_request::Identity,
+    },
     token::error::Reason,
 };
 
 use super::{account, claims};
-use crate::service::{
-    calls::{IssueExt as _, owned, refused, refused_fields, seconds},
-    harness::{PUBLIC_URL, Service, plain},
-    identity_profiles,
-    memberships::{self, join, place},
-    one_time,
-    people::{PASSWORD, People, let_members_manage_themselves, set_password, texts, update},
+use crate::{
+    federation::provider::{OTHER_CALLBACK, code, issuer, s256},
+    service::{
+        calls::{IssueExt as _, owned, refused, refused_fields, seconds},
+        harness::{PUBLIC_URL, Service, plain},
+        identity_profiles,
+        memberships::{self, join, place},
+        one_time,
+        people::{
+            PASSWORD, People, brought, let_members_manage_themselves, link, provider, set_password, texts, update,
+        },
+    },
 };
 
 on_both_stores! {
     the_store_gets_its_own_token
     a_member_gets_a_token_for_each_account
     a_one_time_password_signs_in_once_and_resets_the_password
+    a_code_of_an_openid_provider_signs_in_with_its_verifier
     a_live_token_is_switched_for_new_ones
     settings_of_the_store_decide
     accounts_are_kept_and_found
@@ -109,6 +118,35 @@ async fn a_one_time_password_signs_in_once_and_resets_the_password(service: Serv
     set_password(&itself, people.password(&ada, "", "battery staple")).await.unwrap();
     refused(nobody.authenticate_member(people.by_password("ada", PASSWORD)).await, Reason::InvalidCredentials);
     nobody.authenticate_member(people.by_password("ada", "battery staple")).await.unwrap();
+}
+
+async fn a_code_of_an_openid_provider_signs_in_with_its_verifier(service: Service) {
+    let service = service.calling_out().await;
+    let people = People::new(&service).await;
+    let profile = provider(&people.manager, issuer(), "rsa").await;
+    let member = memberships::member(&people.manager, "ada").await;
+    let north = account(&service, "north", "").await;
+    join(&people.manager, place("north", "ada", &[])).await.unwrap();
+    link(&people.manager, "ada", &profile, Identity::Subject("person-1".into())).await.unwrap();
+    let nobody = service.anonymous();
+    let used = code("rsa").await;
+    let page = nobody.authenticate_member(people.by_redirect(&profile, &used)).await.unwrap();
+    assert_eq!((page.tokens.len(), &page.tokens[0].account_id), (1, &north));
+    assert_eq!(page.member.unwrap().member_id, member);
+    // The code a second time, with another verifier, for another redirect: one and the same refusal.
+    let mut seen = BTreeSet::new();
+    for wrong in [
+        brought(&profile, &used),
+        wire::OidcMechanism { code_verifier: s256("another"), ..brought(&profile, &code("rsa").await) },
+        wire::OidcMechanism { redirect_uri: OTHER_CALLBACK.into(), ..brought(&profile, &code("rsa").await) },
+    ] {
+        let answer = nobody.authenticate_member(people.by(Mechanism::Oidc(wrong))).await;
+        seen.insert(refused(answer, Reason::InvalidCredentials).message().to_owned());
+    }
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    let without = wire::OidcMechanism { code_verifier: String::new(), ..brought(&profile, "code") };
+    let without = nobody.authenticate_member(people.by(Mechanism::Oidc(without))).await;
+    refused_fields(without, Reason::InvalidField, &["oidc.code_verifier"]);
 }
 
 async fn a_live_token_is_switched_for_new_ones(service: Service) {
