@@ -93,8 +93,13 @@ impl Directory {
         let tenant = &invited.tenant;
         let key = key::<Member>(tenant, &invited.id);
         let joined = self.edit_repeatable(&key, None, |mut member: Member| {
-            if member.invited != Some(true) || member.state != State::Enabled {
-                return Err(Error::new(Reason::ConcurrentUpdate, "somebody else joins by the same invitation"));
+            // Another address may stand here by now, and nobody has proved that.
+            let is_same = normalized(&member.profile.email) == normalized(&new.email);
+            if member.invited != Some(true) || member.state != State::Enabled || !is_same {
+                return Err(Error::new(
+                    Reason::ConcurrentUpdate,
+                    "somebody else joins by the same invitation, or it changed",
+                ));
             }
             let mut change = Change::new(tenant.clone(), self.now());
             let id = member.id.to_string();
