@@ -96,8 +96,13 @@ impl Directory {
             if member.state != State::Enabled {
                 return Err(Error::new(Reason::Disabled, "the member who was invited is disabled"));
             }
-            if member.invited != Some(true) {
-                return Err(Error::new(Reason::ConcurrentUpdate, "somebody else joins by the same invitation"));
+            // Another address may stand here by now, and nobody has proved that.
+            let is_same = normalized(&member.profile.email) == normalized(&new.email);
+            if member.invited != Some(true) || !is_same {
+                return Err(Error::new(
+                    Reason::ConcurrentUpdate,
+                    "somebody else joins by the same invitation, or it changed",
+                ));
             }
             let mut change = Change::new(tenant.clone(), self.now());
             let id = member.id.to_string();
