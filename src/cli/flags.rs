@@ -42,11 +42,13 @@ pub(super) enum Shape {
 }
 
 /// Fields that hold secrets. Every user of a machine can read the command lines of its processes.
-const SECRETS: [&str; 11] = [
+const SECRETS: [&str; 12] = [
     "access_token",
     "actor_token",
     "client_assertion",
     "client_secret",
+    // Whoever has the code besides could be faster.
+    "code_verifier",
     "current_password",
     "jwt",
     "password",

@@ -78,7 +78,7 @@ impl Directory {
     /// The member who stands for an e-mail address.
     pub(super) async fn invited_member(&self, tenant: &TenantId, email: &str) -> Result<Option<Arc<Member>>> {
         let Some(id) = self.holder_id(tenant, &invited(email)).await? else { return Ok(None) };
-        Ok(self.member(tenant, &id).await?.filter(|member| member.state == State::Enabled))
+        self.member(tenant, &id).await
     }
 
     /// Makes somebody the member who stands for their address.
@@ -93,8 +93,16 @@ impl Directory {
         let tenant = &invited.tenant;
         let key = key::<Member>(tenant, &invited.id);
         let joined = self.edit_repeatable(&key, None, |mut member: Member| {
-            if member.invited != Some(true) || member.state != State::Enabled {
-                return Err(Error::new(Reason::ConcurrentUpdate, "somebody else joins by the same invitation"));
+            if member.state != State::Enabled {
+                return Err(Error::new(Reason::Disabled, "the member who was invited is disabled"));
+            }
+            // Another address may stand here by now, and nobody has proved that.
+            let is_same = normalized(&member.profile.email) == normalized(&new.email);
+            if member.invited != Some(true) || !is_same {
+                return Err(Error::new(
+                    Reason::ConcurrentUpdate,
+                    "somebody else joins by the same invitation, or it changed",
+                ));
             }
             let mut change = Change::new(tenant.clone(), self.now());
             let id = member.id.to_string();
@@ -102,7 +110,10 @@ impl Directory {
             put_identity(&mut member, new.identity.clone());
             rename(&mut change, &id, before, members::names(&member));
             let person = &mut member.profile;
-            person.display_name.clone_from(&new.display_name);
+            // Until somebody gives the member a name, it is called by the address.
+            if person.display_name == person.email {
+                person.display_name.clone_from(&new.display_name);
+            }
             for (own, new) in [(&mut person.first_name, &new.first_name), (&mut person.last_name, &new.last_name)] {
                 if let Some(new) = new {
                     own.clone_from(new);

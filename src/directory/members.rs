@@ -352,7 +352,7 @@ pub(super) fn apply(member: &mut Member, patch: MemberPatch, change: &mut Change
 
 pub(super) fn names(member: &Member) -> Vec<Unique> {
     let foreign = member.profile.foreign_id.iter().map(|id| foreign_id(Kind::Member, id));
-    let invitation = Some(&member.profile.email).filter(|_| member.invited == Some(true));
+    let invitation = Some(&member.profile.email).filter(|email| member.invited == Some(true) && !email.is_empty());
     let invitation = invitation.map(|email| invited(email));
     foreign.chain(member.identities().iter().map(Identity::unique)).chain(invitation).collect()
 }

@@ -157,10 +157,11 @@ fn newcomer(profile: &IdentityProfile, told: VerifiedIdentity) -> Newcomer {
     let VerifiedIdentity { issuer, subject, email, email_verified, name, given_name, family_name } = told;
     // A provider may take for an address what is none to us; then nobody can have been invited by it either.
     let email = email.filter(|email| is_email(email));
-    let (first_name, last_name) = (given_name.and_then(told_name), family_name.and_then(told_name));
+    let (first_name, last_name) =
+        (given_name.as_deref().and_then(told_name), family_name.as_deref().and_then(told_name));
     let full_name = [first_name.as_deref(), last_name.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let names = [name, Some(full_name), email.clone(), Some(subject.clone())];
-    let display_name = names.into_iter().flatten().find_map(told_name);
+    let display_name = names.iter().flatten().find_map(|name| told_name(name));
     Newcomer {
         // A subject of nothing but control characters names nobody.
         display_name: display_name.unwrap_or_else(|| profile.display_name.clone()),
@@ -173,7 +174,7 @@ fn newcomer(profile: &IdentityProfile, told: VerifiedIdentity) -> Newcomer {
 }
 
 /// A name as it is stored, if anything of it is left.
-fn told_name(text: String) -> Option<String> {
+fn told_name(text: &str) -> Option<String> {
     let text: String = text.trim().chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
     Some(text).filter(|text| !text.trim().is_empty())
 }

@@ -9,7 +9,6 @@
 pub mod authenticate;
 pub mod credentials;
 mod exchange;
-mod failures;
 pub mod federated;
 pub mod foreign;
 mod grant;
@@ -18,6 +17,7 @@ pub mod issue;
 pub mod list;
 pub mod one_time;
 pub mod passwords;
+mod per_client;
 pub mod reach;
 pub mod renew;
 pub mod revoke;
@@ -39,10 +39,10 @@ use crate::{
     outbox::Outbox,
     token::{ClientId, Position, secret::SecretText},
 };
-use failures::Failures;
 use federated::Waiting;
 use foreign::Workloads;
 use passwords::Passwords;
+use per_client::PerClient;
 use verify::Verified;
 
 /// Issues and judges tokens.
@@ -66,7 +66,9 @@ pub struct Issuer {
     uses: Mutex<std::collections::HashMap<[u8; 8], Time>>,
     /// Where members' passwords are hashed.
     pub passwords: Arc<Passwords>,
-    failures: Failures,
+    failures: PerClient,
+    /// How many one-time passwords are asked for through each client.
+    codes: PerClient,
     /// Who waits for identity providers.
     waiting: Waiting,
 }
@@ -116,7 +118,8 @@ impl Issuer {
             workloads,
             uses: Mutex::default(),
             passwords: Arc::new(Passwords::for_this_machine()),
-            failures: Failures::default(),
+            failures: PerClient::failures(),
+            codes: PerClient::codes(),
             waiting: Waiting::default(),
         })
     }

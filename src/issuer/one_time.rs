@@ -95,6 +95,9 @@ impl Issuer {
         let tenant = &standing.tenant;
         let profile = self.password_profile(&tenant.id, &request.profile, "identity_profile_id").await?;
         self.require_codes(&profile)?;
+        let client = &standing.client.id;
+        self.codes.check(client, self.now())?;
+        self.codes.note(client, self.now());
         let sign_up = request.purpose == Purpose::SignUp;
         let found = if sign_up {
             if !tenant.settings.self_signup() {
@@ -111,7 +114,11 @@ impl Issuer {
             self.directory.member_by_username(&tenant.id, &profile.id, &request.username).await?
         };
         let (member, email) = match &found {
-            Some((member, _)) => (Some(&member.id), member.profile.email.clone()),
+            // An address that nobody has verified may have been set by whoever found a token of the member.
+            Some((member, _)) if member.email_verified == Some(true) => {
+                (Some(&member.id), member.profile.email.clone())
+            }
+            Some((member, _)) => (Some(&member.id), String::new()),
             None if sign_up => (None, request.username.clone()),
             None => (None, String::new()),
         };
@@ -126,7 +133,7 @@ impl Issuer {
         self.send_code(slot, member, &data).await?;
         tracing::info!(
             target: "audit", event = "member.code", tenant = %tenant.id, profile = %profile.id,
-            client = %standing.client.id, purpose = request.purpose.name(), "was asked for a one-time password"
+            client = %client, purpose = request.purpose.name(), "was asked for a one-time password"
         );
         Ok(())
     }

@@ -230,16 +230,9 @@ impl Issuer {
             Mechanism::Oidc(brought) => {
                 let proven = self.prove_subject(&call.caller, standing, brought, request.deadline);
                 let member = Box::pin(proven).await?;
-                // What was remembered of a member who was invited, or is linked now, is over.
-                self.reach(FULL).await?;
                 (member, Authentication { method: Method::Federated, ..by_password })
             }
-            Mechanism::SelfSignup { .. } => {
-                let member = self.sign_up(call, standing, request).await?;
-                // What was remembered of a member who was invited is over.
-                self.reach(FULL).await?;
-                (member.id.clone(), by_password)
-            }
+            Mechanism::SelfSignup { .. } => (self.sign_up(call, standing, request).await?.id.clone(), by_password),
             Mechanism::Switch { .. } => {
                 let member = parent.and_then(|parent| parent.subject.member().cloned().zip(parent.authentication));
                 member.ok_or_else(invalid_credentials)?

@@ -14,7 +14,7 @@ pub struct OneTimeCode {
     pub key: DerivationKeyId,
 }
 
-/// Digits of a code. With [`ATTEMPTS`] a code is guessed once in 20 million.
+/// Digits of a code. Of those who may try it [`ATTEMPTS`] times, one in 20 million guesses it.
 pub const DIGITS: usize = 8;
 /// How often a code may be tried.
 pub const ATTEMPTS: u8 = 5;

@@ -307,7 +307,7 @@ async fn an_invitation_is_one_members_though_two_come_at_once(service: Service) 
         let mut arrivals = tokio::task::JoinSet::new();
         for (number, (profile, fake)) in profiles.iter().enumerate() {
             says(fake, person(&format!("{round}-{number}"), &email, true));
-            let (caller, request) = (world.service.anonymous(), world.people.by_code(profile, "code"));
+            let (caller, request) = (world.service.anonymous(), world.people.by_redirect(profile, "code"));
             arrivals.spawn(async move { caller.authenticate_member(request).await.unwrap().member.unwrap() });
         }
         let members = arrivals.join_all().await;

@@ -20,6 +20,7 @@ on_both_stores! {
     an_invitation_names_a_member_or_an_address
     of_many_invitations_of_one_address_at_once_there_comes_one_member
     an_address_is_free_again_when_its_member_is_deleted_or_renamed
+    a_disabled_member_s_invitation_is_joined_by_nobody
     of_many_who_join_by_one_invitation_one_does
 }
 
@@ -170,6 +171,17 @@ async fn an_address_is_free_again_when_its_member_is_deleted_or_renamed(service:
     set_password_of(&people, &second, "bob").await;
     assert!(!get(&people.manager, &second).await.unwrap().invited);
     assert_ne!(invite(&people.manager, &accounts[2], "bob@example.com").await.member_id, second);
+}
+
+async fn a_disabled_member_s_invitation_is_joined_by_nobody(service: Service) {
+    let people = open_to_all(&service).await;
+    let accounts = [service.account("").await, service.account("").await];
+    let stands = invite(&people.manager, &accounts[0], "ada@example.com").await.member_id;
+    let request = wire::DisableMemberRequest { member_id: stands.clone(), ..Default::default() };
+    people.manager.disable_member(request).await.unwrap();
+    assert_eq!(invite(&people.manager, &accounts[1], "ada@example.com").await.member_id, stands);
+    let request = proved(&service, &people, "ada", "ada@example.com").await;
+    refused(service.anonymous().authenticate_member(request).await, Reason::Disabled);
 }
 
 async fn set_password_of(people: &People, member: &str, username: &str) {

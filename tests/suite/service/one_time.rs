@@ -12,11 +12,12 @@ use super::{
     harness::Service,
     identity_profiles,
     memberships::member,
-    people::{PASSWORD, People, get, let_members_manage_themselves, link, set_password},
+    people::{PASSWORD, People, get, let_members_manage_themselves, link, set_password, update},
 };
 
 on_both_stores! {
     a_code_signs_its_member_in_once
+    a_code_goes_to_a_verified_address_only
     a_code_stands_in_for_a_forgotten_password
     whether_anybody_has_a_username_shows_in_no_reply
     a_code_may_be_tried_five_times_however_many_come_at_once
@@ -98,6 +99,22 @@ async fn a_code_signs_its_member_in_once(service: Service) {
     assert_eq!(u64::try_from(shown.authentication_time.unwrap().seconds).unwrap(), began);
     assert_eq!(shown.authentication_methods, ["otp"]);
     refused(sign_in(&nobody, &people, "ada", code).await, Reason::InvalidCredentials);
+}
+
+async fn a_code_goes_to_a_verified_address_only(service: Service) {
+    let people = people(&service).await;
+    let ada = people.person("ada", &[]).await;
+    for (verified, expected) in [(false, ""), (true, "ada@example.com")] {
+        let member = wire::Member {
+            member_id: ada.clone(),
+            email: "ada@example.com".into(),
+            email_verified: Some(verified),
+            ..Default::default()
+        };
+        update(&people.manager, member, &["email", "email_verified"]).await.unwrap();
+        ask(&service, &people, "ada").await;
+        assert_eq!(service.events().await.last().unwrap()["email"], expected);
+    }
 }
 
 async fn a_code_stands_in_for_a_forgotten_password(service: Service) {

@@ -1,4 +1,4 @@
-//! How often members fail to sign in through a client: who tries many usernames is not stopped by the limit of each.
+//! How often something happens through a client in a minute: who tries many usernames is not stopped by the limit of each.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -9,51 +9,72 @@ use crate::{
     token::{ClientId, Error, Reason, Result},
 };
 
-/// The failures of each client in the current minute, as this replica saw them.
-#[derive(Debug, Default)]
-pub(super) struct Failures(Mutex<HashMap<ClientId, Minute>>);
+/// What is counted for each client in the current minute, as this replica saw it.
+#[derive(Debug)]
+pub(super) struct PerClient {
+    minutes: Mutex<HashMap<ClientId, Minute>>,
+    /// The most of it in a minute.
+    limit: u32,
+    /// What the caller is told beyond.
+    refusal: &'static str,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Minute {
     began: Time,
-    failures: u32,
+    count: u32,
 }
 
 /// How many sign-ins through one client may fail in a minute, on each replica.
 const MAX_CLIENT_FAILURES: u32 = 600;
+/// How many one-time passwords may be asked for through one client in a minute, on each replica.
+const MAX_CLIENT_CODES: u32 = 600;
 /// How many clients are remembered; what is older than a minute goes first.
 const MAX_CLIENTS: usize = 10_000;
 const MINUTE: Duration = Duration::from_secs(60);
 
-// === impl Failures ===
+// === impl PerClient ===
 
-impl Failures {
-    /// Refuses a client through which too many sign-ins failed of late.
+impl PerClient {
+    /// Of sign-ins that fail.
+    pub(super) fn failures() -> Self {
+        Self::new(MAX_CLIENT_FAILURES, "too many attempts to sign in failed through this client; wait")
+    }
+
+    /// Of one-time passwords that are asked for.
+    pub(super) fn codes() -> Self {
+        Self::new(MAX_CLIENT_CODES, "too many one-time passwords were asked for through this client; wait")
+    }
+
+    fn new(limit: u32, refusal: &'static str) -> Self {
+        Self { minutes: Mutex::default(), limit, refusal }
+    }
+
+    /// Refuses a client that is beyond the limit.
     pub(super) fn check(&self, client: &ClientId, now: Time) -> Result<()> {
-        let minutes = self.0.lock();
+        let minutes = self.minutes.lock();
         match minutes.get(client) {
-            Some(minute) if minute.failures >= MAX_CLIENT_FAILURES && now.since(minute.began) < MINUTE => {
+            Some(minute) if minute.count >= self.limit && now.since(minute.began) < MINUTE => {
                 let left = minute.began.plus(MINUTE).since(now);
-                Err(Error::new(Reason::AttemptLimit, "too many attempts to sign in failed through this client; wait")
-                    .with_retry_after(left))
+                Err(Error::new(Reason::AttemptLimit, self.refusal).with_retry_after(left))
             }
             Some(_) | None => Ok(()),
         }
     }
 
     pub(super) fn note(&self, client: &ClientId, now: Time) {
-        let mut minutes = self.0.lock();
+        let mut minutes = self.minutes.lock();
         if minutes.len() >= MAX_CLIENTS && !minutes.contains_key(client) {
             minutes.retain(|_, minute| now.since(minute.began) < MINUTE);
             if minutes.len() >= MAX_CLIENTS {
                 return;
             }
         }
-        let minute = minutes.entry(client.clone()).or_insert(Minute { began: now, failures: 0 });
+        let minute = minutes.entry(client.clone()).or_insert(Minute { began: now, count: 0 });
         if now.since(minute.began) >= MINUTE {
-            *minute = Minute { began: now, failures: 0 };
+            *minute = Minute { began: now, count: 0 };
         }
-        minute.failures = minute.failures.saturating_add(1);
+        minute.count = minute.count.saturating_add(1);
     }
 }
 
@@ -64,7 +85,7 @@ mod tests {
     #[test]
     fn a_client_waits_for_the_end_of_its_minute_and_others_do_not() {
         let (failures, client, other) =
-            (Failures::default(), ClientId::from_bytes([1; 16]), ClientId::from_bytes([2; 16]));
+            (PerClient::failures(), ClientId::from_bytes([1; 16]), ClientId::from_bytes([2; 16]));
         let began = Time::from_secs(1000);
         for _ in 0..MAX_CLIENT_FAILURES {
             failures.check(&client, began).unwrap();
@@ -80,13 +101,13 @@ mod tests {
 
     #[test]
     fn a_flood_of_clients_is_not_remembered_for_ever() {
-        let failures = Failures::default();
+        let failures = PerClient::failures();
         let client = |n: u32| ClientId::from_bytes(u128::from(n).to_be_bytes());
         for n in 0..10_010 {
             failures.note(&client(n), Time::from_secs(0));
         }
-        assert_eq!(failures.0.lock().len(), MAX_CLIENTS);
+        assert_eq!(failures.minutes.lock().len(), MAX_CLIENTS);
         failures.note(&client(20_000), Time::from_secs(60));
-        assert_eq!(failures.0.lock().len(), 1);
+        assert_eq!(failures.minutes.lock().len(), 1);
     }
 }
