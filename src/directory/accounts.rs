@@ -371,14 +371,7 @@ pub(super) fn put_new(tenant: &TenantId, display_name: String, change: &mut Chan
     let id = AccountId::random()?;
     let account = Account { display_name, ..new_account(tenant, &id, Vec::new(), change.now) };
     change.index.push((all(tenant), id.to_string()));
-    change.puts.push(Put {
-        kind: Account::KIND,
-        id: id.to_string(),
-        expected: Some(0),
-        pending: Vec::new(),
-        body: account.to_bytes(),
-        keep_until: Time::NEVER,
-    });
+    change.puts.push(Put::new(Account::KIND, id.to_string(), Some(0), account.to_bytes()));
     Ok(id)
 }
 

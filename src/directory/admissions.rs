@@ -11,7 +11,6 @@ use super::{
     record::{Admission, State, Stored as _},
 };
 use crate::{
-    ambient::Time,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Written},
     token::{ClientId, Error, Ident, Position, Reason, Result, Scopes, TenantId},
@@ -51,14 +50,7 @@ impl Directory {
         let id = client.to_string();
         let mut change = Change::new(tenant.clone(), now);
         change.index.push((all(tenant), id.clone()));
-        change.puts.push(Put {
-            kind: Kind::Admission,
-            id: id.clone(),
-            expected: Some(0),
-            pending: Vec::new(),
-            body: admission.to_bytes(),
-            keep_until: Time::NEVER,
-        });
+        change.puts.push(Put::new(Kind::Admission, id.clone(), Some(0), admission.to_bytes()));
         let (written, position) = self.commit(change, &[Entry::changed(admission.ident())]).await?;
         match written {
             Written::Done => return Ok((Arc::new(admission), position)),

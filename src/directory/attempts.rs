@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Directory, commit::MAX_RACES, identity::normalized};
 use crate::{
     ambient::Time,
-    keys::ring::digest128,
+    keys::ring::digest_text,
     store::{Change, Kind, Put, RecordKey, Written},
     token::{Error, IdentityProfileId, Reason, Result, TenantId},
 };
@@ -81,6 +81,6 @@ impl Directory {
 
 /// Where the attempts with a username are counted. Digested: people type passwords where usernames belong.
 fn place(tenant: &TenantId, profile: &IdentityProfileId, username: &str) -> RecordKey {
-    let digest = u128::from_be_bytes(digest128(&[normalized(username).as_bytes()]));
-    RecordKey { tenant: tenant.clone(), kind: Kind::Attempts, id: format!("{profile}:{digest:032x}") }
+    let digest = digest_text(&[normalized(username).as_bytes()]);
+    RecordKey { tenant: tenant.clone(), kind: Kind::Attempts, id: format!("{profile}:{digest}") }
 }

@@ -114,14 +114,7 @@ impl Directory {
         change.index.push((all(&client.tenant), id.clone()));
         rename(&mut change, &id, Vec::new(), credentials::names(&client));
         change.request = request;
-        change.puts.push(Put {
-            kind: Kind::Client,
-            id,
-            expected: Some(0),
-            pending: Vec::new(),
-            body: client.to_bytes(),
-            keep_until: Time::NEVER,
-        });
+        change.puts.push(Put::new(Kind::Client, id, Some(0), client.to_bytes()));
         let (written, position) = self.commit(change, &[Entry::changed(client.ident())]).await?;
         client.version = 1;
         Ok((written, Arc::new(client), position))

@@ -109,14 +109,7 @@ impl Directory {
     ) -> Result<(Arc<R>, Position)> {
         let tenant = change.tenant.clone();
         change.request = repeat.map(|repeat| repeat.request(&tenant, caller, id.clone(), change.now));
-        change.puts.push(Put {
-            kind: R::KIND,
-            id,
-            expected: Some(0),
-            pending: Vec::new(),
-            body: record.to_bytes(),
-            keep_until: Time::NEVER,
-        });
+        change.puts.push(Put::new(R::KIND, id, Some(0), record.to_bytes()));
         let (written, position) = self.commit(change, &[Entry::changed(record.ident())]).await?;
         match (written, repeat) {
             (Written::Done, _) => Ok((Arc::new(record), position)),
@@ -162,14 +155,7 @@ impl Directory {
             let version = record.version();
             check_etag(etag, version)?;
             let Edit { mut record, mut change, entries } = edit(record)?;
-            change.puts.push(Put {
-                kind: key.kind,
-                id: key.id.clone(),
-                expected: Some(version),
-                pending: Vec::new(),
-                body: record.to_bytes(),
-                keep_until: Time::NEVER,
-            });
+            change.puts.push(Put::new(key.kind, key.id.clone(), Some(version), record.to_bytes()));
             let (written, position) = self.commit(change, &entries).await?;
             match written {
                 Written::Done => {

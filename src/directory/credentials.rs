@@ -134,14 +134,7 @@ impl Directory {
             .map_err(|source| Error::internal("encode the last use of secrets").with_source(source))?;
         let mut change = Change::new(client.tenant.clone(), at);
         let key = use_key(client);
-        change.puts.push(Put {
-            kind: key.kind,
-            id: key.id,
-            expected: None,
-            pending: Vec::new(),
-            body: body.into(),
-            keep_until: Time::NEVER,
-        });
+        change.puts.push(Put::new(key.kind, key.id, None, body.into()));
         self.store.write(&change).await?;
         Ok(())
     }

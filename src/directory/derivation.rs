@@ -171,14 +171,7 @@ impl Directory {
             minicbor::encode(&uses, &mut body)
                 .map_err(|source| Error::internal("encode the use of master keys").with_source(source))?;
             let mut write = Change::new(key.tenant.clone(), self.now());
-            write.puts.push(Put {
-                kind: key.kind,
-                id: key.id.clone(),
-                expected: Some(version),
-                pending: Vec::new(),
-                body: body.into(),
-                keep_until: Time::NEVER,
-            });
+            write.puts.push(Put::new(key.kind, key.id.clone(), Some(version), body.into()));
             if self.store.write(&write).await? == Written::Done {
                 return Ok(uses);
             }

@@ -285,14 +285,7 @@ impl Directory {
         let member = new_member(MemberPatch { foreign_id: Some(new.member.clone()), ..patch }, change)?;
         let body = member.to_bytes();
         let id = member.id.to_string();
-        change.puts.push(Put {
-            kind: Kind::Member,
-            id,
-            expected: Some(0),
-            pending: Vec::new(),
-            body,
-            keep_until: Time::NEVER,
-        });
+        change.puts.push(Put::new(Kind::Member, id, Some(0), body));
         Ok((member, true))
     }
 
@@ -415,14 +408,7 @@ fn buried(place: &GroupMember, now: Time) -> GroupMember {
 }
 
 fn put(place: &GroupMember) -> Put {
-    Put {
-        kind: Kind::GroupMember,
-        id: place.id(),
-        expected: Some(place.version),
-        pending: Vec::new(),
-        body: place.to_bytes(),
-        keep_until: Time::NEVER,
-    }
+    Put::new(Kind::GroupMember, place.id(), Some(place.version), place.to_bytes())
 }
 
 /// The lists that a place stands in: of its group, of its member, and of its roles.

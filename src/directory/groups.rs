@@ -14,7 +14,6 @@ use super::{
     record::{State, Stored as _},
 };
 use crate::{
-    ambient::Time,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Unique, Written},
     token::{
@@ -203,14 +202,7 @@ impl Directory {
         }
         let version = group.version;
         group.updated = change.now;
-        change.puts.push(Put {
-            kind: Kind::Group,
-            id: group.id.to_string(),
-            expected: Some(version),
-            pending: Vec::new(),
-            body: group.to_bytes(),
-            keep_until: Time::NEVER,
-        });
+        change.puts.push(Put::new(Kind::Group, group.id.to_string(), Some(version), group.to_bytes()));
         let (written, position) = self.commit(change, &entries).await?;
         match written {
             Written::Done => {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::record::{State, Stored, stored};
 use crate::{
     ambient::Time,
-    keys::ring::digest128,
+    keys::ring::digest_text,
     store::{Kind, Unique},
     token::{Ident, IdentityProfileId, TenantId},
 };
@@ -171,8 +171,8 @@ pub fn username(profile: &IdentityProfileId, username: &str) -> Unique {
 
 /// The name of a subject in a profile. Digested: both parts of it can be long.
 pub fn subject(profile: &IdentityProfileId, subject: &OidcIdentity) -> Unique {
-    let digest = digest128(&[subject.issuer.as_bytes(), subject.subject.as_bytes()]);
-    Unique { kind: Kind::Identity, field: "subject", value: format!("{profile}:{:032x}", u128::from_be_bytes(digest)) }
+    let digest = digest_text(&[subject.issuer.as_bytes(), subject.subject.as_bytes()]);
+    Unique { kind: Kind::Identity, field: "subject", value: format!("{profile}:{digest}") }
 }
 
 // === impl PasswordHash ===

@@ -19,7 +19,6 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    ambient::Time,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, RecordKey, Written},
     token::{
@@ -406,14 +405,7 @@ pub(super) fn put_first(tenant: &TenantId, account: &AccountId, member: &MemberI
 }
 
 fn put(membership: &Membership, version: u64) -> Put {
-    Put {
-        kind: Kind::Membership,
-        id: membership.id(),
-        expected: Some(version),
-        pending: Vec::new(),
-        body: membership.to_bytes(),
-        keep_until: Time::NEVER,
-    }
+    Put::new(Kind::Membership, membership.id(), Some(version), membership.to_bytes())
 }
 
 /// The lists that a membership stands in: of its account, of its member, and of its roles.

@@ -14,7 +14,6 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    ambient::Time,
     keys::ring::{Keyring, Sealed},
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Written},
@@ -194,14 +193,7 @@ impl Directory {
             if let ProfileKind::Oidc(oidc) = &mut profile.kind {
                 oidc.sealed_secret = None;
             }
-            change.puts.push(Put {
-                kind: key.kind,
-                id: key.id,
-                expected: Some(version),
-                pending: Vec::new(),
-                body: profile.to_bytes(),
-                keep_until: Time::NEVER,
-            });
+            change.puts.push(Put::new(key.kind, key.id, Some(version), profile.to_bytes()));
             let (written, position) = self.commit(change, &[Entry::changed(profile.ident())]).await?;
             match written {
                 Written::Done => return Ok(position),

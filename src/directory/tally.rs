@@ -2,7 +2,6 @@
 
 use super::Directory;
 use crate::{
-    ambient::Time,
     store::{Kind, Put, RecordKey},
     token::{Error, Result, TenantId},
 };
@@ -45,13 +44,6 @@ impl Tally {
     /// Writes another count, if nobody else did.
     pub(super) fn put(&self, count: u32) -> Put {
         let body = minicbor::to_vec(count).unwrap_or_default().into();
-        Put {
-            kind: Kind::Tally,
-            id: self.of.clone(),
-            expected: Some(self.version),
-            pending: Vec::new(),
-            body,
-            keep_until: Time::NEVER,
-        }
+        Put::new(Kind::Tally, self.of.clone(), Some(self.version), body)
     }
 }

@@ -433,7 +433,7 @@ fn apply(tenant: &mut Tenant, patch: TenantPatch) -> Result<()> {
 }
 
 fn put_new(kind: Kind, id: String, body: bytes::Bytes) -> Put {
-    Put { kind, id, expected: Some(0), pending: Vec::new(), body, keep_until: Time::NEVER }
+    Put::new(kind, id, Some(0), body)
 }
 
 fn tenant_index() -> Index {

@@ -99,6 +99,8 @@ pub struct Call {
     pub head: Position,
 }
 
+/// How often a change past the directory, of a family or of a one-time password, may lose a race.
+const MAX_RACES: usize = 32;
 /// How many checked tokens a replica remembers.
 const VERIFIED_TOKENS: usize = 100_000;
 

@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use super::{Call, Issuer, credentials::invalid_credentials, signup::self_signup_disabled};
+use super::{Call, Issuer, MAX_RACES, credentials::invalid_credentials, signup::self_signup_disabled};
 use crate::{
     ambient::{self, Time},
     directory::{
         commit::identity_taken,
         identity::{IdentityProfile, ProfileKind, normalized},
     },
-    keys::ring::digest128,
+    keys::ring::digest_text,
     outbox::{Event, What},
     store::{Change, Kind, Put, RecordKey, Written},
     token::{
@@ -83,8 +83,6 @@ struct Asked {
 pub const CODE_TTL: Duration = Duration::from_secs(600);
 /// How many codes are sent to one name within [`CODE_TTL`]. More may be asked for, and nothing comes of it.
 pub const MAX_CODES: u8 = 5;
-/// How often a change of a code may lose a race.
-const MAX_RACES: usize = 32;
 
 // === impl Issuer ===
 
@@ -301,7 +299,7 @@ impl CodeSlot<'_> {
         let profile = self.profile.to_string();
         let name = normalized(self.name);
         let parts = [tenant.as_bytes(), profile.as_bytes(), &[u8::from(self.sign_up)], name.as_bytes()];
-        let id = format!("{:032x}", u128::from_be_bytes(digest128(&parts)));
+        let id = digest_text(&parts);
         RecordKey { tenant: TenantId::system(), kind: Kind::OneTimePassword, id }
     }
 }

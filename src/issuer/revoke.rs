@@ -1,7 +1,7 @@
 //! Revocation: of one token, of exactly what is given, and of everything of a target.
 
 use super::{
-    Call, Issuer,
+    Call, Issuer, MAX_RACES,
     issue::{SLOT_MARGIN, decode_family, family_mint, session_slot_until},
     verify::decode_token,
 };
@@ -43,9 +43,6 @@ pub enum Outcome {
     /// It is no token of ours of that use.
     Unrecognized,
 }
-
-/// How often the closing of a family may lose a race against renewals.
-const MAX_RACES: usize = 32;
 
 // === impl Issuer ===
 

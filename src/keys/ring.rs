@@ -186,6 +186,11 @@ pub fn digest128(parts: &[&[u8]]) -> [u8; 16] {
     out
 }
 
+/// [`digest128`] as the text of a key.
+pub fn digest_text(parts: &[&[u8]]) -> String {
+    format!("{:032x}", u128::from_be_bytes(digest128(parts)))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

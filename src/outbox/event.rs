@@ -93,14 +93,14 @@ impl Event {
     /// Adds the event to a change of the directory of `system`: it is delivered if, and only if, the change is made.
     pub fn add_to(&self, change: &mut Change) {
         change.puts.push(self.put(Some(0), self.until));
-        change.index.push((index(&change.tenant), self.row()));
+        change.index.push((index(), self.row()));
     }
 
     /// Adds what costs as much as an event, is not delivered, and is forgotten at once: whether an event was written shows
     /// in no reply's time.
     pub fn add_unsent_to(&self, change: &mut Change) {
         change.puts.push(self.put(Some(0), change.now));
-        change.unindex.push((index(&change.tenant), self.row()));
+        change.unindex.push((index(), self.row()));
     }
 
     /// The event with one attempt more.
@@ -112,15 +112,15 @@ impl Event {
     pub(super) fn postpone(&self, version: u64, to: Time, change: &mut Change) -> Self {
         let moved = Self { due: to, ..self.clone() };
         change.puts.push(moved.put(Some(version), self.until));
-        change.unindex.push((index(&change.tenant), self.row()));
-        change.index.push((index(&change.tenant), moved.row()));
+        change.unindex.push((index(), self.row()));
+        change.index.push((index(), moved.row()));
         moved
     }
 
     /// Forgets the event.
     pub(super) fn remove(&self, version: u64, change: &mut Change) {
         change.puts.push(self.put(Some(version), change.now));
-        change.unindex.push((index(&change.tenant), self.row()));
+        change.unindex.push((index(), self.row()));
     }
 
     /// How long to wait after a failed attempt.
@@ -156,8 +156,8 @@ impl Event {
 }
 
 /// The list of what is to be delivered.
-pub(super) fn index(system: &TenantId) -> Index {
-    Index { tenant: system.clone(), kind: Kind::Event, parent: None }
+pub(super) fn index() -> Index {
+    Index { tenant: TenantId::system(), kind: Kind::Event, parent: None }
 }
 
 /// When a row of the list is due, and its event's id.

@@ -34,8 +34,6 @@ pub struct Outbox {
     store: Arc<dyn Store>,
     ring: Arc<Keyring>,
     clock: Clock,
-    /// Where events are kept.
-    system: TenantId,
     sink: Sink,
     /// An event was written here.
     written: Notify,
@@ -76,7 +74,7 @@ const AT_ONCE: usize = 16;
 
 impl Outbox {
     pub fn new(store: Arc<dyn Store>, ring: Arc<Keyring>, clock: Clock, sink: Sink) -> Arc<Self> {
-        Arc::new(Self { store, ring, clock, system: TenantId::system(), sink, written: Notify::new() })
+        Arc::new(Self { store, ring, clock, sink, written: Notify::new() })
     }
 
     /// Whether events go anywhere.
@@ -113,7 +111,7 @@ impl Outbox {
 
     /// Delivers what is due, as many as go at a time. Returns whether there may be more.
     pub async fn deliver_due(self: &Arc<Self>) -> store::Result<bool> {
-        let rows = self.store.list(&index(&self.system), None, AT_ONCE).await?;
+        let rows = self.store.list(&index(), None, AT_ONCE).await?;
         let now = self.clock.now();
         let mut deliveries = JoinSet::new();
         for row in rows {
@@ -138,13 +136,13 @@ impl Outbox {
 
     /// Makes one attempt at the event of a row, if nobody else does.
     async fn attend(&self, row: &str, id: &str) -> store::Result<()> {
-        let key = RecordKey { tenant: self.system.clone(), kind: Kind::Event, id: id.to_owned() };
+        let key = RecordKey { tenant: TenantId::system(), kind: Kind::Event, id: id.to_owned() };
         let record = self.store.read(&[key]).await?.pop().flatten();
         let now = self.clock.now();
-        let mut change = Change::new(self.system.clone(), now);
+        let mut change = Change::new(TenantId::system(), now);
         let Some(record) = record else {
             // The event was over before it could be delivered, and its record is gone.
-            change.unindex.push((index(&self.system), row.to_owned()));
+            change.unindex.push((index(), row.to_owned()));
             self.store.write(&change).await?;
             tracing::warn!(event = id, "an event was not delivered in time");
             return Ok(());
@@ -167,7 +165,7 @@ impl Outbox {
         }
         let sent = self.send(&event).await;
         let now = self.clock.now();
-        let mut change = Change::new(self.system.clone(), now);
+        let mut change = Change::new(TenantId::system(), now);
         match sent {
             Ok(()) => event.remove(record.version + 1, &mut change),
             Err(failed) => {

@@ -415,6 +415,15 @@ impl Change {
     }
 }
 
+// === impl Put ===
+
+impl Put {
+    /// A record that is kept for ever, and of which nothing is owed to the log yet.
+    pub const fn new(kind: Kind, id: String, expected: Option<u64>, body: Bytes) -> Self {
+        Self { kind, id, expected, pending: Vec::new(), body, keep_until: Time::NEVER }
+    }
+}
+
 // === impl Kind ===
 
 impl Kind {

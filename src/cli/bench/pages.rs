@@ -180,14 +180,7 @@ struct New {
 
 impl New {
     fn row<T: Stored>(&self, id: String, record: &T, lists: &[(String, String)]) -> Row {
-        let put = Put {
-            kind: T::KIND,
-            id,
-            expected: Some(0),
-            pending: Vec::new(),
-            body: record.to_bytes(),
-            keep_until: Time::NEVER,
-        };
+        let put = Put::new(T::KIND, id, Some(0), record.to_bytes());
         let index = |kind: Kind, parent: String| Index { tenant: self.tenant.clone(), kind, parent: Some(parent) };
         (put, lists.iter().map(|(parent, row)| (index(T::KIND, parent.clone()), row.clone())).collect())
     }
