@@ -7,6 +7,7 @@ mod edge;
 mod faults;
 mod federation;
 mod follower;
+mod http;
 mod outbound;
 mod outbox;
 mod remote;
