@@ -438,6 +438,7 @@ async fn open(backing: &Backing, clock: &Clock) -> Arc<dyn Store> {
         }
         Backing::Redis(server) => {
             let options = store::redis::Options {
+                tls: store::redis::Tls::default(),
                 url: SecretText::new(server.url()),
                 workers: WORKERS + 1,
                 wait_replicas: 0,
