@@ -255,8 +255,9 @@ fn accepted(answer: Value) -> Result<Value, Failure> {
 
 fn address(url: &SecretText) -> Result<ConnectionInfo> {
     let info = url.expose().into_connection_info().map_err(|_| unusable_url())?;
-    // RESP3 notices a broken connection at once, even while nobody uses it.
-    let login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    // RESP3 notices a broken connection at once, even while nobody uses it. What the library would say of itself needs a
+    // right that nothing else needs.
+    let login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
     Ok(info.set_redis_settings(login).set_tcp_settings(TcpSettings::default().set_nodelay(true)))
 }
 
