@@ -1,5 +1,7 @@
 //! The composition root: makes everything, starts it, stops it.
 
+mod gauges;
+
 use std::{
     env,
     fmt::{self, Write as _},
@@ -19,7 +21,7 @@ use crate::{
     ambient::Clock,
     api::{
         Services,
-        edge::{Authenticate, Limits},
+        edge::{Authenticate, Limits, Watch},
         health::{self, Health},
         listen::{self, Address, Listener},
         policy::Policy,
@@ -28,13 +30,16 @@ use crate::{
     config::{self, Config},
     directory::{Directory, Parts, clients::ShownSecret, record::Client},
     federation::RelyingParty,
+    metrics::Metrics,
     issuer::{self, Bootstrap, Issuer, authenticate::Recognized, foreign::Workloads},
     keys::{master::MasterKey, ring::Keyring},
     outbound::{self, Outbound, jwks::JwksCache},
     outbox::{Outbox, Sink},
     revocation::follower::Follower,
-    store::{self, Store, embedded::Embedded, redis::Redis},
+    store::{self, Store, embedded::Embedded, observed::Observed, redis::Redis},
+    telemetry::{self, otlp::Otlp},
     token::{self, error::chain},
+    trace::Tracer,
     worker,
 };
 
@@ -70,6 +75,7 @@ pub struct Setup {
     pub outbound: Arc<Outbound>,
     /// Where events go.
     pub sink: Sink,
+    pub metrics: Arc<Metrics>,
 }
 
 /// The file of the embedded store within the data directory.
@@ -85,11 +91,11 @@ const MAX_START_PAUSE: Duration = Duration::from_secs(5);
 /// How long work that goes on after replies may take at the end.
 const TASKS_END: Duration = Duration::from_secs(2);
 
-/// Runs the service until it is told to stop.
+/// Runs the service until it is told to stop. `log` is what logs meanwhile.
 ///
 /// # Errors
 /// If it cannot start, or ends before it was told to.
-pub fn serve(config: &Config) -> Result<(), Error> {
+pub fn serve(config: &Config, log: Option<&telemetry::Guard>) -> Result<(), Error> {
     install_crypto();
     let workers = config.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
     // What runs beside the workers has a place of its own behind theirs. Without it the heartbeat would sometimes read
@@ -101,7 +107,7 @@ pub fn serve(config: &Config) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(failed("start the runtime"))?;
-    runtime.block_on(run(config, workers))
+    runtime.block_on(run(config, workers, log))
 }
 
 /// jsonwebtoken panics at first use without a provider, and a dependency's feature could leave it undecided.
@@ -110,7 +116,7 @@ pub fn install_crypto() {
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
-async fn run(config: &Config, workers: usize) -> Result<(), Error> {
+async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) -> Result<(), Error> {
     let addresses: Vec<Address> = config.listen.iter().map(address).collect::<Result<_, _>>()?;
     let listeners = listen::bind(&addresses).map_err(failed("bind the listeners"))?;
     let shutdown = Shutdown::new();
@@ -128,6 +134,9 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     for warning in store.warnings() {
         tracing::warn!("{warning}");
     }
+    let policy = Policy::load().map_err(failed("read the access policy of the contract"))?;
+    let metrics = Arc::new(Metrics::new(workers + 1, policy.measured()));
+    let store = observed(store, config, &metrics);
     let bootstrap = config
         .bootstrap
         .as_ref()
@@ -143,6 +152,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
             workloads,
             sink: sink(config, &outbound),
             outbound,
+            metrics: Arc::clone(&metrics),
         },
     );
     start(&app, config, bootstrap).await?;
@@ -150,7 +160,15 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     let stop = CancellationToken::new();
     let heartbeat = tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
     let deliveries = tokio::spawn(Arc::clone(&app.outbox).run(stop.clone()));
-    let policy = Policy::load().map_err(failed("read the access policy of the contract"))?;
+    let tracer = config.otlp.as_ref().map(|otlp| Tracer::new(otlp.sample_ratio, Clock::default(), Arc::clone(&metrics)));
+    gauges::observe(&metrics, &app, log);
+    let otlp = match config.otlp.as_ref().zip(tracer.clone()) {
+        Some((otlp, tracer)) => {
+            let started = Otlp::start(otlp, Clock::default(), tracer, Arc::clone(&metrics));
+            Some(started.map_err(failed("start the export by OTLP"))?)
+        }
+        None => None,
+    };
     let health = Health::new(&policy).await;
     let readiness = tokio::spawn(watch_store(Arc::clone(&app.store), health.clone(), shutdown.clone()));
     announce(&listeners, config);
@@ -160,6 +178,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
         policy,
         authenticate: Bearer(Arc::clone(&app.issuer)),
         health: health.clone(),
+        watch: Watch { metrics, tracer },
     };
     let routes = routes(&app, &health, config.reflection)?;
     let served = server.serve(listeners, routes, shutdown).await;
@@ -173,6 +192,9 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     if tokio::time::timeout(TASKS_END, app.tasks.wait()).await.is_err() {
         tracing::warn!("work after replies was cut short");
     }
+    if let Some(otlp) = otlp {
+        otlp.stop().await;
+    }
     tracing::info!("stopped");
     served.map_err(failed("serve"))
 }
@@ -182,7 +204,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
 impl App {
     /// Wires the parts on a store.
     pub fn new(store: Arc<dyn Store>, setup: Setup) -> Self {
-        let Setup { ring, clock, places, public_url, bootstrap, workloads, outbound, sink } = setup;
+        let Setup { ring, clock, places, public_url, bootstrap, workloads, outbound, sink, metrics } = setup;
         let follower = Follower::new(Arc::clone(&store), clock.clone(), places);
         let tasks = TaskTracker::new();
         let directory = Directory::new(Parts {
@@ -192,9 +214,10 @@ impl App {
             clock: clock.clone(),
             tasks: tasks.clone(),
             public_url,
+            metrics: Arc::clone(&metrics),
         });
         follower.keep_true(directory.caches());
-        let outbox = Outbox::new(Arc::clone(&store), ring, clock.clone(), sink);
+        let outbox = Outbox::new(Arc::clone(&store), ring, clock.clone(), sink, Arc::clone(&metrics));
         let key_sets = Arc::new(JwksCache::new(Arc::clone(&outbound), clock.clone(), tasks.clone()));
         let relying_party = RelyingParty::new(Arc::clone(&outbound), Arc::clone(&key_sets), clock, tasks.clone());
         let issuer = Issuer::new(issuer::Parts {
@@ -205,6 +228,7 @@ impl App {
             key_sets,
             relying_party,
             outbox: Arc::clone(&outbox),
+            metrics,
         });
         Self { issuer, follower, outbox, store, tasks }
     }
@@ -350,6 +374,18 @@ async fn open_store(config: &Config, places: usize, shutdown: &Shutdown) -> Resu
         }
         pause = (pause * 2).min(MAX_START_PAUSE);
     }
+}
+
+/// The store with somebody who looks on, if somebody wants to know.
+fn observed(store: Arc<dyn Store>, config: &Config, metrics: &Arc<Metrics>) -> Arc<dyn Store> {
+    if config.otlp.is_none() {
+        return store;
+    }
+    let system = match config.store {
+        config::Store::Embedded => "embedded",
+        config::Store::Redis(_) => "redis",
+    };
+    Observed::new(store, Arc::clone(metrics), system)
 }
 
 /// Says SERVING while the store answers.

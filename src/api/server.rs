@@ -32,7 +32,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 
 use super::{
-    edge::{self, Authenticate, Edge, Limits},
+    edge::{self, Authenticate, Edge, Limits, Watch},
     health::Health,
     listen::{Accepted, Acceptor, Listener},
     policy::Policy,
@@ -70,6 +70,7 @@ pub struct Server<A> {
     pub policy: Policy,
     pub authenticate: A,
     pub health: Health,
+    pub watch: Watch,
 }
 
 /// Asks a server to stop. Clones ask the same one.
@@ -109,9 +110,9 @@ impl<A: Authenticate> Server<A> {
     where
         R: Fn() -> Routes + Clone + Send + 'static,
     {
-        let Self { options, limits, policy, authenticate, health } = self;
+        let Self { options, limits, policy, authenticate, health, watch } = self;
         let acceptors: Vec<Acceptor> = listeners.into_iter().map(Listener::open).collect::<io::Result<_>>()?;
-        let edge = Arc::new(Edge::new(policy, authenticate, limits, options.workers));
+        let edge = Arc::new(Edge::new(policy, authenticate, limits, options.workers, watch));
         let ends = Ends::new();
         // Whatever happens to this future, nothing goes on behind it.
         let _stop = ends.stop.clone().drop_guard();

@@ -230,7 +230,7 @@ async fn start_on(address: Address, configure: impl FnOnce(&mut Options, &mut Li
         std::mem::forget(tracing::subscriber::set_default(subscriber));
         routes.clone()
     };
-    let server = Server { options, limits, policy, authenticate: Bearers, health: health.clone() };
+    let server = Server { options, limits, policy, authenticate: Bearers, health: health.clone(), watch: Default::default() };
     let shutdown = Shutdown::new();
     let end = tokio::spawn(server.serve(listeners, make_routes, shutdown.clone()));
     Running { address, health, shutdown, gate, log, end }

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jeton::{
     ambient::Clock,
     api::{
-        edge::Limits,
+        edge::{Limits, Watch},
         health::Health,
         listen::{self, Address},
         policy::Policy,
@@ -179,6 +179,7 @@ impl Service {
             workloads: Workloads::new(others.issuers.clone()),
             outbound: Arc::clone(&others.outbound),
             sink: Sink::Webhook { to: remote::outbound(), url: receiver.url("/events"), secrets: Vec::new() },
+            metrics: Arc::default(),
         };
         let app = App::new(store, setup);
         let made = app.issuer.directory.bootstrap(None).await.unwrap();
@@ -200,7 +201,8 @@ impl Service {
         };
         let limits = Limits { call_timeout: SOON, ..Limits::default() };
         let authenticate = Bearer(Arc::clone(&app.issuer));
-        let server = Server { options, limits, policy, authenticate, health: health.clone() };
+        let watch = Watch::default();
+        let server = Server { options, limits, policy, authenticate, health: health.clone(), watch };
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
         let (shutdown, asked) = (Shutdown::new(), stop.clone());
