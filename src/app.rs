@@ -1,12 +1,13 @@
 //! The composition root: makes everything, starts it, stops it.
 
-mod gauges;
+mod watch;
 
 use std::{
     env,
     fmt::{self, Write as _},
     fs::{self, OpenOptions},
     io::{self, Write as _},
+    iter,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -21,25 +22,29 @@ use crate::{
     ambient::Clock,
     api::{
         Services,
-        edge::{Authenticate, Limits, Watch},
+        edge::{Authenticate, Edge, Limits, Watch},
+        face::Grpc,
         health::{self, Health},
-        listen::{self, Address, Listener},
         policy::Policy,
-        server::{Options, Server, Shutdown},
     },
     config::{self, Config},
     directory::{Directory, Parts, clients::ShownSecret, record::Client},
     federation::RelyingParty,
-    metrics::Metrics,
+    http::{self, Http},
     issuer::{self, Bootstrap, Issuer, authenticate::Recognized, foreign::Workloads},
     keys::{master::MasterKey, ring::Keyring},
+    metrics::Metrics,
     outbound::{self, Outbound, jwks::JwksCache},
     outbox::{Outbox, Sink},
     revocation::follower::Follower,
-    store::{self, Store, embedded::Embedded, observed::Observed, redis::Redis},
-    telemetry::{self, otlp::Otlp},
+    serve::{
+        Face, Options, Shutdown,
+        listen::{self, Address, Listener},
+        serve as serve_all,
+    },
+    store::{self, Store, embedded::Embedded, redis::Redis},
+    telemetry,
     token::{self, error::chain},
-    trace::Tracer,
     worker,
 };
 
@@ -117,8 +122,8 @@ pub fn install_crypto() {
 }
 
 async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) -> Result<(), Error> {
-    let addresses: Vec<Address> = config.listen.iter().map(address).collect::<Result<_, _>>()?;
-    let listeners = listen::bind(&addresses).map_err(failed("bind the listeners"))?;
+    let listeners = bind(&config.listen)?;
+    let admin = bind(&config.admin_listen)?;
     let shutdown = Shutdown::new();
     let signals = shutdown.clone();
     tokio::spawn(async move { signals.request_on_signals().await });
@@ -136,7 +141,7 @@ async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) ->
     }
     let policy = Policy::load().map_err(failed("read the access policy of the contract"))?;
     let metrics = Arc::new(Metrics::new(workers + 1, policy.measured()));
-    let store = observed(store, config, &metrics);
+    let store = watch::observed(store, config, &metrics);
     let bootstrap = config
         .bootstrap
         .as_ref()
@@ -160,28 +165,22 @@ async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) ->
     let stop = CancellationToken::new();
     let heartbeat = tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
     let deliveries = tokio::spawn(Arc::clone(&app.outbox).run(stop.clone()));
-    let tracer = config.otlp.as_ref().map(|otlp| Tracer::new(otlp.sample_ratio, Clock::default(), Arc::clone(&metrics)));
-    gauges::observe(&metrics, &app, log);
-    let otlp = match config.otlp.as_ref().zip(tracer.clone()) {
-        Some((otlp, tracer)) => {
-            let started = Otlp::start(otlp, Clock::default(), tracer, Arc::clone(&metrics));
-            Some(started.map_err(failed("start the export by OTLP"))?)
-        }
-        None => None,
-    };
+    watch::observe(&metrics, &app, log);
+    let (tracer, otlp) = watch::export(config, &metrics)?.unzip();
     let health = Health::new(&policy).await;
     let readiness = tokio::spawn(watch_store(Arc::clone(&app.store), health.clone(), shutdown.clone()));
-    announce(&listeners, config);
-    let server = Server {
-        options: options(config, workers),
-        limits: limits(config),
-        policy,
-        authenticate: Bearer(Arc::clone(&app.issuer)),
-        health: health.clone(),
-        watch: Watch { metrics, tracer },
-    };
+    announce(&listeners, &admin, config);
+    let watch = Watch { metrics: Arc::clone(&metrics), tracer };
+    let edge = Arc::new(Edge::new(policy, Bearer(Arc::clone(&app.issuer)), limits(config), workers, watch));
     let routes = routes(&app, &health, config.reflection)?;
-    let served = server.serve(listeners, routes, shutdown).await;
+    let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, workers));
+    let admin_face: Arc<dyn Face> =
+        Arc::new(Http::new(http::admin::routes(health.clone(), metrics, log.map(telemetry::Guard::levels))));
+    let speak = |listeners: Vec<Listener>, face: &Arc<dyn Face>| {
+        listeners.into_iter().zip(iter::repeat(Arc::clone(face))).collect::<Vec<_>>()
+    };
+    let faces = speak(listeners, &grpc).into_iter().chain(speak(admin, &admin_face)).collect();
+    let served = serve_all(options(config, workers), faces, shutdown, health.not_ready()).await;
 
     stop.cancel();
     readiness.abort();
@@ -255,7 +254,7 @@ pub fn routes(
     app: &App,
     health: &Health,
     reflection: bool,
-) -> Result<impl Fn() -> Routes + Clone + Send + 'static, Error> {
+) -> Result<impl Fn() -> Routes + Send + Sync + 'static, Error> {
     let mut builder = health::routes(health, reflection).map_err(failed("read the descriptors for reflection"))?;
     Services::new(Arc::clone(&app.issuer)).add_to(&mut builder);
     let routes = builder.routes();
@@ -311,10 +310,13 @@ fn write_bootstrap(dir: &Path, client: &Client, shown: &ShownSecret) -> Result<(
 }
 
 /// Tells on standard output where the service is and how to try it.
-fn announce(listeners: &[Listener], config: &Config) {
+fn announce(listeners: &[Listener], admin: &[Listener], config: &Config) {
     let mut text = String::new();
     for listener in listeners {
         let _ = writeln!(text, "jeton listens on {}", listener.address());
+    }
+    for listener in admin {
+        let _ = writeln!(text, "probes are answered on {}", listener.address());
     }
     let credentials = config.data_dir.join(BOOTSTRAP_FILE);
     if config.bootstrap.is_none()
@@ -374,18 +376,6 @@ async fn open_store(config: &Config, places: usize, shutdown: &Shutdown) -> Resu
         }
         pause = (pause * 2).min(MAX_START_PAUSE);
     }
-}
-
-/// The store with somebody who looks on, if somebody wants to know.
-fn observed(store: Arc<dyn Store>, config: &Config, metrics: &Arc<Metrics>) -> Arc<dyn Store> {
-    if config.otlp.is_none() {
-        return store;
-    }
-    let system = match config.store {
-        config::Store::Embedded => "embedded",
-        config::Store::Redis(_) => "redis",
-    };
-    Observed::new(store, Arc::clone(metrics), system)
 }
 
 /// Says SERVING while the store answers.
@@ -448,9 +438,13 @@ fn sink(config: &Config, outbound: &Arc<Outbound>) -> Sink {
     }
 }
 
-fn address(listen: &config::Listen) -> Result<Address, Error> {
-    let text = listen.to_string();
-    text.parse().map_err(failed(&format!("read the address {text}")))
+fn bind(addresses: &[config::Listen]) -> Result<Vec<Listener>, Error> {
+    let address = |listen: &config::Listen| {
+        let text = listen.to_string();
+        text.parse::<Address>().map_err(failed(&format!("read the address {text}")))
+    };
+    let addresses: Vec<Address> = addresses.iter().map(address).collect::<Result<_, _>>()?;
+    listen::bind(&addresses).map_err(failed("bind the listeners"))
 }
 
 fn options(config: &Config, workers: usize) -> Options {

@@ -96,7 +96,9 @@ fn headers(text: &str) -> Result<HeaderMap, String> {
         value.set_sensitive(true);
         // gRPC's own entries, and those with binary values, are not for this.
         if name.as_str().starts_with("grpc-") || name.as_str().ends_with("-bin") || !value.as_bytes().is_ascii() {
-            return Err("holds a name that begins with `grpc-` or ends with `-bin`, or a value that is not ASCII".into());
+            return Err(
+                "holds a name that begins with `grpc-` or ends with `-bin`, or a value that is not ASCII".into()
+            );
         }
         headers.append(name, value);
     }

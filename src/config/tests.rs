@@ -90,6 +90,7 @@ fn the_flag_for_the_file_beats_its_variable() {
 fn every_key_can_be_set_in_every_source() {
     let sample = |key: &registry::Key| match key.path {
         "listen" => "unix:/run/jeton.sock",
+        "admin.listen" => "127.0.0.1:7090",
         "store" => "redis",
         "master_key" => KEY,
         "redis.url" => "redis://localhost",
@@ -119,7 +120,9 @@ fn every_key_can_be_set_in_every_source() {
     let (_, from_flags) = load_from(&args, &[], &files).unwrap();
 
     let quoted = |key: &registry::Key| match key.kind {
-        registry::Kind::Bool | registry::Kind::Integer { .. } | registry::Kind::Number { .. } => format!("{} = {}\n", key.path, sample(key)),
+        registry::Kind::Bool | registry::Kind::Integer { .. } | registry::Kind::Number { .. } => {
+            format!("{} = {}\n", key.path, sample(key))
+        }
         registry::Kind::Text(_)
         | registry::Kind::List(_)
         | registry::Kind::Duration { .. }

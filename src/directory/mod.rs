@@ -141,10 +141,14 @@ impl Directory {
                 Ident::Entity(group, account) => Some((group.clone(), account.clone())),
                 _ => None,
             })),
-            group_members: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::GroupMembers), |ident| match ident {
-                Ident::GroupMember(group, member) => Some((group.clone(), member.clone())),
-                _ => None,
-            })),
+            group_members: Arc::new(Cache::new(
+                CACHED_RECORDS,
+                seen(labels::Cache::GroupMembers),
+                |ident| match ident {
+                    Ident::GroupMember(group, member) => Some((group.clone(), member.clone())),
+                    _ => None,
+                },
+            )),
             admissions: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Admissions), |ident| match ident {
                 Ident::Admission(tenant, client) => Some((tenant.clone(), client.clone())),
                 _ => None,

@@ -38,6 +38,12 @@ impl Metrics {
             points: Points::Gauge(Lane::ALL.iter().map(|lane| self.in_flight(*lane)).collect()),
         });
         families.push(Family {
+            name: "jeton.connections.open",
+            help: "Connections for gRPC that are open.",
+            unit: Unit::None,
+            points: Points::Gauge(vec![self.open_connections()]),
+        });
+        families.push(Family {
             name: "jeton.store.duration",
             help: "How long operations of the store took, whatever became of them.",
             unit: Unit::Seconds,
@@ -89,6 +95,8 @@ impl Metrics {
                 Activity::ALL.iter().map(|found| (label("active", found.name()), Event::Introspected(*found)))),
             self.counter("jeton.calls.shed", "Calls that were refused because too many were in flight.",
                 Lane::ALL.iter().map(|lane| (label("lane", lane.name()), Event::Shed(*lane)))),
+            self.counter("jeton.connections.accepted", "Connections for gRPC that were accepted.",
+                one(Event::ConnectionOpened)),
             self.counter("jeton.failures", "Calls that failed, by the reason that callers were told.",
                 Reason::ALL.iter().map(|reason| (label("reason", reason.name()), Event::Failed(*reason)))),
             self.counter("jeton.cache.hits", "Look-ups that were answered from memory.",
@@ -106,15 +114,17 @@ impl Metrics {
         ]
     }
 
-    fn counter(
-        &self,
-        name: &'static str,
-        help: &'static str,
-        events: impl Iterator<Item = (Labels, Event)>,
-    ) -> Family {
+    fn counter(&self, name: &'static str, help: &'static str, events: impl Iterator<Item = (Labels, Event)>) -> Family {
         // All of them, zeros included: what appears only with its first event has no increase to alert on.
         let points = events.map(|(labels, event)| Point { labels, value: number(self.sum(event.cell())) }).collect();
         Family { name, help, unit: Unit::None, points: Points::Counter(points) }
+    }
+
+    fn open_connections(&self) -> Point<f64> {
+        // What ended first, as below.
+        let closed = self.sum(Event::ConnectionClosed.cell());
+        let open = self.sum(Event::ConnectionOpened.cell()).saturating_sub(closed);
+        Point { labels: Labels::new(), value: number(open) }
     }
 
     fn in_flight(&self, lane: Lane) -> Point<f64> {

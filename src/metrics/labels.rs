@@ -209,7 +209,9 @@ mod tests {
 
     #[test]
     fn codes_stand_at_their_numbers() {
-        for (number, code) in [(0, Code::Ok), (1, Code::Cancelled), (14, Code::Unavailable), (16, Code::Unauthenticated)] {
+        for (number, code) in
+            [(0, Code::Ok), (1, Code::Cancelled), (14, Code::Unavailable), (16, Code::Unauthenticated)]
+        {
             assert_eq!(Code::from_number(number), code);
         }
         assert_eq!(Code::from_number(17), Code::Unknown);

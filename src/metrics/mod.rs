@@ -59,6 +59,10 @@ pub enum Event {
     Introspected(Activity),
     /// A call was refused because its lane or its connection was full.
     Shed(Lane),
+    /// A connection for gRPC was accepted …
+    ConnectionOpened,
+    /// … and has ended.
+    ConnectionClosed,
     /// A call failed.
     Failed(Reason),
     CacheHit(Cache),
@@ -192,7 +196,9 @@ mod place {
     pub(super) const DELIVERED: usize = STORE_FAILED + Operation::ALL.len();
     pub(super) const SPAN_DROPPED: usize = DELIVERED + Delivery::ALL.len();
     pub(super) const EXPORT_FAILED: usize = SPAN_DROPPED + 1;
-    pub(super) const STORE: usize = EXPORT_FAILED + Signal::ALL.len();
+    pub(super) const CONNECTION_OPENED: usize = EXPORT_FAILED + Signal::ALL.len();
+    pub(super) const CONNECTION_CLOSED: usize = CONNECTION_OPENED + 1;
+    pub(super) const STORE: usize = CONNECTION_CLOSED + 1;
     pub(super) const METHODS: usize = STORE + Operation::ALL.len() * DISTRIBUTION;
 }
 
@@ -300,6 +306,8 @@ impl Event {
             Self::StoreFailed(operation) => place::STORE_FAILED + operation.index(),
             Self::Delivered(delivery) => place::DELIVERED + delivery.index(),
             Self::SpanDropped => place::SPAN_DROPPED,
+            Self::ConnectionOpened => place::CONNECTION_OPENED,
+            Self::ConnectionClosed => place::CONNECTION_CLOSED,
             Self::ExportFailed(signal) => place::EXPORT_FAILED + signal.index(),
         }
     }
@@ -373,6 +381,7 @@ mod tests {
         Delivery::ALL.iter().for_each(|label| add(Event::Delivered(*label)));
         Signal::ALL.iter().for_each(|label| add(Event::ExportFailed(*label)));
         [Event::Renewed, Event::Replayed, Event::ReuseDetected, Event::SpanDropped].into_iter().for_each(&mut add);
+        [Event::ConnectionOpened, Event::ConnectionClosed].into_iter().for_each(&mut add);
         let count = cells.len();
         cells.sort_unstable();
         cells.dedup();
@@ -389,7 +398,10 @@ mod tests {
             metrics.stored(Operation::Mint, Duration::from_nanos(took));
         }
         let seen = metrics.distribution(place::STORE + Operation::Mint.index() * DISTRIBUTION);
-        assert_eq!((seen.buckets[0], seen.buckets[1], seen.buckets[BUCKETS - 2], seen.buckets[BUCKETS - 1]), (2, 1, 1, 1));
+        assert_eq!(
+            (seen.buckets[0], seen.buckets[1], seen.buckets[BUCKETS - 2], seen.buckets[BUCKETS - 1]),
+            (2, 1, 1, 1)
+        );
         assert_eq!(seen.count(), 5);
     }
 

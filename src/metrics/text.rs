@@ -126,7 +126,10 @@ mod tests {
         ] {
             assert!(page.lines().any(|own| own == line), "{line} is not in:\n{page}");
         }
-        assert!(page.contains("grpc_service=\"unknown\",grpc_method=\"unknown\",grpc_code=\"Unimplemented\""), "{page}");
+        assert!(
+            page.contains("grpc_service=\"unknown\",grpc_method=\"unknown\",grpc_code=\"Unimplemented\""),
+            "{page}"
+        );
         assert!(page.ends_with("# EOF\n"));
     }
 }

@@ -107,7 +107,12 @@ impl Levels {
     /// # Errors
     /// What is wrong with them: whatever `log.level` would be refused for. The ones in effect stay.
     pub fn set(&self, directives: &str) -> Result<(), String> {
-        let directives = config::directives(directives.trim())?;
+        let directives = directives.trim();
+        // An empty one parses, and would log nothing; the configuration takes no empty values either.
+        if directives.is_empty() {
+            return Err("is empty".to_owned());
+        }
+        let directives = config::directives(directives)?;
         // Under the lock, so that what is told is what was put into effect last.
         let mut current = self.directives.lock();
         self.handle.reload(filter(&directives)).map_err(|error| format!("the log has ended: {error}"))?;

@@ -12,7 +12,7 @@ use std::{
 use prost_reflect::DescriptorPool;
 
 /// Which rooms each room may know. `app` and the thin files around it may know all.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("ambient", &[]),
     ("worker", &[]),
     ("token", &["ambient"]),
@@ -28,9 +28,22 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("directory", &["ambient", "keys", "metrics", "revocation", "store", "token"]),
     (
         "issuer",
-        &["ambient", "directory", "federation", "keys", "metrics", "outbound", "outbox", "revocation", "store", "token"],
+        &[
+            "ambient",
+            "directory",
+            "federation",
+            "keys",
+            "metrics",
+            "outbound",
+            "outbox",
+            "revocation",
+            "store",
+            "token",
+        ],
     ),
-    ("api", &["ambient", "directory", "issuer", "keys", "metrics", "token", "trace", "worker"]),
+    ("serve", &["ambient", "worker"]),
+    ("api", &["ambient", "directory", "issuer", "keys", "metrics", "serve", "token", "trace", "worker"]),
+    ("http", &["api", "metrics", "serve", "telemetry"]),
     ("config", &["ambient", "keys", "outbound", "outbox", "token"]),
     ("telemetry", &["ambient", "config", "metrics", "token", "trace"]),
     // The contract's descriptors are the only thing of the edge that commands need.
@@ -40,14 +53,15 @@ const ROOMS: [(&str, &[&str]); 17] = [
 const ROOTS: [&str; 3] = ["app", "lib", "main"];
 
 /// Which crates stay where. A place is the beginning of a path below `src/`.
-const CRATES: [(&str, &[&str]); 13] = [
+const CRATES: [(&str, &[&str]); 14] = [
     ("tonic", &["api/", "cli/", "telemetry/otlp/", "app.rs"]),
     ("opentelemetry_proto", &["telemetry/otlp/"]),
     ("prometheus_client", &["metrics/text.rs"]),
     ("tonic_health", &["api/"]),
     ("tonic_reflection", &["api/"]),
     ("tonic_types", &["api/", "cli/"]),
-    ("hyper", &["api/"]),
+    ("hyper", &["api/", "http/"]),
+    ("axum", &["http/"]),
     // Whoever has a client of his own calls private addresses.
     ("reqwest", &["outbound/"]),
     ("openidconnect", &["federation/"]),

@@ -18,9 +18,7 @@ mod record;
 use std::{
     any::Any,
     convert::Infallible,
-    fmt,
     future::{Future, poll_fn},
-    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
@@ -56,6 +54,7 @@ use super::{
 };
 use crate::{
     metrics::Event,
+    serve::Peer,
     token::error::{Error, Reason, Result},
     trace,
     worker::PerWorker,
@@ -96,13 +95,6 @@ pub struct Edge<A> {
     limits: Limits,
     workers: PerWorker<Arc<Taken>>,
     watch: Watch,
-}
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    Tcp(SocketAddr),
-    Unix,
 }
 
 /// One connection's way to the handlers.
@@ -148,6 +140,7 @@ impl<A: Authenticate> Edge<A> {
     pub fn connect(self: &Arc<Self>, peer: Peer, routes: Routes, drain: CancellationToken) -> Connection<A> {
         let places = Arc::new(Places::new(self.workers.mine(), self.limits));
         let watch = Arc::new(self.watch.clone());
+        watch.metrics.count(Event::ConnectionOpened);
         Connection { edge: Arc::clone(self), routes, peer, places, watch, drain }
     }
 
@@ -276,14 +269,11 @@ impl<A: Authenticate> Connection<A> {
     }
 }
 
-// === impl Peer ===
+// === refusals ===
 
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
+impl<A> Drop for Connection<A> {
+    fn drop(&mut self) {
+        self.watch.metrics.count(Event::ConnectionClosed);
     }
 }
 

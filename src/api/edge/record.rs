@@ -6,10 +6,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use super::{Peer, meter::Meter};
+use super::meter::Meter;
 use crate::{
     ambient,
     api::{policy::Method, status},
+    serve::Peer,
     token::error::{Class, Reason, chain},
 };
 

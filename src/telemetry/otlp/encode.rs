@@ -50,11 +50,8 @@ impl Encoder {
     }
 
     pub(super) fn spans(&self, spans: &[Span]) -> ExportTraceServiceRequest {
-        let scope_spans = ScopeSpans {
-            scope: Some(scope()),
-            spans: spans.iter().map(span).collect(),
-            schema_url: String::new(),
-        };
+        let scope_spans =
+            ScopeSpans { scope: Some(scope()), spans: spans.iter().map(span).collect(), schema_url: String::new() };
         let resource_spans = ResourceSpans {
             resource: Some(self.resource.clone()),
             scope_spans: vec![scope_spans],

@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-mod calls;
+pub mod calls;
 mod canary;
 mod cancel;
 mod crash;
@@ -14,6 +14,6 @@ mod drain;
 mod freeze;
 mod history;
 mod operator;
-mod process;
+pub mod process;
 mod races;
 mod start;

@@ -5,4 +5,3 @@
 mod export;
 mod page;
 mod receiver;
-mod rules;

@@ -1,12 +1,36 @@
-//! What is read only when metrics are.
+//! What watches the service from outside: gauges, the store's observer, and what leaves by OTLP.
 
 use std::sync::Arc;
 
-use super::App;
+use super::{App, Error, failed};
 use crate::{
+    ambient::Clock,
+    config::{self, Config},
     metrics::{Kind, Metrics, Observed, Unit, number},
-    telemetry::{self, process},
+    store::{self, Store},
+    telemetry::{self, otlp::Otlp, process},
+    trace::Tracer,
 };
+
+/// The store with somebody who looks on, if somebody wants to know.
+pub(super) fn observed(store: Arc<dyn Store>, config: &Config, metrics: &Arc<Metrics>) -> Arc<dyn Store> {
+    if config.otlp.is_none() && config.admin_listen.is_empty() {
+        return store;
+    }
+    let system = match config.store {
+        config::Store::Embedded => "embedded",
+        config::Store::Redis(_) => "redis",
+    };
+    store::observed::Observed::new(store, Arc::clone(metrics), system)
+}
+
+/// Begins to export by OTLP, if the configuration says where to.
+pub(super) fn export(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<(Tracer, Otlp)>, Error> {
+    let Some(config) = &config.otlp else { return Ok(None) };
+    let tracer = Tracer::new(config.sample_ratio, Clock::default(), Arc::clone(metrics));
+    let otlp = Otlp::start(config, Clock::default(), tracer.clone(), Arc::clone(metrics));
+    Ok(Some((tracer, otlp.map_err(failed("start the export by OTLP"))?)))
+}
 
 /// Has the state of the parts, of the log and of the process read with `metrics`.
 pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, log: Option<&telemetry::Guard>) {
