@@ -27,6 +27,15 @@ fn admin() -> Client {
     Client { id: ADMIN.to_owned(), secret: ADMIN_SECRET.to_owned() }
 }
 
+/// A token for the administrator with all of its default scopes.
+fn request() -> wire::IssueTokenRequest {
+    wire::IssueTokenRequest { scopes: Vec::new(), ..issue_request(&admin(), &Wanted::default()) }
+}
+
+async fn issue(link: &Link) -> wire::IssuedToken {
+    link.tokens().issue_token(request()).await.unwrap().into_inner().token.unwrap()
+}
+
 /// With traces of those calls only whose callers want it.
 fn exporting(setup: Setup, receiver: &Receiver) -> Setup {
     setup.env("JETON_OTLP_ENDPOINT", &receiver.endpoint).env("JETON_OTLP_SAMPLE_RATIO", "0")
@@ -34,7 +43,7 @@ fn exporting(setup: Setup, receiver: &Receiver) -> Setup {
 
 /// Issues a token within a trace of the caller's.
 async fn issue_in(link: &Link, trace: &str, flags: &str) -> wire::IssuedToken {
-    let mut request = Request::new(issue_request(&admin(), &Wanted::default()));
+    let mut request = Request::new(request());
     let parent = format!("00-{trace}-{CALLER}-{flags}");
     request.metadata_mut().insert("traceparent", MetadataValue::try_from(parent).unwrap());
     link.tokens().issue_token(request).await.unwrap().into_inner().token.unwrap()
@@ -64,7 +73,7 @@ async fn a_sampled_call_and_its_store(setup: Setup, system: &str) {
     // A call whose caller does not want it traced, and one that says nothing.
     let unwanted = "11111111111111111111111111111111";
     issue_in(&link, unwanted, "00").await;
-    link.issue(&admin(), &Wanted::default()).await.unwrap();
+    issue(&link).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     issue_in(&link, trace, "01").await;
 
@@ -121,7 +130,7 @@ async fn a_fault_of_ours_is_an_error_and_one_of_the_callers_is_none() {
     let wrong = Client { id: ADMIN.to_owned(), secret: "jcs_wrong".to_owned() };
     link.issue(&wrong, &Wanted::default()).await.unwrap_err();
     server.stop();
-    link.issue(&admin(), &Wanted::default()).await.unwrap_err();
+    link.tokens().issue_token(request()).await.unwrap_err();
     server.cont();
     let of = |code: &'static str| {
         receiver.wait("traces", |request| {
@@ -142,7 +151,7 @@ async fn a_fault_of_ours_is_an_error_and_one_of_the_callers_is_none() {
 async fn metrics_arrive_with_the_conventions_names_and_ours() {
     let receiver = Receiver::start();
     let jeton = exporting(Setup::embedded(), &receiver).env("JETON_OTLP_INTERVAL", "1s").start();
-    jeton.link().issue(&admin(), &Wanted::default()).await.unwrap();
+    issue(&jeton.link()).await;
     let metric = |request: &Value, name: &str| {
         let metrics = request["resource_metrics"][0]["scope_metrics"][0]["metrics"].as_array()?.clone();
         metrics.into_iter().find(|metric| metric["name"] == name)
@@ -194,7 +203,7 @@ async fn unharmed(endpoint: &str, logged: &str) {
     let jeton = setup.env("JETON_OTLP_INTERVAL", "1s").env("JETON_OTLP_TIMEOUT", "60s").start();
     let link = jeton.link();
     let client = admin();
-    let issued = link.issue(&client, &Wanted::default()).await.unwrap();
+    let issued = issue(&link).await;
     for _ in 0..200 {
         assert!(link.is_active(&client, &issued.access_token, FULL).await.unwrap());
     }
