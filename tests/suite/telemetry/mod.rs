@@ -5,3 +5,4 @@
 mod export;
 mod page;
 mod receiver;
+mod rules;
