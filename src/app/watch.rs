@@ -21,7 +21,7 @@ pub(super) fn observed(store: Arc<dyn Store>, config: &Config, metrics: &Arc<Met
         config::Store::Embedded => "embedded",
         config::Store::Redis(_) => "redis",
     };
-    store::observed::Observed::new(store, Arc::clone(metrics), system)
+    store::observed::observe(store, Arc::clone(metrics), system)
 }
 
 /// Begins to export by OTLP, if the configuration says where to.

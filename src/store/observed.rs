@@ -22,9 +22,14 @@ use crate::{
     trace,
 };
 
+/// `inner`, which is a `system`, with its operations measured.
+pub fn observe(inner: Arc<dyn Store>, metrics: Arc<Metrics>, system: &'static str) -> Arc<dyn Store> {
+    Arc::new(Observed { inner, metrics, system })
+}
+
 /// A store whose operations are measured.
 #[derive(Debug)]
-pub struct Observed {
+struct Observed {
     inner: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     /// `db.system.name` of its spans.
@@ -34,11 +39,6 @@ pub struct Observed {
 // === impl Observed ===
 
 impl Observed {
-    /// Looks at `inner`, which is a `system`.
-    pub fn new(inner: Arc<dyn Store>, metrics: Arc<Metrics>, system: &'static str) -> Arc<dyn Store> {
-        Arc::new(Self { inner, metrics, system })
-    }
-
     async fn observe<T>(&self, operation: Operation, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
         let span = trace::current().map(|current| current.call(operation.name()));
         let started = Instant::now();

@@ -60,9 +60,9 @@ impl Encoder {
         ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
     }
 
-    pub(super) fn metrics(&self, families: Vec<Family>) -> ExportMetricsServiceRequest {
+    pub(super) fn metrics(&self, families: &[Family]) -> ExportMetricsServiceRequest {
         let now = nanos(self.clock.now_micros());
-        let metrics = families.into_iter().map(|family| self.metric(family, now)).collect();
+        let metrics = families.iter().map(|family| self.metric(family, now)).collect();
         let scope_metrics = ScopeMetrics { scope: Some(scope()), metrics, schema_url: String::new() };
         let resource_metrics = ResourceMetrics {
             resource: Some(self.resource.clone()),
@@ -72,19 +72,19 @@ impl Encoder {
         ExportMetricsServiceRequest { resource_metrics: vec![resource_metrics] }
     }
 
-    fn metric(&self, family: Family, now: u64) -> Metric {
+    fn metric(&self, family: &Family, now: u64) -> Metric {
         let cumulative = AggregationTemporality::Cumulative.into();
-        let data = match family.points {
+        let data = match &family.points {
             Points::Counter(points) => Data::Sum(Sum {
-                data_points: points.into_iter().map(|point| self.number(point, now)).collect(),
+                data_points: points.iter().map(|point| self.number(point, now)).collect(),
                 aggregation_temporality: cumulative,
                 is_monotonic: true,
             }),
             Points::Gauge(points) => {
-                Data::Gauge(Gauge { data_points: points.into_iter().map(|point| self.number(point, now)).collect() })
+                Data::Gauge(Gauge { data_points: points.iter().map(|point| self.number(point, now)).collect() })
             }
             Points::Histogram(points) => Data::Histogram(Histogram {
-                data_points: points.into_iter().map(|point| self.distribution(point, now)).collect(),
+                data_points: points.iter().map(|point| self.distribution(point, now)).collect(),
                 aggregation_temporality: cumulative,
             }),
         };
@@ -102,7 +102,7 @@ impl Encoder {
         }
     }
 
-    fn number(&self, point: Point<f64>, now: u64) -> NumberDataPoint {
+    fn number(&self, point: &Point<f64>, now: u64) -> NumberDataPoint {
         NumberDataPoint {
             attributes: attributes(&point.labels),
             start_time_unix_nano: self.started,
@@ -112,7 +112,7 @@ impl Encoder {
         }
     }
 
-    fn distribution(&self, point: Point<Distribution>, now: u64) -> HistogramDataPoint {
+    fn distribution(&self, point: &Point<Distribution>, now: u64) -> HistogramDataPoint {
         HistogramDataPoint {
             attributes: attributes(&point.labels),
             start_time_unix_nano: self.started,

@@ -205,13 +205,13 @@ impl Exporter {
     }
 
     async fn send_metrics(&mut self) {
-        let request = self.request(self.encoder.metrics(self.metrics.for_otlp()));
+        let request = self.request(self.encoder.metrics(&self.metrics.for_otlp()));
         let sent = bounded(self.timeout, self.metrics_out.export(request)).await;
         self.tell(Signal::Metrics, &sent);
     }
 
     fn request<T>(&self, message: T) -> Request<T> {
-        Request::from_parts(MetadataMap::from_headers(self.headers.clone()), http::Extensions::new().into(), message)
+        Request::from_parts(MetadataMap::from_headers(self.headers.clone()), http::Extensions::new(), message)
     }
 
     /// Counts failures, and logs when they begin and end. The receiver's own text stays out of the log: it may repeat what
@@ -251,7 +251,7 @@ impl Failure {
     fn cause(&self) -> Option<String> {
         match self {
             Self::TimedOut => None,
-            Self::Status(status) => status.source().map(|source| chain(source)),
+            Self::Status(status) => status.source().map(chain),
         }
     }
 

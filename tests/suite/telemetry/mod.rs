@@ -3,6 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod export;
-mod page;
-mod receiver;
+pub mod page;
+pub mod receiver;
 mod rules;
