@@ -11,7 +11,7 @@ use std::{
 
 use jeton::{
     api::{
-        edge::{self, Admitted, Authenticate, Edge, Limits, run_to_end},
+        edge::{self, Admitted, Authenticate, Edge, Limits, Watch, run_to_end},
         face::Grpc,
         health::{self, Health},
         policy::Policy,
@@ -234,7 +234,7 @@ async fn start_on(address: Address, configure: impl FnOnce(&mut Options, &mut Li
         std::mem::forget(tracing::subscriber::set_default(subscriber));
         routes.clone()
     };
-    let edge = Arc::new(Edge::new(policy, Bearers, limits, options.workers));
+    let edge = Arc::new(Edge::new(policy, Bearers, limits, options.workers, Watch::default()));
     let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, make_routes, options.workers));
     let shutdown = Shutdown::new();
     let draining = health.clone();

@@ -16,5 +16,6 @@ mod servers;
 mod service;
 mod simulation;
 mod store;
+mod telemetry;
 mod tls;
 mod waits;

@@ -118,7 +118,7 @@ pub(super) async fn start(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut resident = Vec::new();
     for _ in 0..STARTS {
         let dir = Scratch::new(plan.dir.as_deref())?;
-        let service = Service::start(dir.path(), &Store::Embedded)?;
+        let service = Service::start(dir.path(), &Store::Embedded, &[])?;
         let mut client = load::connect(&service.address).await?;
         client.tokens.list_signing_keys(wire::ListSigningKeysRequest::default()).await?;
         millis.push(service.started.elapsed().as_secs_f64() * 1e3);

@@ -106,10 +106,21 @@ impl Place {
         redis: Option<&std::path::Path>,
         fill: impl AsyncFnOnce(&World) -> Result<()>,
     ) -> Result<Self> {
+        let mut place = Self::with(plan, redis, &[]).await?;
+        place.world.restart(fill).await?;
+        place.clients = Shape::WIDE.connect(&place.world.service.address).await?;
+        Ok(place)
+    }
+
+    /// A service with more settings.
+    pub(super) async fn with(
+        plan: &Plan,
+        redis: Option<&std::path::Path>,
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let redis = redis.map(|program| Redis::start(program, plan.dir.as_deref())).transpose()?;
         let store = redis.as_ref().map_or(Store::Embedded, |redis| Store::Redis(redis.address.clone()));
-        let mut world = World::make(plan.dir.as_deref(), store).await?;
-        world.restart(fill).await?;
+        let world = World::make_with(plan.dir.as_deref(), store, environment).await?;
         let clients = Shape::WIDE.connect(&world.service.address).await?;
         Ok(Self { world, clients, _redis: redis })
     }

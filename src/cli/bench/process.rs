@@ -157,8 +157,8 @@ impl Drop for Scratch {
 // === impl Service ===
 
 impl Service {
-    /// Starts `jeton serve` with what it ships with; its data and its log are in `dir`.
-    pub(super) fn start(dir: &Path, store: &Store) -> Result<Self> {
+    /// Starts `jeton serve` with what it ships with, and what `environment` says besides; its data and its log are in `dir`.
+    pub(super) fn start(dir: &Path, store: &Store, environment: &[(&str, &str)]) -> Result<Self> {
         let mut command = itself()?;
         command.arg("serve").env_clear();
         command.env("JETON_LISTEN", "127.0.0.1:0").env("JETON_DATA_DIR", dir.join("data"));
@@ -168,6 +168,7 @@ impl Service {
             command.env("JETON_STORE", "redis").env("JETON_REDIS_URL", &address.url);
             command.env("JETON_MASTER_KEY", (0..32).map(|byte| format!("{byte:02x}")).collect::<String>());
         }
+        command.envs(environment.iter().copied());
         let started = Instant::now();
         let mut process = Process::start(&mut command, dir)?;
         let address = process.address(dir)?;

@@ -48,8 +48,13 @@ const MAKERS: usize = 32;
 impl World {
     /// Starts a service on an empty store.
     pub(super) async fn make(parent: Option<&Path>, store: Store) -> Result<Self> {
+        Self::make_with(parent, store, &[]).await
+    }
+
+    /// The same with more settings.
+    pub(super) async fn make_with(parent: Option<&Path>, store: Store, environment: &[(&str, &str)]) -> Result<Self> {
         let dir = Scratch::new(parent)?;
-        let service = Service::start(dir.path(), &store)?;
+        let service = Service::start(dir.path(), &store, environment)?;
         let channel = load::channel(&service.address).await?;
         let admin = admin(&service).await?;
 
@@ -137,7 +142,7 @@ impl World {
     pub(super) async fn restart(&mut self, between: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
         self.service.process.end();
         between(self).await?;
-        self.service = Service::start(self.dir.path(), &self.store)?;
+        self.service = Service::start(self.dir.path(), &self.store, &[])?;
         load::channel(&self.service.address).await?;
         Ok(())
     }

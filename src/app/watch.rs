@@ -1,0 +1,103 @@
+//! What watches the service from outside: gauges, the store's observer, and what leaves by OTLP.
+
+use std::sync::Arc;
+
+use super::{App, Error, failed};
+use crate::{
+    ambient::Clock,
+    config::{self, Config},
+    metrics::{Kind, Metrics, Observed, Unit, number},
+    serve::tls::Tls,
+    store::{self, Store},
+    telemetry::{self, otlp::Otlp, process},
+    trace::Tracer,
+};
+
+/// The store with somebody who looks on, if somebody wants to know.
+pub(super) fn observed(store: Arc<dyn Store>, config: &Config, metrics: &Arc<Metrics>) -> Arc<dyn Store> {
+    if config.otlp.is_none() && config.admin_listen.is_empty() {
+        return store;
+    }
+    let system = match config.store {
+        config::Store::Embedded => "embedded",
+        config::Store::Redis(_) => "redis",
+    };
+    store::observed::observe(store, Arc::clone(metrics), system)
+}
+
+/// Begins to export by OTLP, if the configuration says where to.
+pub(super) fn export(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<(Tracer, Otlp)>, Error> {
+    let Some(config) = &config.otlp else { return Ok(None) };
+    let tracer = Tracer::new(config.sample_ratio, Clock::default(), Arc::clone(metrics));
+    let otlp = Otlp::start(config, Clock::default(), tracer.clone(), Arc::clone(metrics));
+    Ok(Some((tracer, otlp.map_err(failed("start the export by OTLP"))?)))
+}
+
+/// Has the state of the parts, of the log and of the process read with `metrics`.
+pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>, log: Option<&telemetry::Guard>) {
+    let follower = Arc::clone(&app.follower);
+    metrics.observe(Observed::one(
+        Kind::Gauge,
+        "jeton.follower.lag",
+        Unit::Seconds,
+        "How long ago the newest head of the revocation log was asked for that this replica has reached.",
+        move || follower.lag().as_secs_f64(),
+    ));
+    let follower = Arc::clone(&app.follower);
+    metrics.observe(Observed::one(
+        Kind::Gauge,
+        "jeton.log.head.age",
+        Unit::Seconds,
+        "How old the newest entry of the revocation log is that this replica has reached.",
+        move || follower.head_age().as_secs_f64(),
+    ));
+    let outbox = Arc::clone(&app.outbox);
+    metrics.observe(Observed::one(
+        Kind::Gauge,
+        "jeton.outbox.lag",
+        Unit::Seconds,
+        "For how long the next event had been due when it was last looked for.",
+        move || outbox.lag().as_secs_f64(),
+    ));
+    if let Some(log) = log {
+        let dropped = log.dropped();
+        metrics.observe(Observed::one(
+            Kind::Counter,
+            "jeton.log.lines.dropped",
+            Unit::None,
+            "Log lines that were dropped because they were not written in time.",
+            move || number(u64::try_from(dropped.lines()).unwrap_or(u64::MAX)),
+        ));
+    }
+    if let Some(tls) = tls {
+        observe_tls(metrics, tls);
+    }
+    process::observe(metrics);
+}
+
+fn observe_tls(metrics: &Metrics, tls: &Arc<Tls>) {
+    let own = Arc::clone(tls);
+    metrics.observe(Observed::one(
+        Kind::Gauge,
+        "jeton.tls.certificate.not_after",
+        Unit::Seconds,
+        "When the first certificate of the chain in use expires, in seconds since the Unix epoch.",
+        move || number(own.not_after().as_secs()),
+    ));
+    let own = Arc::clone(tls);
+    metrics.observe(Observed::one(
+        Kind::Counter,
+        "jeton.tls.reload.failures",
+        Unit::None,
+        "New certificate files that could not be used; the old ones stayed.",
+        move || number(own.failures()),
+    ));
+    let own = Arc::clone(tls);
+    metrics.observe(Observed::one(
+        Kind::Counter,
+        "jeton.tls.handshake.failures",
+        Unit::None,
+        "Connections that ended before they were secured.",
+        move || number(own.handshake_failures()),
+    ));
+}
