@@ -180,7 +180,7 @@ async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) ->
         listeners.into_iter().zip(iter::repeat(Arc::clone(face))).collect::<Vec<_>>()
     };
     let faces = speak(listeners, &grpc).into_iter().chain(speak(admin, &admin_face)).collect();
-    let served = serve_all(options(config, workers), faces, shutdown, health.not_ready()).await;
+    let served = serve_all(options(config, workers), faces, shutdown.clone(), health.not_ready()).await;
 
     stop.cancel();
     readiness.abort();
@@ -192,7 +192,8 @@ async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) ->
         tracing::warn!("work after replies was cut short");
     }
     if let Some(otlp) = otlp {
-        otlp.stop().await;
+        // Whoever asked to stop at once does not wait for somebody else's receiver.
+        let _ = shutdown.unless_now(otlp.stop()).await;
     }
     tracing::info!("stopped");
     served.map_err(failed("serve"))
