@@ -34,29 +34,30 @@ pub(super) fn export(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<(
 
 /// Has the state of the parts, of the log and of the process read with `metrics`.
 pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, log: Option<&telemetry::Guard>) {
-    let follower = Arc::clone(&app.follower);
+    // Weak: what is measured holds the metrics, and the store closes its file when the last of them is gone.
+    let follower = Arc::downgrade(&app.follower);
     metrics.observe(Observed::one(
         Kind::Gauge,
         "jeton.follower.lag",
         Unit::Seconds,
         "How long ago the newest head of the revocation log was asked for that this replica has reached.",
-        move || follower.lag().as_secs_f64(),
+        move || follower.upgrade().map_or(0.0, |follower| follower.lag().as_secs_f64()),
     ));
-    let follower = Arc::clone(&app.follower);
+    let follower = Arc::downgrade(&app.follower);
     metrics.observe(Observed::one(
         Kind::Gauge,
         "jeton.log.head.age",
         Unit::Seconds,
         "How old the newest entry of the revocation log is that this replica has reached.",
-        move || follower.head_age().as_secs_f64(),
+        move || follower.upgrade().map_or(0.0, |follower| follower.head_age().as_secs_f64()),
     ));
-    let outbox = Arc::clone(&app.outbox);
+    let outbox = Arc::downgrade(&app.outbox);
     metrics.observe(Observed::one(
         Kind::Gauge,
         "jeton.outbox.lag",
         Unit::Seconds,
         "For how long the next event had been due when it was last looked for.",
-        move || outbox.lag().as_secs_f64(),
+        move || outbox.upgrade().map_or(0.0, |outbox| outbox.lag().as_secs_f64()),
     ));
     if let Some(log) = log {
         let dropped = log.dropped();
