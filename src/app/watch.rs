@@ -6,7 +6,8 @@ use super::{App, Error, failed};
 use crate::{
     ambient::Clock,
     config::{self, Config},
-    metrics::{Kind, Metrics, Observed, Unit, number},
+    metrics::{Kind, Labels, Metrics, Observed, Point, Unit, number},
+    serve::tls::Tls,
     store::{self, Store},
     telemetry::{self, otlp::Otlp, process},
     trace::Tracer,
@@ -32,8 +33,8 @@ pub(super) fn export(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<(
     Ok(Some((tracer, otlp.map_err(failed("start the export by OTLP"))?)))
 }
 
-/// Has the state of the parts, of the log and of the process read with `metrics`.
-pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, log: Option<&telemetry::Guard>) {
+/// Has the state of the parts, of the certificates, of the log and of the process read with `metrics`.
+pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>, log: Option<&telemetry::Guard>) {
     // Weak: what is measured holds the metrics, and the store closes its file when the last of them is gone.
     let follower = Arc::downgrade(&app.follower);
     metrics.observe(Observed::one(
@@ -69,5 +70,44 @@ pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, log: Option<&telemetry:
             move || number(u64::try_from(dropped.lines()).unwrap_or(u64::MAX)),
         ));
     }
+    observe_certificates(metrics, tls);
     process::observe(metrics);
+}
+
+/// Without TLS these metrics have no values.
+fn observe_certificates(metrics: &Metrics, tls: Option<&Arc<Tls>>) {
+    let observe = |kind: Kind, name: &'static str, unit: Unit, help: &'static str, read: fn(&Tls) -> f64| {
+        let tls = tls.cloned();
+        let value = move |tls: &Arc<Tls>| Point { labels: Labels::new(), value: read(tls) };
+        let read = Box::new(move || tls.iter().map(value).collect());
+        metrics.observe(Observed { name, help, unit, kind, read });
+    };
+    observe(
+        Kind::Gauge,
+        "jeton.tls.certificate.not_after",
+        Unit::Seconds,
+        "When the certificate in use, or one that leads to its authority, expires, in seconds since the Unix epoch.",
+        |tls| number(tls.not_after().as_secs()),
+    );
+    observe(
+        Kind::Counter,
+        "jeton.tls.reloads",
+        Unit::None,
+        "How often the certificates were replaced by others that are in use.",
+        |tls| number(tls.generation()),
+    );
+    observe(
+        Kind::Counter,
+        "jeton.tls.reload.failures",
+        Unit::None,
+        "How often the certificates were replaced by others that could not be used.",
+        |tls| number(tls.failures()),
+    );
+    observe(
+        Kind::Counter,
+        "jeton.tls.handshake.failures",
+        Unit::None,
+        "Connections that ended before they were secured.",
+        |tls| number(tls.handshake_failures()),
+    );
 }

@@ -815,7 +815,7 @@ async fn a_drain_is_told_to_watchers_and_ends_their_streams() {
     let server = start().await;
     server.health.ready().await;
     let mut client = HealthClient::new(server.channel().await);
-    let reply = client.watch(with(HealthCheckRequest::default(), "x-request-id", "mine")).await.unwrap();
+    let reply = client.watch(with(Request::new(HealthCheckRequest::default()), "x-request-id", "mine")).await.unwrap();
     assert_eq!(reply.metadata().get("x-request-id").unwrap(), "mine");
     let mut states = reply.into_inner();
     assert_eq!(states.message().await.unwrap().unwrap().status, 1);

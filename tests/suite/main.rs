@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod architecture;
+mod certificates;
 mod edge;
 mod faults;
 mod federation;
@@ -16,4 +17,5 @@ mod service;
 mod simulation;
 mod store;
 mod telemetry;
+mod tls;
 mod waits;

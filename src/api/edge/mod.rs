@@ -54,7 +54,7 @@ use super::{
 };
 use crate::{
     metrics::Event,
-    serve::Peer,
+    serve::{Peer, tls::Identities},
     token::error::{Error, Reason, Result},
     trace,
     worker::PerWorker,
@@ -85,6 +85,8 @@ pub struct Admitted<C> {
     /// When the caller stops to wait. The edge answers for the handler then; this is for what must give up earlier.
     pub deadline: Instant,
     pub request_id: RequestId,
+    /// The names of the client certificate that the peer has proved to hold.
+    pub identities: Option<Identities>,
 }
 
 /// What all connections share.
@@ -188,7 +190,7 @@ impl<A: Authenticate> Connection<A> {
         let method = self.edge.policy.method(path).ok_or_else(|| path.chars().take(MAX_PATH_CHARS).collect());
         let meter = Meter::begin(&self.watch, method.as_ref().ok().copied(), started, &parts.headers);
         let request_id = RequestId::of(&parts.headers);
-        let mut record = Record { started, method, request_id, peer: self.peer, meter };
+        let mut record = Record { started, method, request_id, peer: self.peer.clone(), meter };
 
         let mut response = match &record.method {
             _ if !is_grpc(&parts.headers) => not_grpc(),
@@ -232,7 +234,8 @@ impl<A: Authenticate> Connection<A> {
             if let Kind::Ours(rule) = &method.kind {
                 let (caller, holds_scope) = self.edge.admit(rule, &parts.headers).await?;
                 let request_id = record.request_id.clone();
-                parts.extensions.insert(Admitted { caller, rule, holds_scope, deadline, request_id });
+                let identities = self.peer.identities.clone();
+                parts.extensions.insert(Admitted { caller, rule, holds_scope, deadline, request_id, identities });
             }
             let body = Body::new(Limited::new(body, method));
             let mut routes = self.routes.clone();
