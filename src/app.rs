@@ -171,15 +171,16 @@ async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) ->
     let heartbeat = tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
     let deliveries = tokio::spawn(Arc::clone(&app.outbox).run(stop.clone()));
     watch::observe(&metrics, &app, tls.as_ref(), log);
+    let (tracer, otlp) = watch::export(config, &metrics)?.unzip();
     if let Some(tls) = tls {
         tokio::spawn(tls.watch(tls::INTERVAL, stop.clone()));
     }
-    let (tracer, otlp) = watch::export(config, &metrics)?.unzip();
     let health = Health::new(&policy).await;
     let readiness = tokio::spawn(watch_store(Arc::clone(&app.store), health.clone(), shutdown.clone()));
     announce(&listeners, &admin, config);
     let watch = Watch { metrics: Arc::clone(&metrics), tracer };
-    let edge = Arc::new(Edge::new(policy, Bearer(Arc::clone(&app.issuer)), settings::limits(config), workers, watch));
+    let limits = settings::limits(config);
+    let edge = Arc::new(Edge::new(policy, Bearer(Arc::clone(&app.issuer)), limits, workers, watch));
     let routes = routes(&app, &health, config.reflection)?;
     let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, workers));
     let admin_face: Arc<dyn Face> =
@@ -188,7 +189,7 @@ async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) ->
         listeners.into_iter().zip(iter::repeat(Arc::clone(face))).collect::<Vec<_>>()
     };
     let faces = speak(listeners, &grpc).into_iter().chain(speak(admin, &admin_face)).collect();
-    let served = serve_all(settings::options(config, workers), faces, shutdown, health.not_ready()).await;
+    let served = serve_all(settings::options(config, workers), faces, shutdown.clone(), health.not_ready()).await;
 
     stop.cancel();
     readiness.abort();
@@ -200,7 +201,8 @@ async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) ->
         tracing::warn!("work after replies was cut short");
     }
     if let Some(otlp) = otlp {
-        otlp.stop().await;
+        // Whoever asked to stop at once does not wait for somebody else's receiver.
+        let _ = shutdown.unless_now(otlp.stop()).await;
     }
     tracing::info!("stopped");
     served.map_err(failed("serve"))

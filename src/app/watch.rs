@@ -6,7 +6,7 @@ use super::{App, Error, failed};
 use crate::{
     ambient::Clock,
     config::{self, Config},
-    metrics::{Kind, Metrics, Observed, Unit, number},
+    metrics::{Kind, Labels, Metrics, Observed, Point, Unit, number},
     serve::tls::Tls,
     store::{self, Store},
     telemetry::{self, otlp::Otlp, process},
@@ -33,31 +33,32 @@ pub(super) fn export(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<(
     Ok(Some((tracer, otlp.map_err(failed("start the export by OTLP"))?)))
 }
 
-/// Has the state of the parts, of the log and of the process read with `metrics`.
+/// Has the state of the parts, of the certificates, of the log and of the process read with `metrics`.
 pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>, log: Option<&telemetry::Guard>) {
-    let follower = Arc::clone(&app.follower);
+    // Weak: what is measured holds the metrics, and the store closes its file when the last of them is gone.
+    let follower = Arc::downgrade(&app.follower);
     metrics.observe(Observed::one(
         Kind::Gauge,
         "jeton.follower.lag",
         Unit::Seconds,
         "How long ago the newest head of the revocation log was asked for that this replica has reached.",
-        move || follower.lag().as_secs_f64(),
+        move || follower.upgrade().map_or(0.0, |follower| follower.lag().as_secs_f64()),
     ));
-    let follower = Arc::clone(&app.follower);
+    let follower = Arc::downgrade(&app.follower);
     metrics.observe(Observed::one(
         Kind::Gauge,
         "jeton.log.head.age",
         Unit::Seconds,
         "How old the newest entry of the revocation log is that this replica has reached.",
-        move || follower.head_age().as_secs_f64(),
+        move || follower.upgrade().map_or(0.0, |follower| follower.head_age().as_secs_f64()),
     ));
-    let outbox = Arc::clone(&app.outbox);
+    let outbox = Arc::downgrade(&app.outbox);
     metrics.observe(Observed::one(
         Kind::Gauge,
         "jeton.outbox.lag",
         Unit::Seconds,
         "For how long the next event had been due when it was last looked for.",
-        move || outbox.lag().as_secs_f64(),
+        move || outbox.upgrade().map_or(0.0, |outbox| outbox.lag().as_secs_f64()),
     ));
     if let Some(log) = log {
         let dropped = log.dropped();
@@ -69,35 +70,44 @@ pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>,
             move || number(u64::try_from(dropped.lines()).unwrap_or(u64::MAX)),
         ));
     }
-    if let Some(tls) = tls {
-        observe_tls(metrics, tls);
-    }
+    observe_certificates(metrics, tls);
     process::observe(metrics);
 }
 
-fn observe_tls(metrics: &Metrics, tls: &Arc<Tls>) {
-    let own = Arc::clone(tls);
-    metrics.observe(Observed::one(
+/// Without TLS these metrics have no values.
+fn observe_certificates(metrics: &Metrics, tls: Option<&Arc<Tls>>) {
+    let observe = |kind: Kind, name: &'static str, unit: Unit, help: &'static str, read: fn(&Tls) -> f64| {
+        let tls = tls.cloned();
+        let value = move |tls: &Arc<Tls>| Point { labels: Labels::new(), value: read(tls) };
+        let read = Box::new(move || tls.iter().map(value).collect());
+        metrics.observe(Observed { name, help, unit, kind, read });
+    };
+    observe(
         Kind::Gauge,
         "jeton.tls.certificate.not_after",
         Unit::Seconds,
-        "When the first certificate of the chain in use expires, in seconds since the Unix epoch.",
-        move || number(own.not_after().as_secs()),
-    ));
-    let own = Arc::clone(tls);
-    metrics.observe(Observed::one(
+        "When the certificate in use, or one that leads to its authority, expires, in seconds since the Unix epoch.",
+        |tls| number(tls.not_after().as_secs()),
+    );
+    observe(
+        Kind::Counter,
+        "jeton.tls.reloads",
+        Unit::None,
+        "How often the certificates were replaced by others that are in use.",
+        |tls| number(tls.generation()),
+    );
+    observe(
         Kind::Counter,
         "jeton.tls.reload.failures",
         Unit::None,
-        "New certificate files that could not be used; the old ones stayed.",
-        move || number(own.failures()),
-    ));
-    let own = Arc::clone(tls);
-    metrics.observe(Observed::one(
+        "How often the certificates were replaced by others that could not be used.",
+        |tls| number(tls.failures()),
+    );
+    observe(
         Kind::Counter,
         "jeton.tls.handshake.failures",
         Unit::None,
         "Connections that ended before they were secured.",
-        move || number(own.handshake_failures()),
-    ));
+        |tls| number(tls.handshake_failures()),
+    );
 }

@@ -100,7 +100,7 @@ pub const KEYS: &[Key] = &[
         path: "admin.listen",
         kind: Kind::List("ADDRESS"),
         default: None,
-        help: "Where to listen, in plain HTTP, for those who run the service: `/livez` and `/readyz`. Nobody proves who they are there, so keep it away from callers. Left out, there is none.",
+        help: "Where to listen, in plain HTTP, for those who run the service: `/livez`, `/readyz`, `/metrics` and `/log`. Nobody proves who they are there, so keep it away from callers. Left out, there is none.",
     },
     Key {
         path: "admin.tls",

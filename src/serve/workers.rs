@@ -157,7 +157,8 @@ impl Shutdown {
         }
     }
 
-    async fn unless_now<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+    /// What `wait` gives, or nothing once a stop at once was requested.
+    pub async fn unless_now<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.now.cancelled() => None,

@@ -815,7 +815,9 @@ async fn a_drain_is_told_to_watchers_and_ends_their_streams() {
     let server = start().await;
     server.health.ready().await;
     let mut client = HealthClient::new(server.channel().await);
-    let mut states = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let reply = client.watch(with(Request::new(HealthCheckRequest::default()), "x-request-id", "mine")).await.unwrap();
+    assert_eq!(reply.metadata().get("x-request-id").unwrap(), "mine");
+    let mut states = reply.into_inner();
     assert_eq!(states.message().await.unwrap().unwrap().status, 1);
     server.shutdown.request();
     // Not serving, and then the end; a watcher that is slow may see only the end.
@@ -827,6 +829,7 @@ async fn a_drain_is_told_to_watchers_and_ends_their_streams() {
         }
     };
     assert_status(&status, Code::Unavailable, "NOT_SERVING");
+    assert_eq!(status.metadata().get("x-request-id").unwrap(), "mine");
     server.ended().await;
 }
 

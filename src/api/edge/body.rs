@@ -61,7 +61,7 @@ impl http_body::Body for Reply {
             let status = status::of(Error::new(Reason::NotServing, "the server is draining"));
             // Written to fresh headers, a status of ours cannot fail.
             let _ = status.add_header(&mut trailers);
-            stream.record.close(&mut trailers, Some(status));
+            stream.record.close_stream(&mut trailers, Some(status));
             self.stream = None;
             self.body = Body::empty();
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
@@ -71,7 +71,7 @@ impl http_body::Body for Reply {
             && let Some(trailers) = frame.trailers_mut()
             && let Some(mut stream) = self.stream.take()
         {
-            stream.record.close(trailers, None);
+            stream.record.close_stream(trailers, None);
         }
         Poll::Ready(frame)
     }

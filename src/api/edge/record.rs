@@ -68,6 +68,12 @@ impl Record {
         self.failed(&status);
     }
 
+    /// The same for a stream, whose end comes long after its headers: the trailers tell the call's name once more.
+    pub(super) fn close_stream(&mut self, trailers: &mut HeaderMap, status: Option<Status>) {
+        self.close(trailers, status);
+        trailers.insert(REQUEST_ID, self.request_id.0.clone());
+    }
+
     // The macros look at the level before they evaluate a field: a line that is not wanted costs a comparison.
 
     pub(super) fn succeeded(&mut self) {

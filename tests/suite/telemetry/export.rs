@@ -228,6 +228,18 @@ async fn a_receiver_that_never_answers_harms_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_does_not_wait_for_the_receiver() {
+    let receiver = Receiver::that_hangs();
+    let jeton = exporting(Setup::embedded(), &receiver).start();
+    jeton.terminate();
+    // Between here and the end there is only the last export.
+    jeton.err_with("draining");
+    jeton.terminate();
+    let ended = tokio::task::spawn_blocking(|| jeton.ended()).await.unwrap();
+    assert!(ended.status.success() && !ended.err.contains("export by OTLP was cut short"), "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_receiver_is_authenticated_and_so_are_we() {
     let receiver = Receiver::with_tls();
     let secret = "otlp-secret-that-nobody-may-see-4711";

@@ -2,13 +2,15 @@
 
 use std::{process::Command, time::Duration};
 
+use tonic::Code;
+
 use crate::{
     faults::{
         calls::{Client, FULL, Wanted},
         process::{ADMIN, ADMIN_SECRET, Jeton, Setup},
     },
     http::admin::admin_of,
-    servers::until,
+    servers::{Aof, Server, until},
 };
 
 /// What a client that nobody here wrote is answered: the status, and the body.
@@ -33,7 +35,12 @@ fn value(page: &str, series: &str) -> f64 {
 }
 
 pub fn setup() -> Setup {
-    Setup::embedded().env("JETON_ADMIN_LISTEN", "127.0.0.1:0")
+    watched(Setup::embedded())
+}
+
+/// With a page for Prometheus.
+fn watched(setup: Setup) -> Setup {
+    setup.env("JETON_ADMIN_LISTEN", "127.0.0.1:0")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,6 +88,74 @@ async fn the_page_counts_what_happens_to_tokens() {
     assert!(value(&page, "jeton_follower_lag_seconds") < 60.0);
     assert!(value(&page, "jeton_cache_hits_total{cache=\"clients\"}") > 0.0);
     assert!(value(&page, &format!("jeton_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))) > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_find_no_place_are_counted_by_lane() {
+    let server = Server::start(Aof::Off);
+    let setup = watched(Setup::redis(&server)).env("JETON_WORKERS", "1").env("JETON_LIMITS_MAX_IN_FLIGHT", "1");
+    let jeton = setup.start();
+    let link = jeton.link();
+    link.admin().await;
+    // The first one waits for the store, and the others for nothing.
+    server.stop();
+    let admin = Client { id: ADMIN.to_owned(), secret: ADMIN_SECRET.to_owned() };
+    let calls: Vec<_> = (0..50)
+        .map(|_| {
+            let (link, admin) = (link.clone(), admin.clone());
+            tokio::spawn(async move { link.is_active(&admin, "nonsense", FULL).await.unwrap_err() })
+        })
+        .collect();
+    let mut shed = 0.0;
+    for call in calls {
+        if call.await.unwrap().code() == Code::ResourceExhausted {
+            shed += 1.0;
+        }
+    }
+    server.cont();
+    let page = metrics(&jeton);
+    assert!(shed > 0.0);
+    assert_eq!(value(&page, "jeton_calls_shed_total{lane=\"ordinary\"}"), shed);
+    assert_eq!(value(&page, "jeton_failures_total{reason=\"OVERLOADED\"}"), shed);
+    assert_eq!(value(&page, "jeton_calls_shed_total{lane=\"revocation\"}"), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_caller_goes_away_has_ended_too() {
+    let server = Server::start(Aof::Off);
+    let jeton = watched(Setup::redis(&server)).start();
+    let link = jeton.link();
+    link.admin().await;
+    server.stop();
+    let admin = Client { id: ADMIN.to_owned(), secret: ADMIN_SECRET.to_owned() };
+    let method = "grpc_type=\"unary\",grpc_service=\"jeton.v1.TokenService\",grpc_method=\"IntrospectToken\"";
+    let cancelled = format!("grpc_server_handled_total{{{method},grpc_code=\"Canceled\"}}");
+    // A call that is given up before it was sent never began; among so many, one has.
+    for _ in 0..50 {
+        let asked = tokio::time::timeout(Duration::from_millis(50), link.is_active(&admin, "nonsense", FULL)).await;
+        assert!(asked.is_err() || asked.unwrap().is_err());
+        if metrics(&jeton).contains(&cancelled) {
+            break;
+        }
+    }
+    until("one was cancelled", || metrics(&jeton).contains(&cancelled));
+    server.cont();
+    until("nothing is in flight", || value(&metrics(&jeton), "jeton_calls_in_flight{lane=\"ordinary\"}") == 0.0);
+}
+
+#[test]
+fn a_store_that_is_gone_shows() {
+    let mut server = Server::start(Aof::Off);
+    let jeton = watched(Setup::redis(&server)).start();
+    assert_eq!(value(&metrics(&jeton), "jeton_store_errors_total{operation=\"ping\"}"), 0.0);
+    server.kill9();
+    until("its errors are counted and its lag grows", || {
+        let page = metrics(&jeton);
+        let failed = |operation: &str| value(&page, &format!("jeton_store_errors_total{{operation=\"{operation}\"}}"));
+        failed("ping") > 0.0 && failed("tail") > 0.0 && value(&page, "jeton_follower_lag_seconds") > 2.0
+    });
+    server.restart();
+    until("it follows again", || value(&metrics(&jeton), "jeton_follower_lag_seconds") < 1.0);
 }
 
 #[test]
