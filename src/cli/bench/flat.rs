@@ -8,7 +8,7 @@ use super::{
     Plan, Result,
     load::{self, Client, Message, Shape, Side, Until, Work},
     number,
-    process::{PUBLIC_URL, Redis, Store},
+    process::{PUBLIC_URL, Redis, Store, Transport},
     report::{Flat, Report},
     world::{SCOPES, World},
 };
@@ -106,10 +106,17 @@ impl Place {
         redis: Option<&std::path::Path>,
         fill: impl AsyncFnOnce(&World) -> Result<()>,
     ) -> Result<Self> {
+        let mut place = Self::empty(plan, redis, Transport::Plain).await?;
+        place.world.restart(fill).await?;
+        place.clients = Shape::WIDE.connect(&place.world.service.address).await?;
+        Ok(place)
+    }
+
+    /// A service on a store of its own.
+    pub(super) async fn empty(plan: &Plan, redis: Option<&std::path::Path>, transport: Transport) -> Result<Self> {
         let redis = redis.map(|program| Redis::start(program, plan.dir.as_deref())).transpose()?;
         let store = redis.as_ref().map_or(Store::Embedded, |redis| Store::Redis(redis.address.clone()));
-        let mut world = World::make(plan.dir.as_deref(), store).await?;
-        world.restart(fill).await?;
+        let world = World::make(plan.dir.as_deref(), store, transport).await?;
         let clients = Shape::WIDE.connect(&world.service.address).await?;
         Ok(Self { world, clients, _redis: redis })
     }

@@ -17,6 +17,7 @@ mod load;
 mod pages;
 mod process;
 mod report;
+mod secured;
 mod world;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -60,7 +61,7 @@ enum Role {
 }
 
 /// What `--only` takes.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "introspect-jwt",
     "introspect-opaque",
     "introspect-bounded",
@@ -73,6 +74,7 @@ const NAMES: [&str; 15] = [
     "batch",
     "flat",
     "pages",
+    "tls",
     "group-commit",
     "memory",
     "start",
@@ -188,6 +190,7 @@ impl Plan {
             calls::run(self, &Store::Embedded, &mut report).await?;
             flat::run(self, None, &mut report).await?;
             pages::run(self, None, &mut report).await?;
+            secured::run(self, None, &mut report).await?;
             reports.push(report);
         }
         if let Some(program) = &self.redis_server {
@@ -198,6 +201,7 @@ impl Plan {
             facts::memory(self, program, &mut report).await?;
             flat::run(self, Some(program), &mut report).await?;
             pages::run(self, Some(program), &mut report).await?;
+            secured::run(self, Some(program), &mut report).await?;
             reports.push(report);
         }
         if let Some(url) = &self.redis_url {

@@ -29,6 +29,13 @@ pub(super) enum Store {
     Redis(RedisAddress),
 }
 
+/// How a service is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Plain,
+    Tls,
+}
+
 /// Where a Redis server listens.
 #[derive(Clone, Debug)]
 pub(super) struct RedisAddress {
@@ -59,6 +66,10 @@ pub(super) const ADMIN: (&str, &str) = ("bench-admin", "bench-secret-that-is-thr
 /// The service's own default, so that issuers are as long as they are.
 pub(super) const PUBLIC_URL: &str = "http://localhost:7443";
 
+/// What services of a run under TLS are known by, for a hundred years. Everybody has the key, so it is trusted here only.
+pub(super) const CERTIFICATE: &str = include_str!("server.pem");
+const PRIVATE_KEY: &str = include_str!("server.key");
+
 /// Files with what a process writes.
 const OUTPUT: &str = "output.txt";
 const LOG: &str = "log.txt";
@@ -79,13 +90,13 @@ impl Process {
     }
 
     /// Where it says that it listens: it takes a free port itself, so that nobody else has it meanwhile.
-    fn address(&mut self, dir: &Path) -> Result<String> {
+    fn authority(&mut self, dir: &Path) -> Result<String> {
         let deadline = Instant::now() + READY;
         loop {
             let output = fs::read_to_string(dir.join(OUTPUT))?;
             let line = output.lines().find_map(|line| line.split_once(LISTENS));
             if let Some((_, authority)) = line.filter(|_| output.ends_with('\n')) {
-                return Ok(format!("http://{authority}"));
+                return Ok(authority.to_owned());
             }
             if self.0.try_wait()?.is_some() || Instant::now() >= deadline {
                 let log = fs::read_to_string(dir.join(LOG))?;
@@ -158,7 +169,7 @@ impl Drop for Scratch {
 
 impl Service {
     /// Starts `jeton serve` with what it ships with; its data and its log are in `dir`.
-    pub(super) fn start(dir: &Path, store: &Store) -> Result<Self> {
+    pub(super) fn start(dir: &Path, store: &Store, transport: Transport) -> Result<Self> {
         let mut command = itself()?;
         command.arg("serve").env_clear();
         command.env("JETON_LISTEN", "127.0.0.1:0").env("JETON_DATA_DIR", dir.join("data"));
@@ -168,9 +179,20 @@ impl Service {
             command.env("JETON_STORE", "redis").env("JETON_REDIS_URL", &address.url);
             command.env("JETON_MASTER_KEY", (0..32).map(|byte| format!("{byte:02x}")).collect::<String>());
         }
+        if transport == Transport::Tls {
+            let (certificate, key) = (dir.join("server.pem"), dir.join("server.key"));
+            fs::write(&certificate, CERTIFICATE)?;
+            fs::write(&key, PRIVATE_KEY)?;
+            command.env("JETON_TLS_CERT_FILE", certificate).env("JETON_TLS_KEY_FILE", key);
+        }
         let started = Instant::now();
         let mut process = Process::start(&mut command, dir)?;
-        let address = process.address(dir)?;
+        let authority = process.authority(dir)?;
+        let scheme = match transport {
+            Transport::Plain => "http",
+            Transport::Tls => "https",
+        };
+        let address = format!("{scheme}://{authority}");
         Ok(Self { process, address, started })
     }
 }
@@ -180,8 +202,8 @@ pub(super) fn start_echo(dir: &Path) -> Result<(Process, String)> {
     let mut command = itself()?;
     command.args(["bench", "echo", "--replies"]).arg(dir).env_clear();
     let mut process = Process::start(&mut command, dir)?;
-    let address = process.address(dir)?;
-    Ok((process, address))
+    let authority = process.authority(dir)?;
+    Ok((process, format!("http://{authority}")))
 }
 
 fn itself() -> Result<Command> {
