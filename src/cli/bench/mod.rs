@@ -17,6 +17,7 @@ mod load;
 mod pages;
 mod process;
 mod report;
+mod rotation;
 mod secured;
 mod world;
 
@@ -61,7 +62,7 @@ enum Role {
 }
 
 /// What `--only` takes.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "introspect-jwt",
     "introspect-opaque",
     "introspect-bounded",
@@ -78,6 +79,7 @@ const NAMES: [&str; 16] = [
     "group-commit",
     "memory",
     "start",
+    "rotation",
 ];
 
 pub(super) fn command() -> Command {
@@ -190,6 +192,7 @@ impl Plan {
             calls::run(self, &Store::Embedded, &mut report).await?;
             flat::run(self, None, &mut report).await?;
             pages::run(self, None, &mut report).await?;
+            rotation::run(self, None, &mut report).await?;
             secured::run(self, None, &mut report).await?;
             reports.push(report);
         }
@@ -201,6 +204,7 @@ impl Plan {
             facts::memory(self, program, &mut report).await?;
             flat::run(self, Some(program), &mut report).await?;
             pages::run(self, Some(program), &mut report).await?;
+            rotation::run(self, Some(program), &mut report).await?;
             secured::run(self, Some(program), &mut report).await?;
             reports.push(report);
         }
