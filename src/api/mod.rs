@@ -13,6 +13,7 @@ pub mod account;
 mod batch;
 pub mod client;
 pub mod convert;
+pub mod direct;
 pub mod edge;
 pub mod face;
 pub mod group;

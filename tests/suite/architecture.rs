@@ -27,7 +27,8 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("issuer", &["ambient", "directory", "federation", "keys", "outbound", "outbox", "revocation", "store", "token"]),
     ("serve", &["ambient", "worker"]),
     ("api", &["ambient", "directory", "issuer", "keys", "serve", "token", "worker"]),
-    ("http", &["api", "serve"]),
+    // It speaks in messages of the contract and tells of errors, both by their names.
+    ("http", &["api", "serve", "token"]),
     ("config", &["ambient", "keys", "outbound", "outbox", "token"]),
     ("telemetry", &["config"]),
     // The contract's descriptors are the only thing of the edge that commands need.

@@ -1,6 +1,6 @@
 //! A server like the real one, on a store of its own.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jeton::{
@@ -56,6 +56,8 @@ pub struct Service {
     pub clock: Clock,
     pub admin: Credentials,
     channel: Channel,
+    /// Where it speaks OAuth 2.
+    pub http: SocketAddr,
     app: App,
     /// What lies behind it. Replicas share it.
     backing: Arc<Backing>,
@@ -193,8 +195,9 @@ impl Service {
 
         let policy = Policy::load().unwrap();
         let health = Health::new(&policy).await;
-        let listeners = listen::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let Address::Tcp(address) = listeners[0].address() else { panic!("not TCP") };
+        let any: Address = "127.0.0.1:0".parse().unwrap();
+        let listeners = listen::bind(&[any.clone(), any]).unwrap();
+        let [address, http] = [0, 1].map(|i: usize| listeners[i].local_addr().unwrap());
         let routes = app::routes(&app, &health, true).unwrap();
         let options = Options {
             workers: WORKERS,
@@ -205,8 +208,9 @@ impl Service {
         let limits = Limits { call_timeout: SOON, ..Limits::default() };
         let authenticate = Bearer(Arc::clone(&app.issuer));
         let edge = Arc::new(Edge::new(policy, authenticate, limits, WORKERS));
+        let oauth = app::oauth(&app, Arc::clone(&edge));
         let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, WORKERS));
-        let faces = listeners.into_iter().map(|listener| (listener, Arc::clone(&grpc))).collect();
+        let faces = listeners.into_iter().zip([grpc, oauth]).collect();
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
         let (shutdown, asked) = (Shutdown::new(), stop.clone());
@@ -220,7 +224,7 @@ impl Service {
         health.ready().await;
         let url = format!("http://{address}");
         let channel = Endpoint::try_from(url).unwrap().connect().await.unwrap();
-        Self { clock, admin, channel, app, backing, masters, others, receiver, _stop: stop.drop_guard() }
+        Self { clock, admin, channel, http, app, backing, masters, others, receiver, _stop: stop.drop_guard() }
     }
 
     /// The data of all events so far, in the order of their delivery.
