@@ -47,8 +47,8 @@ struct Metadata<'a> {
     introspection_endpoint: String,
     revocation_endpoint: String,
     jwks_uri: String,
-    /// There is no authorization endpoint. The member is required all the same.
-    response_types_supported: [&'static str; 0],
+    /// There is no authorization endpoint. The member is required all the same, and must not be empty (§3.2).
+    response_types_supported: [&'static str; 1],
     grant_types_supported: [&'static str; 4],
     token_endpoint_auth_methods_supported: [&'static str; 3],
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 5],
@@ -91,7 +91,7 @@ pub(super) fn metadata(issuer: &str, listed: &wire::ListSigningKeysResponse) -> 
         introspection_endpoint: format!("{issuer}/oauth2/introspect"),
         revocation_endpoint: format!("{issuer}/oauth2/revoke"),
         jwks_uri: format!("{issuer}/oauth2/jwks"),
-        response_types_supported: [],
+        response_types_supported: ["none"],
         grant_types_supported: grant::ALL,
         token_endpoint_auth_methods_supported: methods,
         token_endpoint_auth_signing_alg_values_supported: algorithms,

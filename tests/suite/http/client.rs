@@ -1,5 +1,7 @@
 //! A client that sends exactly what it is told: HTTP/1.1 on a connection of its own.
 
+use std::net::SocketAddr;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tokio::{
@@ -22,7 +24,11 @@ pub const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencod
 
 /// Sends bytes as they are, and reads until the server closes.
 pub async fn send(service: &Service, request: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(service.http).await.unwrap();
+    send_to(service.http, request).await
+}
+
+async fn send_to(server: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(server).await.unwrap();
     stream.write_all(request).await.unwrap();
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).await.unwrap();
@@ -30,12 +36,17 @@ pub async fn send(service: &Service, request: &[u8]) -> Answer {
 }
 
 pub async fn ask(service: &Service, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    ask_at(service.http, method, path, headers, body).await
+}
+
+/// The same of another server.
+pub async fn ask_at(server: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut request = format!("{method} {path} HTTP/1.1\r\nhost: auth.example.com\r\nconnection: close\r\n");
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");
     }
     request += &format!("content-length: {}\r\n\r\n{body}", body.len());
-    send(service, request.as_bytes()).await
+    send_to(server, request.as_bytes()).await
 }
 
 pub async fn get(service: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -68,6 +79,17 @@ pub fn basic(client: &Credentials) -> String {
     format!("Basic {}", STANDARD.encode(format!("{}:{}", encode(&client.client_id), encode(&client.client_secret))))
 }
 
+/// The chunks of a body.
+fn joined(mut rest: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let (chunk, next) = after.split_at(usize::from_str_radix(size, 16).unwrap());
+        whole += chunk;
+        rest = next.strip_prefix("\r\n").unwrap_or_default();
+    }
+    whole
+}
+
 // === impl Answer ===
 
 impl Answer {
@@ -79,7 +101,11 @@ impl Answer {
             let (name, value) = line.split_once(':').unwrap();
             (name.to_ascii_lowercase(), value.trim().to_owned())
         };
-        Self { status, headers: lines.map(header).collect(), body: body.to_owned() }
+        let mut answer = Self { status, headers: lines.map(header).collect(), body: body.to_owned() };
+        if answer.header("transfer-encoding") == "chunked" {
+            answer.body = joined(body);
+        }
+        answer
     }
 
     /// A header's value; empty if there is none.

@@ -2,7 +2,9 @@
 
 mod admin;
 mod client;
+mod clients;
 mod documents;
+mod envoy;
 mod grants;
 mod introspection;
 mod limits;

@@ -107,11 +107,7 @@ async fn one_proof_and_of_a_known_kind(service: Service) {
 
 async fn whatever_is_wrong_with_a_client_looks_the_same(service: Service) {
     let (client, disabled) = (service.client().await, service.client().await);
-    let request = wire::DisableClientRequest {
-        tenant_id: "default".into(),
-        client_id: disabled.client_id.clone(),
-        ..Default::default()
-    };
+    let request = wire::DisableClientRequest { tenant_id: "default".into(), client_id: disabled.client_id.clone() };
     service.admin().await.disable_client(request).await.unwrap();
     let wrong = [
         Credentials::new(&client.client_id, "nonsense"),

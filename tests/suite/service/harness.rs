@@ -56,6 +56,8 @@ pub struct Service {
     pub clock: Clock,
     pub admin: Credentials,
     channel: Channel,
+    /// Where it speaks gRPC.
+    pub grpc: SocketAddr,
     /// Where it speaks OAuth 2.
     pub http: SocketAddr,
     app: App,
@@ -75,6 +77,8 @@ struct Others {
     issuers: Vec<(String, Location)>,
     /// How it calls out.
     outbound: Arc<Outbound>,
+    /// Whether issuers are URLs that lead to it.
+    reachable: bool,
 }
 
 enum Backing {
@@ -107,7 +111,7 @@ impl Service {
         };
         // It begins at the real time, because Redis tells its own.
         let clock = Clock::manual(Clock::default().now());
-        let others = Others { issuers: Vec::new(), outbound: remote::outbound() };
+        let others = Others { issuers: Vec::new(), outbound: remote::outbound(), reachable: false };
         Self::on(Arc::new(backing), clock, vec![master(1)], others, None).await
     }
 
@@ -159,6 +163,13 @@ impl Service {
         self.restart(masters).await
     }
 
+    /// Ends this service and starts another one on its store whose issuers lead to it.
+    pub async fn reachable(mut self) -> Self {
+        self.others.reachable = true;
+        let masters = self.masters.clone();
+        self.restart(masters).await
+    }
+
     /// The Redis server, to be killed or frozen.
     pub fn redis(&self) -> &RedisServer {
         let Backing::Redis(server) = &*self.backing else { panic!("not on Redis") };
@@ -176,11 +187,14 @@ impl Service {
         let store = open(&backing, &clock).await;
         let ring = Arc::new(Keyring::new(&masters).unwrap());
         let receiver = Remote::start(|_| Reply::status(204)).await;
+        let any: Address = "127.0.0.1:0".parse().unwrap();
+        let listeners = listen::bind(&[any.clone(), any]).unwrap();
+        let [grpc, http] = [0, 1].map(|i: usize| listeners[i].local_addr().unwrap());
         let setup = Setup {
             ring,
             clock: clock.clone(),
             places: WORKERS + 1,
-            public_url: PUBLIC_URL.to_owned(),
+            public_url: if others.reachable { format!("http://{http}") } else { PUBLIC_URL.to_owned() },
             bootstrap: None,
             workloads: Workloads::new(others.issuers.clone()),
             outbound: Arc::clone(&others.outbound),
@@ -195,9 +209,6 @@ impl Service {
 
         let policy = Policy::load().unwrap();
         let health = Health::new(&policy).await;
-        let any: Address = "127.0.0.1:0".parse().unwrap();
-        let listeners = listen::bind(&[any.clone(), any]).unwrap();
-        let [address, http] = [0, 1].map(|i: usize| listeners[i].local_addr().unwrap());
         let routes = app::routes(&app, &health, true).unwrap();
         let options = Options {
             workers: WORKERS,
@@ -209,8 +220,8 @@ impl Service {
         let authenticate = Bearer(Arc::clone(&app.issuer));
         let edge = Arc::new(Edge::new(policy, authenticate, limits, WORKERS));
         let oauth = app::oauth(&app, Arc::clone(&edge));
-        let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, WORKERS));
-        let faces = listeners.into_iter().zip([grpc, oauth]).collect();
+        let speaks_grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, WORKERS));
+        let faces = listeners.into_iter().zip([speaks_grpc, oauth]).collect();
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
         let (shutdown, asked) = (Shutdown::new(), stop.clone());
@@ -222,9 +233,9 @@ impl Service {
         });
         tokio::spawn(serve(options, faces, shutdown, std::future::ready(())));
         health.ready().await;
-        let url = format!("http://{address}");
+        let url = format!("http://{grpc}");
         let channel = Endpoint::try_from(url).unwrap().connect().await.unwrap();
-        Self { clock, admin, channel, http, app, backing, masters, others, receiver, _stop: stop.drop_guard() }
+        Self { clock, admin, channel, grpc, http, app, backing, masters, others, receiver, _stop: stop.drop_guard() }
     }
 
     /// The data of all events so far, in the order of their delivery.
