@@ -13,6 +13,7 @@ mod calls;
 mod echo;
 mod facts;
 mod flat;
+mod http;
 mod load;
 mod pages;
 mod process;
@@ -60,7 +61,7 @@ enum Role {
 }
 
 /// What `--only` takes.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "introspect-jwt",
     "introspect-opaque",
     "introspect-bounded",
@@ -71,6 +72,7 @@ const NAMES: [&str; 15] = [
     "renew",
     "revoke",
     "batch",
+    "http",
     "flat",
     "pages",
     "group-commit",
@@ -186,6 +188,7 @@ impl Plan {
             facts::start(self, &mut report).await?;
             facts::group_commit(self, &mut report).await?;
             calls::run(self, &Store::Embedded, &mut report).await?;
+            http::run(self, &Store::Embedded, &mut report).await?;
             flat::run(self, None, &mut report).await?;
             pages::run(self, None, &mut report).await?;
             reports.push(report);
@@ -194,6 +197,7 @@ impl Plan {
             let redis = Redis::start(program, self.dir.as_deref())?;
             let mut report = Report::new(&redis.address.product()?);
             calls::run(self, &Store::Redis(redis.address.clone()), &mut report).await?;
+            http::run(self, &Store::Redis(redis.address.clone()), &mut report).await?;
             drop(redis);
             facts::memory(self, program, &mut report).await?;
             flat::run(self, Some(program), &mut report).await?;
@@ -203,7 +207,8 @@ impl Plan {
         if let Some(url) = &self.redis_url {
             let address = RedisAddress::new(url)?;
             let mut report = Report::new(&address.product()?);
-            calls::run(self, &Store::Redis(address), &mut report).await?;
+            calls::run(self, &Store::Redis(address.clone()), &mut report).await?;
+            http::run(self, &Store::Redis(address), &mut report).await?;
             reports.push(report);
         }
         Ok(reports)

@@ -179,6 +179,8 @@ impl Fact {
             }
             None => String::new(),
         };
-        vec![self.name.to_owned(), format!("{:.1}", self.value), self.unit.to_owned(), wanted]
+        // Ratios are small.
+        let value = if self.value < 10.0 { format!("{:.2}", self.value) } else { format!("{:.1}", self.value) };
+        vec![self.name.to_owned(), value, self.unit.to_owned(), wanted]
     }
 }
