@@ -7,7 +7,8 @@
 //! Invariant: it knows nothing of stores, keys or rules. What a call means is said in `issuer` and `directory`; who may
 //! make it is said in the contract (`proto/jeton/v1/`), which [`policy`] reads and [`edge`] enforces.
 //!
-//! Start reading at [`edge`]: it is the path of a call. [`server`] is where connections come from.
+//! Start reading at [`edge`]: it is the path of a call. [`face`] is where connections come from, and [`direct`] what is called
+//! without gRPC.
 
 pub mod account;
 mod batch;
