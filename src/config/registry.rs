@@ -97,6 +97,12 @@ pub const KEYS: &[Key] = &[
         help: "Whether `grpcurl` and similar tools may ask for the contract.",
     },
     Key {
+        path: "http.listen",
+        kind: Kind::List("ADDRESS"),
+        default: None,
+        help: "Where to listen for OAuth 2 over HTTP: token, introspection and revocation endpoints, key sets and metadata of all tenants (see docs/http.md). `public_url` must then lead there. Left out, there is none.",
+    },
+    Key {
         path: "admin.listen",
         kind: Kind::List("ADDRESS"),
         default: None,
