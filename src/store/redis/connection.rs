@@ -278,7 +278,7 @@ fn client(info: ConnectionInfo, tls: &Tls) -> Result<Client> {
                 why: format!("the files for TLS to Redis cannot be used: {error}"),
             })
         }
-        _ => Client::open(info).map_err(|_| unusable_url()),
+        ConnectionAddr::Tcp(..) | ConnectionAddr::Unix(_) | _ => Client::open(info).map_err(|_| unusable_url()),
     }
 }
 
