@@ -18,6 +18,7 @@ mod pages;
 mod process;
 mod report;
 mod rotation;
+mod secured;
 mod telemetry;
 mod world;
 
@@ -62,7 +63,7 @@ enum Role {
 }
 
 /// What `--only` takes.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 18] = [
     "introspect-jwt",
     "introspect-opaque",
     "introspect-bounded",
@@ -76,6 +77,7 @@ const NAMES: [&str; 17] = [
     "flat",
     "pages",
     "telemetry",
+    "tls",
     "group-commit",
     "memory",
     "start",
@@ -194,6 +196,7 @@ impl Plan {
             pages::run(self, None, &mut report).await?;
             telemetry::run(self, None, &mut report).await?;
             rotation::run(self, None, &mut report).await?;
+            secured::run(self, None, &mut report).await?;
             reports.push(report);
         }
         if let Some(program) = &self.redis_server {
@@ -206,6 +209,7 @@ impl Plan {
             pages::run(self, Some(program), &mut report).await?;
             telemetry::run(self, Some(program), &mut report).await?;
             rotation::run(self, Some(program), &mut report).await?;
+            secured::run(self, Some(program), &mut report).await?;
             reports.push(report);
         }
         if let Some(url) = &self.redis_url {

@@ -23,6 +23,7 @@ use super::{
     Plan, Result,
     flat::{Place, compare},
     load::{Message, Work},
+    process::Extra,
     report::{Fact, Report, Wanted},
 };
 use crate::api::wire::{ConsistencyLevel, TokenFormat};
@@ -50,14 +51,8 @@ pub(super) async fn run(plan: &Plan, redis: Option<&Path>, report: &mut Report) 
     let receiver = receiver.add_service(MetricsServiceServer::new(Sink)).serve_with_incoming(incoming);
     let _receiver = AbortOnDropHandle::new(tokio::spawn(receiver));
 
-    let off = Place::with(plan, redis, &[]).await?;
-    let on = [
-        ("JETON_ADMIN_LISTEN", "127.0.0.1:0"),
-        ("JETON_OTLP_ENDPOINT", endpoint.as_str()),
-        ("JETON_OTLP_SAMPLE_RATIO", "0.01"),
-        ("JETON_OTLP_INTERVAL", "1s"),
-    ];
-    let on = Place::with(plan, redis, &on).await?;
+    let off = Place::with(plan, redis, Extra::None).await?;
+    let on = Place::with(plan, redis, Extra::Telemetry { endpoint }).await?;
     for (name, what) in [
         ("issue-jwt", "CPU of an issue with metrics and OTLP / without"),
         ("introspect-jwt", "CPU of an introspection with metrics and OTLP / without"),

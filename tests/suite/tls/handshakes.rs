@@ -76,6 +76,20 @@ async fn whoever_shows_a_certificate_shows_one_that_holds() {
 }
 
 #[tokio::test]
+async fn no_connection_outlives_the_certificate_that_it_was_made_with() {
+    let secured = Secured::start(ClientAuth::Optional).await;
+    let brief = secured.clients.brief_client(&["dns:a.example"], Duration::from_secs(2));
+    // A slow machine has not even got this far in time.
+    let Ok(caller) = secured.service.try_showing(Some(&brief)).await else { return };
+    // The client connects again, and is refused.
+    let deadline = tokio::time::Instant::now() + SOON;
+    while caller.list_signing_keys(wire::ListSigningKeysRequest::default()).await.is_ok() {
+        assert!(tokio::time::Instant::now() < deadline, "the connection goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn where_certificates_are_required_nobody_connects_without() {
     let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
     let dir = tempfile::tempdir().unwrap();
