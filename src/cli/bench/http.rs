@@ -14,7 +14,7 @@ use super::{
     calls::{Seen, one},
     load::{Message, Shape, Side, Work},
     number,
-    process::Store,
+    process::{Extra, Store},
     report::{Fact, Report, Wanted},
     world::{TENANT, World},
 };
@@ -51,7 +51,7 @@ pub(super) async fn run(plan: &Plan, store: &Store, report: &mut Report) -> Resu
     if !plan.wants("http") {
         return Ok(());
     }
-    let world = World::make(plan.dir.as_deref(), store.clone()).await?;
+    let world = World::make(plan.dir.as_deref(), store.clone(), Extra::None).await?;
     let (form, authorization) = world.issue_own_over_http();
     let post = Post { url: format!("{}/t/{TENANT}/oauth2/token", world.service.http), form, authorization };
     let work = Work::cycle(None, vec![Message::Issue(world.issue_own(TokenFormat::Jwt).into())]);

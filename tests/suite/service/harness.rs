@@ -28,7 +28,7 @@ use jeton::{
     outbox::Sink,
     serve::{
         Face, Options, Shutdown,
-        listen::{self, Listener},
+        listen::{self, Address, Listener},
         serve,
         tls::Security,
     },
