@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod architecture;
+mod chart;
 mod edge;
 mod faults;
 mod federation;
@@ -14,4 +15,5 @@ mod servers;
 mod service;
 mod simulation;
 mod store;
+mod tools;
 mod waits;

@@ -14,6 +14,6 @@ mod drain;
 mod freeze;
 mod history;
 mod operator;
-mod process;
+pub mod process;
 mod races;
 mod start;

@@ -15,7 +15,7 @@ use reqwest::{
     redirect,
 };
 
-use crate::remote::AUTHORITY;
+use crate::{remote::AUTHORITY, tools};
 
 /// Where codes are sent to; both are registered.
 pub const CALLBACK: &str = "https://app.example.com/callback";
@@ -113,7 +113,5 @@ fn library() -> PathBuf {
     if let Some(directory) = env::var_os("JETON_TEST_OPENID_PROVIDER") {
         return directory.into();
     }
-    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.unwrap_or_else(|| PathBuf::from(env::var_os("HOME").unwrap()).join(".cache"));
-    cache.join("jeton-test-tools/openid-provider")
+    tools::directory().join("openid-provider")
 }
