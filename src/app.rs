@@ -5,6 +5,7 @@ use std::{
     fmt::{self, Write as _},
     fs::{self, OpenOptions},
     io::{self, Write as _},
+    iter,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -19,20 +20,25 @@ use crate::{
     ambient::Clock,
     api::{
         Services,
-        edge::{Authenticate, Limits},
+        edge::{Authenticate, Edge, Limits},
+        face::Grpc,
         health::{self, Health},
-        listen::{self, Address, Listener},
         policy::Policy,
-        server::{Options, Server, Shutdown},
     },
     config::{self, Config},
     directory::{Directory, Parts, clients::ShownSecret, record::Client},
     federation::RelyingParty,
+    http::{self, Http},
     issuer::{self, Bootstrap, Issuer, authenticate::Recognized, foreign::Workloads},
     keys::{master::MasterKey, ring::Keyring},
     outbound::{self, Outbound, jwks::JwksCache},
     outbox::{Outbox, Sink},
     revocation::follower::Follower,
+    serve::{
+        Face, Options, Shutdown,
+        listen::{self, Address, Listener},
+        serve as serve_all,
+    },
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::{self, error::chain},
     worker,
@@ -111,8 +117,8 @@ pub fn install_crypto() {
 }
 
 async fn run(config: &Config, workers: usize) -> Result<(), Error> {
-    let addresses: Vec<Address> = config.listen.iter().map(address).collect::<Result<_, _>>()?;
-    let listeners = listen::bind(&addresses).map_err(failed("bind the listeners"))?;
+    let listeners = bind(&config.listen)?;
+    let admin = bind(&config.admin_listen)?;
     let shutdown = Shutdown::new();
     let signals = shutdown.clone();
     tokio::spawn(async move { signals.request_on_signals().await });
@@ -153,16 +159,16 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     let policy = Policy::load().map_err(failed("read the access policy of the contract"))?;
     let health = Health::new(&policy).await;
     let readiness = tokio::spawn(watch_store(Arc::clone(&app.store), health.clone(), shutdown.clone()));
-    announce(&listeners, config);
-    let server = Server {
-        options: options(config, workers),
-        limits: limits(config),
-        policy,
-        authenticate: Bearer(Arc::clone(&app.issuer)),
-        health: health.clone(),
-    };
+    announce(&listeners, &admin, config);
+    let edge = Arc::new(Edge::new(policy, Bearer(Arc::clone(&app.issuer)), limits(config), workers));
     let routes = routes(&app, &health, config.reflection)?;
-    let served = server.serve(listeners, routes, shutdown).await;
+    let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, workers));
+    let admin_face: Arc<dyn Face> = Arc::new(Http::new(http::admin::routes(health.clone())));
+    let speak = |listeners: Vec<Listener>, face: &Arc<dyn Face>| {
+        listeners.into_iter().zip(iter::repeat(Arc::clone(face))).collect::<Vec<_>>()
+    };
+    let faces = speak(listeners, &grpc).into_iter().chain(speak(admin, &admin_face)).collect();
+    let served = serve_all(options(config, workers), faces, shutdown, health.not_ready()).await;
 
     stop.cancel();
     readiness.abort();
@@ -231,7 +237,7 @@ pub fn routes(
     app: &App,
     health: &Health,
     reflection: bool,
-) -> Result<impl Fn() -> Routes + Clone + Send + 'static, Error> {
+) -> Result<impl Fn() -> Routes + Send + Sync + 'static, Error> {
     let mut builder = health::routes(health, reflection).map_err(failed("read the descriptors for reflection"))?;
     Services::new(Arc::clone(&app.issuer)).add_to(&mut builder);
     let routes = builder.routes();
@@ -287,10 +293,13 @@ fn write_bootstrap(dir: &Path, client: &Client, shown: &ShownSecret) -> Result<(
 }
 
 /// Tells on standard output where the service is and how to try it.
-fn announce(listeners: &[Listener], config: &Config) {
+fn announce(listeners: &[Listener], admin: &[Listener], config: &Config) {
     let mut text = String::new();
     for listener in listeners {
         let _ = writeln!(text, "jeton listens on {}", listener.address());
+    }
+    for listener in admin {
+        let _ = writeln!(text, "probes are answered on {}", listener.address());
     }
     let credentials = config.data_dir.join(BOOTSTRAP_FILE);
     if config.bootstrap.is_none()
@@ -412,9 +421,13 @@ fn sink(config: &Config, outbound: &Arc<Outbound>) -> Sink {
     }
 }
 
-fn address(listen: &config::Listen) -> Result<Address, Error> {
-    let text = listen.to_string();
-    text.parse().map_err(failed(&format!("read the address {text}")))
+fn bind(addresses: &[config::Listen]) -> Result<Vec<Listener>, Error> {
+    let address = |listen: &config::Listen| {
+        let text = listen.to_string();
+        text.parse::<Address>().map_err(failed(&format!("read the address {text}")))
+    };
+    let addresses: Vec<Address> = addresses.iter().map(address).collect::<Result<_, _>>()?;
+    listen::bind(&addresses).map_err(failed("bind the listeners"))
 }
 
 fn options(config: &Config, workers: usize) -> Options {

@@ -1,6 +1,12 @@
 //! What the server says of itself: its health (`grpc.health.v1`) and its contract (reflection).
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::{
@@ -21,6 +27,7 @@ use super::{
 pub struct Health {
     reporter: HealthReporter,
     services: BTreeSet<String>,
+    is_ready: Arc<AtomicBool>,
 }
 
 /// Served as long as the process answers at all, whatever becomes of the store: Kubernetes asks for it to know whether to
@@ -37,7 +44,7 @@ impl Health {
         let ours = policy.methods().filter(|method| method.rule().is_some());
         let mut services: BTreeSet<String> = ours.filter_map(Method::service).map(str::to_owned).collect();
         services.insert(String::new());
-        let health = Self { reporter: HealthReporter::new(), services };
+        let health = Self { reporter: HealthReporter::new(), services, is_ready: Arc::default() };
         health.not_ready().await;
         health.reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
         health
@@ -53,7 +60,13 @@ impl Health {
         self.set(ServingStatus::NotServing).await;
     }
 
+    /// Whether it says SERVING.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+
     async fn set(&self, status: ServingStatus) {
+        self.is_ready.store(status == ServingStatus::Serving, Ordering::Relaxed);
         for service in &self.services {
             self.reporter.set_service_status(service, status).await;
         }

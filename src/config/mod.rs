@@ -37,6 +37,8 @@ use crate::{
 pub struct Config {
     /// Where to listen; at least one.
     pub listen: Vec<Listen>,
+    /// Where to listen for those who run the service; may be empty.
+    pub admin_listen: Vec<Listen>,
     /// The directory of the embedded store.
     pub data_dir: PathBuf,
     /// The `{base}` of issuers, without a slash at its end.
@@ -173,6 +175,7 @@ pub fn load(flags: &ArgMatches, environment: &Environment, read: ReadFile<'_>) -
 fn typed(reader: &mut values::Reader<'_>) -> Config {
     Config {
         listen: reader.list("listen", values::listen),
+        admin_listen: reader.list("admin.listen", values::listen),
         data_dir: reader.parse("data_dir", values::path).unwrap_or_default(),
         public_url: reader.parse("public_url", values::public_url).unwrap_or_default(),
         workers: reader.integer_or_auto("workers"),

@@ -92,6 +92,12 @@ pub const KEYS: &[Key] = &[
         help: "Whether `grpcurl` and similar tools may ask for the contract.",
     },
     Key {
+        path: "admin.listen",
+        kind: Kind::List("ADDRESS"),
+        default: None,
+        help: "Where to listen, in plain HTTP, for those who run the service: `/livez` and `/readyz`. Nobody proves who they are there, so keep it away from callers. Left out, there is none.",
+    },
+    Key {
         path: "redis.url",
         kind: Kind::Secret,
         default: None,

@@ -12,7 +12,7 @@ use std::{
 use prost_reflect::DescriptorPool;
 
 /// Which rooms each room may know. `app` and the thin files around it may know all.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("ambient", &[]),
     ("worker", &[]),
     ("token", &["ambient"]),
@@ -25,7 +25,9 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("outbox", &["ambient", "keys", "outbound", "store", "token"]),
     ("directory", &["ambient", "keys", "revocation", "store", "token"]),
     ("issuer", &["ambient", "directory", "federation", "keys", "outbound", "outbox", "revocation", "store", "token"]),
-    ("api", &["ambient", "directory", "issuer", "keys", "token", "worker"]),
+    ("serve", &["ambient", "worker"]),
+    ("api", &["ambient", "directory", "issuer", "keys", "serve", "token", "worker"]),
+    ("http", &["api", "serve"]),
     ("config", &["ambient", "keys", "outbound", "outbox", "token"]),
     ("telemetry", &["config"]),
     // The contract's descriptors are the only thing of the edge that commands need.
@@ -35,12 +37,13 @@ const ROOMS: [(&str, &[&str]); 15] = [
 const ROOTS: [&str; 3] = ["app", "lib", "main"];
 
 /// Which crates stay where. A place is the beginning of a path below `src/`.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 12] = [
     ("tonic", &["api/", "cli/", "app.rs"]),
     ("tonic_health", &["api/"]),
     ("tonic_reflection", &["api/"]),
     ("tonic_types", &["api/", "cli/"]),
-    ("hyper", &["api/"]),
+    ("hyper", &["api/", "http/"]),
+    ("axum", &["http/"]),
     // Whoever has a client of his own calls private addresses.
     ("reqwest", &["outbound/"]),
     ("openidconnect", &["federation/"]),

@@ -11,16 +11,20 @@ use std::{
 
 use jeton::{
     api::{
-        edge::{self, Admitted, Authenticate, Limits, run_to_end},
+        edge::{self, Admitted, Authenticate, Edge, Limits, run_to_end},
+        face::Grpc,
         health::{self, Health},
-        listen::{self, Address},
         policy::Policy,
-        server::{Options, Server, Shutdown},
         wire::{
             self,
             account_service_client::AccountServiceClient,
             account_service_server::{AccountService, AccountServiceServer},
         },
+    },
+    serve::{
+        Face, Options, Shutdown,
+        listen::{self, Address},
+        serve,
     },
     token::error::{Error, Reason, Result as TokenResult},
 };
@@ -230,9 +234,13 @@ async fn start_on(address: Address, configure: impl FnOnce(&mut Options, &mut Li
         std::mem::forget(tracing::subscriber::set_default(subscriber));
         routes.clone()
     };
-    let server = Server { options, limits, policy, authenticate: Bearers, health: health.clone() };
+    let edge = Arc::new(Edge::new(policy, Bearers, limits, options.workers));
+    let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, make_routes, options.workers));
     let shutdown = Shutdown::new();
-    let end = tokio::spawn(server.serve(listeners, make_routes, shutdown.clone()));
+    let draining = health.clone();
+    let faces = listeners.into_iter().map(|listener| (listener, Arc::clone(&grpc))).collect();
+    let asked = shutdown.clone();
+    let end = tokio::spawn(async move { serve(options, faces, asked, draining.not_ready()).await });
     Running { address, health, shutdown, gate, log, end }
 }
 

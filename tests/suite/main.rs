@@ -8,6 +8,7 @@ mod edge;
 mod faults;
 mod federation;
 mod follower;
+mod http;
 mod outbound;
 mod outbox;
 mod remote;

@@ -17,9 +17,7 @@ mod record;
 use std::{
     any::Any,
     convert::Infallible,
-    fmt,
     future::{Future, poll_fn},
-    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::Arc,
@@ -52,6 +50,7 @@ use super::{
     validate::{self, Validate},
 };
 use crate::{
+    serve::Peer,
     token::error::{Error, Reason, Result},
     worker::PerWorker,
 };
@@ -90,13 +89,6 @@ pub struct Edge<A> {
     authenticate: A,
     limits: Limits,
     workers: PerWorker<Arc<Taken>>,
-}
-
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    Tcp(SocketAddr),
-    Unix,
 }
 
 /// One connection's way to the handlers.
@@ -264,16 +256,7 @@ impl<A: Authenticate> Connection<A> {
     }
 }
 
-// === impl Peer ===
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix => f.write_str("unix"),
-        }
-    }
-}
+// === refusals ===
 
 /// The protocol wants this code, so that other clients do not take the reply's 200 for a success.
 fn not_grpc() -> http::Response<Body> {

@@ -6,10 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tonic::Status;
 
-use super::Peer;
 use crate::{
     ambient,
     api::{policy::Method, status},
+    serve::Peer,
     token::error::{Class, chain},
 };
 

@@ -17,6 +17,7 @@ mod load;
 mod pages;
 mod process;
 mod report;
+mod rotation;
 mod world;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -60,7 +61,7 @@ enum Role {
 }
 
 /// What `--only` takes.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "introspect-jwt",
     "introspect-opaque",
     "introspect-bounded",
@@ -76,6 +77,7 @@ const NAMES: [&str; 15] = [
     "group-commit",
     "memory",
     "start",
+    "rotation",
 ];
 
 pub(super) fn command() -> Command {
@@ -188,6 +190,7 @@ impl Plan {
             calls::run(self, &Store::Embedded, &mut report).await?;
             flat::run(self, None, &mut report).await?;
             pages::run(self, None, &mut report).await?;
+            rotation::run(self, None, &mut report).await?;
             reports.push(report);
         }
         if let Some(program) = &self.redis_server {
@@ -198,6 +201,7 @@ impl Plan {
             facts::memory(self, program, &mut report).await?;
             flat::run(self, Some(program), &mut report).await?;
             pages::run(self, Some(program), &mut report).await?;
+            rotation::run(self, Some(program), &mut report).await?;
             reports.push(report);
         }
         if let Some(url) = &self.redis_url {

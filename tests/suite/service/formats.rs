@@ -68,7 +68,7 @@ async fn verifies_offline(service: &Service, signing: SigningAlgorithm, algorith
 }
 
 /// The claims of a JWT whose signature, expiry, issuer and audience a library has checked.
-fn verify(key: &wire::JsonWebKey, algorithm: Algorithm, text: &str, issuer: &str) -> Value {
+pub fn verify(key: &wire::JsonWebKey, algorithm: Algorithm, text: &str, issuer: &str) -> Value {
     let mut jwk = json!({"kty": key.kty, "use": key.r#use, "alg": key.alg, "kid": key.kid});
     for (name, value) in [("crv", &key.crv), ("x", &key.x), ("y", &key.y), ("n", &key.n), ("e", &key.e)] {
         if !value.is_empty() {

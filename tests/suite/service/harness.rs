@@ -6,11 +6,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jeton::{
     ambient::Clock,
     api::{
-        edge::Limits,
+        edge::{Edge, Limits},
+        face::Grpc,
         health::Health,
-        listen::{self, Address},
         policy::Policy,
-        server::{Options, Server, Shutdown},
         wire,
     },
     app::{self, App, Bearer, Setup},
@@ -27,6 +26,11 @@ use jeton::{
     },
     outbound::{Outbound, published::Location},
     outbox::Sink,
+    serve::{
+        Face, Options, Shutdown,
+        listen::{self, Address},
+        serve,
+    },
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::secret::SecretText,
 };
@@ -200,7 +204,9 @@ impl Service {
         };
         let limits = Limits { call_timeout: SOON, ..Limits::default() };
         let authenticate = Bearer(Arc::clone(&app.issuer));
-        let server = Server { options, limits, policy, authenticate, health: health.clone() };
+        let edge = Arc::new(Edge::new(policy, authenticate, limits, WORKERS));
+        let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, WORKERS));
+        let faces = listeners.into_iter().map(|listener| (listener, Arc::clone(&grpc))).collect();
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
         let (shutdown, asked) = (Shutdown::new(), stop.clone());
@@ -210,7 +216,7 @@ impl Service {
             stopping.request();
             stopping.request();
         });
-        tokio::spawn(server.serve(listeners, routes, shutdown));
+        tokio::spawn(serve(options, faces, shutdown, std::future::ready(())));
         health.ready().await;
         let url = format!("http://{address}");
         let channel = Endpoint::try_from(url).unwrap().connect().await.unwrap();

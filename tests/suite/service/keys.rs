@@ -1,21 +1,28 @@
 //! Signing keys and master keys over their lives.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use jeton::{
     api::wire::{self, TokenFormat, signing_key::State},
     token::error::Reason,
 };
 
+use jsonwebtoken::Algorithm;
+
 use super::{
     calls::{Caller, IssueExt as _, refused, seconds},
-    harness::{Service, manager, master, plain},
+    formats::verify,
+    harness::{PUBLIC_URL, Service, manager, master, plain},
 };
 
 on_both_stores! {
     a_rotated_key_is_announced_then_signs_and_the_old_one_verifies_on
     a_revoked_key_kills_its_tokens_at_once_and_a_new_one_signs
     keys_rotate_by_themselves_when_due
+    a_set_of_keys_of_any_age_within_its_max_age_verifies_what_was_just_issued
     another_algorithm_takes_over_after_the_announcement
     everything_survives_a_restart
     everything_survives_a_new_master_key_in_front_of_the_old_one
@@ -112,6 +119,38 @@ async fn keys_rotate_by_themselves_when_due(service: Service) {
     assert!(!listed.contains(&kid(&issue().await)));
 }
 
+/// Two minutes of the service's clock in steps of a second, with a rotation as soon as the one before has taken over.
+async fn a_set_of_keys_of_any_age_within_its_max_age_verifies_what_was_just_issued(service: Service) {
+    const ANNOUNCEMENT: u64 = 10;
+    service.set(wire::TenantSettings { key_announcement: Some(seconds(ANNOUNCEMENT)), ..Default::default() }).await;
+    let (client, admin) = (service.client().await, service.admin().await);
+    let mut fetched = VecDeque::new();
+    let mut signed_by = BTreeSet::new();
+    for second in 0..120_u64 {
+        if second % ANNOUNCEMENT == 0 {
+            let request = wire::RotateSigningKeyRequest { tenant_id: "default".into() };
+            admin.rotate_signing_key(request).await.unwrap();
+        }
+        let reply = service.anonymous().list_signing_keys(Default::default()).await.unwrap();
+        assert_eq!(reply.max_age, Some(seconds(ANNOUNCEMENT)));
+        // A cache may use it until its last second, so the one from `max_age` ago counts.
+        fetched.push_back(reply.keys);
+        if fetched.len() > usize::try_from(ANNOUNCEMENT).unwrap() + 1 {
+            fetched.pop_front();
+        }
+        let token = service.anonymous().issue(client.client_credentials()).await.access_token;
+        signed_by.insert(kid(&token));
+        for (age, keys) in fetched.iter().rev().enumerate() {
+            let key = keys.iter().find(|key| key.kid == kid(&token));
+            let key =
+                key.unwrap_or_else(|| panic!("second {second}: the keys of {age} s ago do not know {}", kid(&token)));
+            verify(key, Algorithm::EdDSA, &token, &format!("{PUBLIC_URL}/t/default"));
+        }
+        service.advance(Duration::from_secs(1));
+    }
+    assert_eq!(signed_by.len(), 12, "one key after another signed");
+}
+
 async fn another_algorithm_takes_over_after_the_announcement(service: Service) {
     let client = service.client().await;
     let issue = async || service.anonymous().issue(client.client_credentials()).await.access_token;
@@ -121,7 +160,7 @@ async fn another_algorithm_takes_over_after_the_announcement(service: Service) {
     assert_eq!(kid(&issue().await), kid(&old));
     service.advance(ANNOUNCED);
     let new = issue().await;
-    assert_eq!(jsonwebtoken::decode_header(&new).unwrap().alg, jsonwebtoken::Algorithm::ES256);
+    assert_eq!(jsonwebtoken::decode_header(&new).unwrap().alg, Algorithm::ES256);
     service.set(wire::TenantSettings { signing_algorithm: es256, ..Default::default() }).await;
     assert_eq!(kids(&service).await.len(), 2, "what is so already is no change");
     assert!(service.is_active(&new).await);

@@ -22,7 +22,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::edge::Peer;
+use super::Peer;
 
 /// Where to listen: `host:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,12 +45,12 @@ pub struct Accepted(Raw);
 #[derive(Debug)]
 pub struct Io {
     stream: Stream,
-    /// How many bytes are missing until the peer has shown that it speaks HTTP/2.
+    /// How many bytes are missing until the peer has shown that it speaks the protocol.
     missing: usize,
     spoke: Spoke,
 }
 
-/// Whether the peer has sent a whole HTTP/2 preface with its first frame.
+/// Whether the peer has begun to speak.
 #[derive(Clone, Debug, Default)]
 pub struct Spoke(Arc<AtomicBool>);
 
@@ -82,9 +82,6 @@ pub fn bind(addresses: &[Address]) -> Result<Vec<Listener>, BindError> {
 
 /// The owner and its group may connect: a sidecar shares the group, not the user.
 const SOCKET_MODE: u32 = 0o660;
-
-/// The preface of a client and the head of the SETTINGS frame that must follow it (RFC 9113 §3.4).
-const PREFACE_LEN: usize = 24 + 9;
 
 #[derive(Debug)]
 enum Socket {
@@ -238,8 +235,8 @@ impl Accepted {
         }
     }
 
-    /// Moves the connection onto the calling runtime.
-    pub(super) fn open(self) -> io::Result<Io> {
+    /// Moves the connection onto the calling runtime. The peer speaks once it has sent `first_bytes`.
+    pub(super) fn open(self, first_bytes: usize) -> io::Result<Io> {
         let stream = match self.0 {
             Raw::Tcp(stream, _) => {
                 // Replies are small and must not wait for the acknowledgement of the one before.
@@ -248,7 +245,7 @@ impl Accepted {
             }
             Raw::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
         };
-        Ok(Io { stream, missing: PREFACE_LEN, spoke: Spoke::default() })
+        Ok(Io { stream, missing: first_bytes, spoke: Spoke::default() })
     }
 }
 

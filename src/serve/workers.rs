@@ -1,13 +1,11 @@
 //! Serving: worker threads, connections, and how they end.
 //!
 //! The acceptor runs on the caller's runtime and hands every connection to the worker thread that has the fewest. A
-//! worker is one single-threaded runtime; its connections are served by hyper directly. tonic's own server would wrap
-//! every call in a `grpc-timeout` of its own, which nothing inside can take off and which answers CANCELLED where
-//! DEADLINE_EXCEEDED is due; it does not tell connections apart when they age; and a silent peer holds its shutdown.
+//! worker is one single-threaded runtime.
 //!
 //! Invariant: everything has an end. A connection that stays silent is closed after `first_frame_timeout`, one whose
-//! peer is gone after the keepalive, every other one is asked to go at about `connection_age`; and [`Server::serve`]
-//! returns at the latest `drain_delay` + `drain_timeout` + 1 s after it was asked to.
+//! peer is gone after the keepalive, every other one is asked to go at about `connection_age`; and [`serve`] returns
+//! at the latest `drain_delay` + `drain_timeout` + 1 s after it was asked to.
 
 use std::{
     convert::Infallible,
@@ -21,21 +19,16 @@ use std::{
     time::Duration,
 };
 
-use hyper::{server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::service::Routes;
 
 use super::{
-    edge::{self, Authenticate, Edge, Limits},
-    health::Health,
+    Conversation, Error, Face, Partner,
     listen::{Accepted, Acceptor, Listener},
-    policy::Policy,
 };
 use crate::{ambient, worker};
 
@@ -46,14 +39,8 @@ pub struct Options {
     pub workers: usize,
     /// Connections at a time. Beyond, new ones wait in the system's queue.
     pub connections: usize,
-    /// Calls at a time on one connection.
-    pub streams_per_connection: u32,
-    /// How long a new connection may take to send its first frame.
+    /// How long a new connection may take to begin to speak.
     pub first_frame_timeout: Duration,
-    /// After so long without a frame the peer is pinged …
-    pub keepalive_interval: Duration,
-    /// … and has so long to answer.
-    pub keepalive_timeout: Duration,
     /// After about so long (± 20 %) a connection is asked to go, so that load spreads over new replicas.
     pub connection_age: Duration,
     /// How long to go on accepting when asked to stop, so that balancers learn of it.
@@ -62,25 +49,12 @@ pub struct Options {
     pub drain_timeout: Duration,
 }
 
-/// Everything that a server needs but its listeners and services.
-#[derive(Debug)]
-pub struct Server<A> {
-    pub options: Options,
-    pub limits: Limits,
-    pub policy: Policy,
-    pub authenticate: A,
-    pub health: Health,
-}
-
 /// Asks a server to stop. Clones ask the same one.
 #[derive(Clone, Debug, Default)]
 pub struct Shutdown {
     drain: CancellationToken,
     now: CancellationToken,
 }
-
-/// Header names and values of a request, in bytes.
-const MAX_HEADER_LIST: u32 = 16 * 1024;
 
 /// How often a connection that was asked to go is looked at: a peer that does not react would hold it otherwise.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
@@ -95,52 +69,50 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// What is assumed if the system does not tell: the usual soft limit.
 const USUAL_OPEN_FILES: usize = 1024;
 
-// === impl Server ===
+// === serving ===
 
-impl<A: Authenticate> Server<A> {
-    /// Serves until `shutdown` is requested and the drain is over.
-    ///
-    /// `routes` is called once on each worker thread, within its runtime: what it makes is used by that worker only.
-    /// Begin with [`super::health::routes`]. Health says NOT_SERVING until [`Health::ready`] is called.
-    ///
-    /// # Errors
-    /// If a thread or a listener cannot be started, or a worker ended before its time.
-    pub async fn serve<R>(self, listeners: Vec<Listener>, routes: R, shutdown: Shutdown) -> io::Result<()>
-    where
-        R: Fn() -> Routes + Clone + Send + 'static,
-    {
-        let Self { options, limits, policy, authenticate, health } = self;
-        let acceptors: Vec<Acceptor> = listeners.into_iter().map(Listener::open).collect::<io::Result<_>>()?;
-        let edge = Arc::new(Edge::new(policy, authenticate, limits, options.workers));
-        let ends = Ends::new();
-        // Whatever happens to this future, nothing goes on behind it.
-        let _stop = ends.stop.clone().drop_guard();
-        let (workers, mut running) = start_workers(&options, &edge, &routes, &ends)?;
-        let accepting = accept_all(acceptors, workers, &options, &ends);
+/// Serves until `shutdown` is requested and the drain is over. `draining` is awaited when it begins, before anything is
+/// closed: whoever balances load should learn of it first.
+///
+/// # Errors
+/// If a thread or a listener cannot be started, or a worker ended before its time.
+pub async fn serve(
+    options: Options,
+    listeners: Vec<(Listener, Arc<dyn Face>)>,
+    shutdown: Shutdown,
+    draining: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let open = |(listener, face): (Listener, Arc<dyn Face>)| Ok((listener.open()?, face));
+    let acceptors: Vec<(Acceptor, Arc<dyn Face>)> = listeners.into_iter().map(open).collect::<io::Result<_>>()?;
+    let faces: Vec<Arc<dyn Face>> = acceptors.iter().map(|(_, face)| Arc::clone(face)).collect();
+    let ends = Ends::new();
+    // Whatever happens to this future, nothing goes on behind it.
+    let _stop = ends.stop.clone().drop_guard();
+    let (workers, mut running) = start_workers(&options, &faces, &ends)?;
+    let accepting = accept_all(acceptors, workers, &options, &ends);
 
-        let early = tokio::select! {
-            () = shutdown.drain.cancelled() => None,
-            Some(_) = running.join_next() => Some(io::Error::other("a worker thread ended before its time")),
-        };
+    let early = tokio::select! {
+        () = shutdown.drain.cancelled() => None,
+        Some(_) = running.join_next() => Some(io::Error::other("a worker thread ended before its time")),
+    };
 
-        tracing::info!("draining: no new connections after {:?}", options.drain_delay);
-        health.not_ready().await;
-        let _ = shutdown.unless_now(sleep(options.drain_delay)).await;
-        ends.accept.cancel();
-        // The listeners are closed, and no worker gets another connection, when this returns.
-        accepting.wait().await;
-        ends.drain.cancel();
-        let drained = shutdown.unless_now(timeout(options.drain_timeout, all(&mut running))).await;
-        if !matches!(drained, Some(Ok(()))) {
-            tracing::warn!("the drain was cut short: calls in flight are dropped");
-        }
-        ends.stop.cancel();
-        // A thread that is stuck in a handler cannot be waited for: the process ends under it.
-        if timeout(THREADS_END, all(&mut running)).await.is_err() {
-            tracing::error!("a worker thread does not end");
-        }
-        early.map_or(Ok(()), Err)
+    tracing::info!("draining: no new connections after {:?}", options.drain_delay);
+    draining.await;
+    let _ = shutdown.unless_now(sleep(options.drain_delay)).await;
+    ends.accept.cancel();
+    // The listeners are closed, and no worker gets another connection, when this returns.
+    accepting.wait().await;
+    ends.drain.cancel();
+    let drained = shutdown.unless_now(timeout(options.drain_timeout, all(&mut running))).await;
+    if !matches!(drained, Some(Ok(()))) {
+        tracing::warn!("the drain was cut short: calls in flight are dropped");
     }
+    ends.stop.cancel();
+    // A thread that is stuck in a handler cannot be waited for: the process ends under it.
+    if timeout(THREADS_END, all(&mut running)).await.is_err() {
+        tracing::error!("a worker thread does not end");
+    }
+    early.map_or(Ok(()), Err)
 }
 
 // === impl Shutdown ===
@@ -196,10 +168,7 @@ impl Default for Options {
         Self {
             workers: thread::available_parallelism().map_or(1, usize::from),
             connections: 4096.min(open_files() / 2),
-            streams_per_connection: 128,
             first_frame_timeout: Duration::from_secs(10),
-            keepalive_interval: Duration::from_secs(20),
-            keepalive_timeout: Duration::from_secs(10),
             connection_age: Duration::from_secs(30 * 60),
             drain_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(15),
@@ -232,6 +201,7 @@ struct Workers(Vec<(mpsc::UnboundedSender<Handed>, Arc<AtomicUsize>)>);
 #[derive(Debug)]
 struct Handed {
     accepted: Accepted,
+    face: Arc<dyn Face>,
     place: Place,
 }
 
@@ -243,17 +213,22 @@ struct Place {
 }
 
 /// Accepts on all listeners. The tracker is empty when they are closed.
-fn accept_all(acceptors: Vec<Acceptor>, workers: Workers, options: &Options, ends: &Ends) -> TaskTracker {
+fn accept_all(
+    acceptors: Vec<(Acceptor, Arc<dyn Face>)>,
+    workers: Workers,
+    options: &Options,
+    ends: &Ends,
+) -> TaskTracker {
     let tasks = TaskTracker::new();
     let workers = Arc::new(workers);
     // Half of the files stay for the store, logs and the sockets that are being closed.
     let connections = Arc::new(Semaphore::new(options.connections.min(open_files() / 2).min(Semaphore::MAX_PERMITS)));
-    for acceptor in acceptors {
+    for (acceptor, face) in acceptors {
         let (workers, connections, end) = (Arc::clone(&workers), Arc::clone(&connections), ends.accept.clone());
         tasks.spawn(async move {
             tokio::select! {
                 () = end.cancelled() => {}
-                never = accept(&acceptor, &workers, &connections) => match never {},
+                never = accept(&acceptor, &face, &workers, &connections) => match never {},
             }
         });
     }
@@ -261,7 +236,12 @@ fn accept_all(acceptors: Vec<Acceptor>, workers: Workers, options: &Options, end
     tasks
 }
 
-async fn accept(acceptor: &Acceptor, workers: &Workers, connections: &Arc<Semaphore>) -> Infallible {
+async fn accept(
+    acceptor: &Acceptor,
+    face: &Arc<dyn Face>,
+    workers: &Workers,
+    connections: &Arc<Semaphore>,
+) -> Infallible {
     let mut pause = MIN_PAUSE;
     loop {
         match acceptor.accept().await {
@@ -272,7 +252,7 @@ async fn accept(acceptor: &Acceptor, workers: &Workers, connections: &Arc<Semaph
                 }
                 // Until a connection ends; the semaphore is never closed. Meanwhile the system's queue fills up.
                 if let Ok(permit) = Arc::clone(connections).acquire_owned().await {
-                    workers.hand(accepted, permit);
+                    workers.hand(accepted, Arc::clone(face), permit);
                 }
             }
             // The peer was gone before it was looked at; the next one is not to blame.
@@ -299,14 +279,14 @@ impl Ends {
 
 impl Workers {
     /// Hands over to the worker with the fewest connections.
-    fn hand(&self, accepted: Accepted, permit: OwnedSemaphorePermit) {
+    fn hand(&self, accepted: Accepted, face: Arc<dyn Face>, permit: OwnedSemaphorePermit) {
         let Some((mailbox, connections)) = self.0.iter().min_by_key(|(_, count)| count.load(Ordering::Relaxed)) else {
             return;
         };
         connections.fetch_add(1, Ordering::Relaxed);
         let place = Place { of_worker: Arc::clone(connections), _of_server: permit };
         // Fails only if the worker is gone, which ends the server; the connection closes here then.
-        let _ = mailbox.send(Handed { accepted, place });
+        let _ = mailbox.send(Handed { accepted, face, place });
     }
 }
 
@@ -320,36 +300,24 @@ impl Drop for Place {
 
 /// What the connections of one worker have in common.
 #[derive(Debug)]
-struct Worker<A> {
-    edge: Arc<Edge<A>>,
-    routes: Routes,
+struct Worker {
+    faces: Vec<Arc<dyn Face>>,
     options: Options,
     ends: Ends,
 }
 
 /// Starts the threads. The set has one task for each, which ends with it.
-fn start_workers<A: Authenticate, R>(
-    options: &Options,
-    edge: &Arc<Edge<A>>,
-    routes: &R,
-    ends: &Ends,
-) -> io::Result<(Workers, JoinSet<()>)>
-where
-    R: Fn() -> Routes + Clone + Send + 'static,
-{
+fn start_workers(options: &Options, faces: &[Arc<dyn Face>], ends: &Ends) -> io::Result<(Workers, JoinSet<()>)> {
     let mut workers = Vec::new();
     let mut running = JoinSet::new();
     for index in 0..options.workers.max(1) {
         let (sender, mailbox) = mpsc::unbounded_channel();
         let (ended, end) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (edge, routes, options, ends) = (Arc::clone(edge), routes.clone(), options.clone(), ends.clone());
+        let worker = Worker { faces: faces.to_vec(), options: options.clone(), ends: ends.clone() };
         thread::Builder::new().name(format!("jeton-worker-{index}")).spawn(move || {
             worker::enter(index);
-            runtime.block_on(async move {
-                let worker = Worker { edge, routes: routes().prepare(), options, ends };
-                worker.run(mailbox).await;
-            });
+            runtime.block_on(worker.run(mailbox));
             // Does not wait for blocking tasks. Whatever else still runs is dropped.
             runtime.shutdown_background();
             drop(ended);
@@ -367,7 +335,7 @@ async fn all(running: &mut JoinSet<()>) {
     while running.join_next().await.is_some() {}
 }
 
-impl<A: Authenticate> Worker<A> {
+impl Worker {
     /// Serves connections until the mailbox is closed and all of them have ended, or until the stop.
     async fn run(self, mailbox: mpsc::UnboundedReceiver<Handed>) {
         let stop = self.ends.stop.clone();
@@ -380,10 +348,10 @@ impl<A: Authenticate> Worker<A> {
 
     async fn serve_all(self: Arc<Self>, mut mailbox: mpsc::UnboundedReceiver<Handed>) {
         let connections = TaskTracker::new();
-        while let Some(Handed { accepted, place }) = mailbox.recv().await {
+        while let Some(Handed { accepted, face, place }) = mailbox.recv().await {
             let worker = Arc::clone(&self);
             connections.spawn(async move {
-                if let Err(error) = worker.serve(accepted).await {
+                if let Err(error) = worker.serve(accepted, &*face).await {
                     tracing::debug!(error = %error, "a connection ended");
                 }
                 drop(place);
@@ -391,29 +359,28 @@ impl<A: Authenticate> Worker<A> {
         }
         connections.close();
         connections.wait().await;
-        // Mutations outlive their calls and connections.
-        edge::mutations_ended().await;
+        for face in &self.faces {
+            face.settled().await;
+        }
     }
 
     /// Serves one connection to its end.
-    async fn serve(&self, accepted: Accepted) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    async fn serve(&self, accepted: Accepted, face: &dyn Face) -> Result<(), Error> {
         let options = &self.options;
         let mut age = pin!(sleep_until(Instant::now() + jittered(options.connection_age)));
         // Polled with the connection, so it must not share a lock with the other ones.
         let drain = self.ends.drain.child_token();
-        let calls = Arc::new(self.edge.connect(accepted.peer(), self.routes.clone(), drain.clone()));
-        let io = accepted.open()?;
+        let finish = CancellationToken::new();
+        let peer = accepted.peer();
+        let io = accepted.open(face.first_bytes())?;
         let spoke = io.spoke();
-        let service = service_fn(|request| {
-            let calls = Arc::clone(&calls);
-            async move { Ok::<_, Infallible>(calls.call(request).await) }
-        });
-        let mut connection = pin!(self.protocol().serve_connection(TokioIo::new(io), service));
+        let partner = Partner { peer, finish: finish.clone(), drain: drain.clone() };
+        let Conversation { mut speaking, calls } = face.converse(io, partner);
 
         // hyper's keepalive begins only after the first frame.
         tokio::select! {
             biased;
-            ended = connection.as_mut() => return Ok(ended?),
+            ended = &mut speaking => return ended,
             () = sleep(options.first_frame_timeout) => {}
             () = age.as_mut() => {}
             () = drain.cancelled() => {}
@@ -423,18 +390,18 @@ impl<A: Authenticate> Worker<A> {
         }
         tokio::select! {
             biased;
-            ended = connection.as_mut() => return Ok(ended?),
+            ended = &mut speaking => return ended,
             () = age => {}
             () = drain.cancelled() => {}
         }
-        connection.as_mut().graceful_shutdown();
+        finish.cancel();
         // A peer that does not answer would hold the connection until the keepalive finds it (hyper#4170). One that
         // is alive closes at once after its last call, so two looks apart without a call are enough.
         let mut was_idle = false;
         loop {
             tokio::select! {
                 biased;
-                ended = connection.as_mut() => return Ok(ended?),
+                ended = &mut speaking => return ended,
                 () = sleep(IDLE_CHECK) => {}
             }
             let is_idle = calls.is_idle();
@@ -443,19 +410,6 @@ impl<A: Authenticate> Worker<A> {
             }
             was_idle = is_idle;
         }
-    }
-
-    fn protocol(&self) -> http2::Builder<TokioExecutor> {
-        let mut protocol = http2::Builder::new(TokioExecutor::new());
-        protocol
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(self.options.streams_per_connection)
-            .max_header_list_size(MAX_HEADER_LIST)
-            .keep_alive_interval(self.options.keepalive_interval)
-            .keep_alive_timeout(self.options.keepalive_timeout)
-            // gRPC has no use for it, and it would cost 37 bytes in every reply.
-            .auto_date_header(false);
-        protocol
     }
 }
 

@@ -1,0 +1,128 @@
+//! What is spoken on listeners for HTTP: version 1.1 or 2, as the peer begins.
+
+use std::{
+    fmt,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tower::Service as _;
+
+use crate::{
+    api::face::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_LIST, STREAMS_PER_CONNECTION},
+    serve::{Calls, Conversation, Face, Partner, listen::Io},
+};
+
+/// HTTP on the connections of a listener. Requests carry their [`Peer`](crate::serve::Peer) as an extension.
+pub struct Http(Router);
+
+/// How long a peer may take for the head of a request. A connection that waits for its next request ends after it, too.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The head of a request, in bytes, as HTTP/1.1 counts them.
+const MAX_HEAD: usize = 16 * 1024;
+/// The shortest line that a request can begin with: `GET / HTTP/1.0`.
+const FIRST_LINE_LEN: usize = 16;
+
+/// How many requests of a connection are open.
+#[derive(Debug, Default)]
+struct Requests(AtomicUsize);
+
+/// A request that is not answered yet, until it is dropped.
+struct Open(Arc<Requests>);
+
+// === impl Http ===
+
+impl Http {
+    pub const fn new(routes: Router) -> Self {
+        Self(routes)
+    }
+}
+
+fn protocol() -> auto::Builder<TokioExecutor> {
+    let mut protocol = auto::Builder::new(TokioExecutor::new());
+    protocol.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
+    protocol
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .max_header_list_size(MAX_HEADER_LIST)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    protocol
+}
+
+impl Face for Http {
+    fn first_bytes(&self) -> usize {
+        FIRST_LINE_LEN
+    }
+
+    fn converse(&self, io: Io, partner: Partner) -> Conversation {
+        let Partner { peer, finish, drain: _ } = partner;
+        let requests = Arc::new(Requests::default());
+        let calls = Arc::clone(&requests);
+        let routes = self.0.clone();
+        let speaking = async move {
+            let service = service_fn(|mut request: http::Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                let open = Open::new(&requests);
+                let answer = routes.clone().call(request.map(Body::new));
+                async move {
+                    let response = answer.await;
+                    drop(open);
+                    response
+                }
+            });
+            let protocol = protocol();
+            let mut speaking = pin!(protocol.serve_connection(TokioIo::new(io), service));
+            tokio::select! {
+                biased;
+                ended = speaking.as_mut() => return ended,
+                () = finish.cancelled() => {}
+            }
+            speaking.as_mut().graceful_shutdown();
+            speaking.await
+        };
+        Conversation { speaking: Box::pin(speaking), calls }
+    }
+
+    fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").finish_non_exhaustive()
+    }
+}
+
+// === impl Requests ===
+
+impl Calls for Requests {
+    fn is_idle(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+impl Open {
+    fn new(requests: &Arc<Requests>) -> Self {
+        requests.0.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(requests))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,3 @@
+//! What is spoken in plain HTTP.
+
+mod admin;
