@@ -306,6 +306,22 @@ fn what_helm_test_runs_passes_on_a_service_that_works_and_fails_without() {
 }
 
 #[test]
+fn notes_tell_what_is_next_and_no_secret() {
+    let notes = |case: &str| {
+        let output =
+            helm::helm(&["install", "jeton"], &["--dry-run=client", "--values", cases()[case].to_str().unwrap()]);
+        let text = said(&output);
+        text.split_once("\nNOTES:\n").unwrap_or_else(|| panic!("{text}")).1.to_owned()
+    };
+    assert!(notes("defaults").contains("kubectl exec --namespace auth jeton-0 -- jeton token whoami"));
+    assert!(notes("redis").contains("An empty Redis wants a first administrator"));
+    assert!(notes("certificate").contains("https://jeton.auth.svc:7080/t/TENANT"));
+    let trial = notes("trial");
+    assert!(trial.contains("Secrets were given as values"), "{trial}");
+    assert!(!SAMPLES.iter().any(|(_, secret)| trial.contains(secret)), "{trial}");
+}
+
+#[test]
 fn the_chart_installs_the_version_that_it_lies_beside() {
     let chart = fs::read_to_string(helm::chart().join("Chart.yaml")).unwrap();
     let version = concat!("appVersion: \"", env!("CARGO_PKG_VERSION"), "\"\n");
