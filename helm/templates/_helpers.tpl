@@ -32,7 +32,8 @@ app.kubernetes.io/component: server
 {{- end }}
 
 {{- define "jeton.serviceAccountName" -}}
-{{- default (ternary (include "jeton.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- $own := ternary (include "jeton.fullname" .) "default" .Values.serviceAccount.create -}}
+{{- default $own .Values.serviceAccount.name -}}
 {{- end }}
 
 {{- define "jeton.image" -}}
@@ -58,6 +59,14 @@ app.kubernetes.io/component: server
 {{- if or (include "jeton.certificateSecret" .) (dig "tls" "cert_file" "" .Values.config) -}}yes{{- end -}}
 {{- end }}
 
+{{- /*
+Whether `helm test` can call: without a certificate of its own, and knowing who certified the service. Empty: no.
+*/}}
+{{- define "jeton.isTestable" -}}
+{{- $trusts := or (not (include "jeton.tls" .)) (include "jeton.certificateSecret" .) -}}
+{{- if and $trusts (ne (dig "tls" "client_auth" "off" .Values.config) "required") -}}yes{{- end -}}
+{{- end }}
+
 {{- /* The port of the first TCP address of a list; empty: there is none. */}}
 {{- define "jeton.port" -}}
 {{- range . -}}
@@ -80,7 +89,7 @@ app.kubernetes.io/component: server
 {{- div (add $millis 999) 1000 -}}
 {{- end }}
 
-{{- /* Secrets of the configuration that were given, as a JSON object of them by key: {"redis.url": {"existingSecret": …}}. */}}
+{{- /* Secrets of the configuration that were given, as JSON, by key: {"redis.url": {"existingSecret": …}}. */}}
 {{- define "jeton.secrets" -}}
 {{- $found := dict -}}
 {{- range $name, $at := .Values.secrets -}}
@@ -100,6 +109,12 @@ app.kubernetes.io/component: server
 {{- with $secret.value -}}{{- $_ := set $values $path . -}}{{- end -}}
 {{- end -}}
 {{- toJson $values -}}
+{{- end }}
+
+{{- /* Where gRPC is served, by a name that the certificate has. */}}
+{{- define "jeton.server" -}}
+{{- $scheme := ternary "https" "http" (eq (include "jeton.tls" .) "yes") -}}
+{{ $scheme }}://{{ include "jeton.fullname" . }}.{{ .Release.Namespace }}.svc:{{ include "jeton.grpcServicePort" . }}
 {{- end }}
 
 {{- define "jeton.publicUrl" -}}

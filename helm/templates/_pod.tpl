@@ -46,9 +46,16 @@ spec:
       env:
         - name: JETON_CONFIG
           value: /etc/jeton/config/jeton.toml
-        # For `kubectl exec … -- jeton …`.
+        # For `kubectl exec … -- jeton …`. A certificate names the Service and no address.
+        {{- if not (include "jeton.tls" .) }}
         - name: JETON_SERVER
-          value: {{ ternary "https" "http" (eq (include "jeton.tls" .) "yes") }}://127.0.0.1:{{ include "jeton.grpcPort" . }}
+          value: http://127.0.0.1:{{ include "jeton.grpcPort" . }}
+        {{- else if include "jeton.certificateSecret" . }}
+        - name: JETON_SERVER
+          value: {{ include "jeton.server" . }}
+        - name: JETON_CA_FILE
+          value: /etc/jeton/tls/ca.crt
+        {{- end }}
         {{- if and $embedded (not (hasKey $secrets "bootstrap.client_secret")) }}
         - name: JETON_CREDENTIALS
           value: /var/lib/jeton/bootstrap.json
@@ -192,13 +199,16 @@ spec:
 
 {{- /*
 How Kubernetes asks, given the root, the service that gRPC health is asked for, and the path of the admin listener. The
-kubelet speaks no TLS in gRPC probes and has no certificate to show, so where callers need TLS it asks the admin listener.
+kubelet speaks no TLS in gRPC probes and has no certificate to show: where callers need TLS it asks the admin listener.
 */}}
 {{- define "jeton.probe" -}}
 {{- if include "jeton.tls" (index . 0) -}}
 httpGet:
   port: admin
   path: {{ index . 2 }}
+  {{- if dig "admin" "tls" false (index . 0).Values.config }}
+  scheme: HTTPS
+  {{- end }}
 {{- else -}}
 grpc:
   port: {{ include "jeton.grpcPort" (index . 0) }}

@@ -79,14 +79,26 @@ What no schema can say, because it lies between values. All mistakes are told at
 {{- if and $cert.certManager.enabled (not $cert.certManager.issuerRef.name) -}}
   {{- $wrong = append $wrong "certificate.certManager.issuerRef.name: names no issuer" -}}
 {{- end -}}
-{{- $files := and (dig "tls" "cert_file" "" $config) (dig "tls" "key_file" "" $config) -}}
 {{- if and (include "jeton.certificateSecret" .) (or (dig "tls" "cert_file" "" $config) (dig "tls" "key_file" "" $config)) -}}
   {{- $wrong = append $wrong "config.tls.cert_file, config.tls.key_file: the chart sets them for `certificate`; use one of the two" -}}
-{{- else if and (not $files) (or (dig "tls" "cert_file" "" $config) (dig "tls" "key_file" "" $config)) -}}
-  {{- $wrong = append $wrong "config.tls.cert_file, config.tls.key_file: each wants the other" -}}
 {{- end -}}
-{{- if and (not $tls) (or (ne (dig "tls" "client_auth" "off" $config) "off") (dig "tls" "client_ca_file" "" $config)) -}}
-  {{- $wrong = append $wrong "config.tls: clients can show certificates only to a service that has one; see certificate" -}}
+{{- range list "tls" "redis" -}}
+  {{- if ne (empty (dig . "cert_file" "" $config)) (empty (dig . "key_file" "" $config)) -}}
+    {{- $wrong = append $wrong (printf "config.%s.cert_file, config.%s.key_file: each wants the other" . .) -}}
+  {{- end -}}
+{{- end -}}
+{{- $asks := ne (dig "tls" "client_auth" "off" $config) "off" -}}
+{{- if and $asks (not $tls) -}}
+  {{- $wrong = append $wrong "config.tls.client_auth: callers show certificates only to a service that has one; see certificate" -}}
+{{- end -}}
+{{- if and (not $asks) (dig "tls" "client_ca_file" "" $config) -}}
+  {{- $wrong = append $wrong "config.tls.client_ca_file: means nothing while config.tls.client_auth is off" -}}
+{{- end -}}
+{{- if and $asks (not (include "jeton.certificateSecret" .)) (not (dig "tls" "client_ca_file" "" $config)) -}}
+  {{- $wrong = append $wrong "config.tls.client_ca_file: config.tls.client_auth wants it" -}}
+{{- end -}}
+{{- if and (dig "admin" "tls" false $config) (not $tls) -}}
+  {{- $wrong = append $wrong "config.admin.tls: wants a certificate" -}}
 {{- end -}}
 {{- if and $tls (not $admin) -}}
   {{- $wrong = append $wrong "config.admin.listen: with TLS, probes have nothing else to ask" -}}

@@ -1,5 +1,5 @@
-//! The Helm chart and the Dockerfile, judged by the programs that will read them: helm, the schemas of Kubernetes, checkov,
-//! hadolint, and jeton itself, which must take every configuration that the chart writes.
+//! The Helm chart and the Dockerfile, judged by the programs that will read them: helm, the schemas of Kubernetes,
+//! checkov, hadolint, and jeton itself, which must take every configuration that the chart writes.
 //!
 //! [`helm`] renders the cases of `values/` once; [`schema`] holds the values to the registry of settings.
 
@@ -40,7 +40,7 @@ const EXCUSED: [(&str, &str, &str); 9] = [
 const SECRETS: &str = "/etc/jeton/secrets";
 const SAMPLES: [(&str, &str); 5] = [
     ("master_key", MASTER_KEY),
-    ("redis.url", "redis://redis:6379"),
+    ("redis.url", "rediss://redis:6379"),
     ("bootstrap.client_secret", "correct-horse-battery-staple-4711"),
     ("webhook.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
     ("otlp.headers", "authorization=Bearer abc"),
@@ -153,6 +153,7 @@ fn probes_ask_what_answers_them() {
     assert_eq!(tls["livenessProbe"]["httpGet"], json!({"port": "admin", "path": "/livez"}));
     assert_eq!(tls["startupProbe"]["httpGet"], tls["livenessProbe"]["httpGet"]);
     assert_eq!(tls["readinessProbe"]["httpGet"], json!({"port": "admin", "path": "/readyz"}));
+    assert_eq!(container("everything")["livenessProbe"]["httpGet"]["scheme"], "HTTPS", "admin.tls");
 }
 
 #[test]
@@ -294,7 +295,7 @@ fn a_changed_configuration_makes_new_pods() {
 fn what_helm_test_runs_passes_on_a_service_that_works_and_fails_without() {
     let args = rendered().one("defaults", "Pod")["spec"]["containers"][0]["args"].as_array().unwrap();
     let call = |server: &str| {
-        let args = args.iter().map(|arg| arg.as_str().unwrap().replace("jeton:7443", server));
+        let args = args.iter().map(|arg| arg.as_str().unwrap().replace("jeton.auth.svc:7443", server));
         Command::new(env!("CARGO_BIN_EXE_jeton")).args(args).env_clear().output().unwrap()
     };
     let mut jeton = Setup::embedded().start();
@@ -303,6 +304,13 @@ fn what_helm_test_runs_passes_on_a_service_that_works_and_fails_without() {
     let address = jeton.address().to_owned();
     jeton.kill9();
     assert_eq!(call(&address).status.code(), Some(1));
+
+    let tests = |case| rendered().all(case, "Pod").count();
+    assert_eq!(tests("certificate"), 0, "it has no certificate to show");
+    assert_eq!(tests("everything"), 1, "it trusts the authority of the Secret");
+    let args = rendered().one("everything", "Pod")["spec"]["containers"][0]["args"].to_string();
+    assert!(args.contains("--server=https://jeton-tokens.auth.svc:443"), "{args}");
+    assert!(args.contains("--ca-file=/etc/jeton/tls/ca.crt"), "{args}");
 }
 
 #[test]

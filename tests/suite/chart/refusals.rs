@@ -36,7 +36,7 @@ const MALFORMED: [(&str, &str); 25] = [
 ];
 
 /// What the chart itself refuses, because it lies between values.
-const CONTRADICTORY: [(&[&str], &str); 29] = [
+const CONTRADICTORY: [(&[&str], &str); 33] = [
     (&["replicaCount=2"], "replicaCount: the embedded store serves one pod"),
     (&["autoscaling.enabled=true"], "autoscaling.enabled: the embedded store serves one pod"),
     (&["secrets.redis.url={\"existingSecret\": \"a\"}"], "secrets.redis.url: means nothing to the embedded store"),
@@ -79,8 +79,18 @@ const CONTRADICTORY: [(&[&str], &str); 29] = [
     (&["config.tls.key_file=\"/b\""], "config.tls.cert_file, config.tls.key_file: each wants the other"),
     (
         &["config.tls.client_auth=\"required\""],
-        "config.tls: clients can show certificates only to a service that has one",
+        "config.tls.client_auth: callers show certificates only to a service that has one",
     ),
+    (&["config.redis.cert_file=\"/b\""], "config.redis.cert_file, config.redis.key_file: each wants the other"),
+    (
+        &["config.tls.client_ca_file=\"/b\""],
+        "config.tls.client_ca_file: means nothing while config.tls.client_auth is off",
+    ),
+    (
+        &["config.tls={\"cert_file\": \"/a\", \"key_file\": \"/b\", \"client_auth\": \"optional\"}"],
+        "config.tls.client_ca_file: config.tls.client_auth wants it",
+    ),
+    (&["config.admin.tls=true"], "config.admin.tls: wants a certificate"),
     (&["certificate.existingSecret=\"a\"", "config.admin=null"], "config.admin.listen: with TLS, probes"),
     (&["files.jwks={}"], "files.jwks: give secret or configMap"),
     (

@@ -1,5 +1,5 @@
-//! The part of `values.schema.json` that says what the configuration takes: made from the registry of settings, so that a
-//! value is called like its key and takes what its key takes.
+//! The part of `values.schema.json` that says what the configuration takes: made from the registry of settings, so that
+//! a value is called like its key and takes what its key takes.
 
 use std::{collections::BTreeMap, fs};
 
@@ -71,7 +71,8 @@ fn leaf(key: &Key) -> Value {
         Kind::Text(_) => json!({"type": "string", "minLength": 1}),
         Kind::List(of) => {
             let pattern = if of == "ADDRESS" { "^(unix:.+|.+:[0-9]+)$" } else { "." };
-            json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string", "pattern": pattern}})
+            let item = json!({"type": "string", "pattern": pattern});
+            json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": item})
         }
         Kind::Duration { .. } => json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$"}),
         Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
