@@ -260,7 +260,7 @@ fn the_network_lets_in_who_is_named() {
     assert_eq!(open, [(7443, true), (7080, true)]);
     let named: Vec<_> =
         rules("everything", "ingress").iter().map(|rule| (ports(rule), rule["from"].is_null())).collect();
-    assert_eq!(named, [(7443, false), (7080, false), (7090, false)]);
+    assert_eq!(named, [(7443, false), (7080, false), (7090, false), (15008, true)]);
     let out: Vec<_> = rules("everything", "egress").iter().map(ports).collect();
     assert_eq!(out, [53, 6379, 4317, 443, 8080]);
     let out: Vec<_> = rules("certificate", "egress").iter().map(ports).collect();
