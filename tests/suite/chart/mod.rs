@@ -330,6 +330,21 @@ fn notes_tell_what_is_next_and_no_secret() {
 }
 
 #[test]
+fn the_examples_of_the_page_are_values_that_go_together() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/kubernetes.md")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let mut seen = 0;
+    for example in page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+        seen += 1;
+        let path = dir.path().join("example.yaml");
+        fs::write(&path, example.replace('…', &"0".repeat(64))).unwrap();
+        let rendered = template(&["--values", path.to_str().unwrap()]);
+        assert!(rendered.is_ok(), "{example}{}", rendered.unwrap_err());
+    }
+    assert!(seen > 3, "only {seen} were read");
+}
+
+#[test]
 fn the_chart_installs_the_version_that_it_lies_beside() {
     let chart = fs::read_to_string(helm::chart().join("Chart.yaml")).unwrap();
     let version = concat!("appVersion: \"", env!("CARGO_PKG_VERSION"), "\"\n");
