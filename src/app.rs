@@ -1,5 +1,7 @@
 //! The composition root: makes everything, starts it, stops it.
 
+mod settings;
+
 use std::{
     env,
     fmt::{self, Write as _},
@@ -7,7 +9,7 @@ use std::{
     io::{self, Write as _},
     iter,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread,
     time::Duration,
@@ -20,7 +22,7 @@ use crate::{
     ambient::Clock,
     api::{
         Services,
-        edge::{Authenticate, Edge, Limits},
+        edge::{Authenticate, Edge},
         face::Grpc,
         health::{self, Health},
         policy::Policy,
@@ -31,13 +33,14 @@ use crate::{
     http::{self, Http},
     issuer::{self, Bootstrap, Issuer, authenticate::Recognized, foreign::Workloads},
     keys::{master::MasterKey, ring::Keyring},
-    outbound::{self, Outbound, jwks::JwksCache},
+    outbound::{Outbound, jwks::JwksCache},
     outbox::{Outbox, Sink},
     revocation::follower::Follower,
     serve::{
-        Face, Options, Shutdown,
+        Face, Shutdown,
         listen::{self, Address, Listener},
         serve as serve_all,
+        tls::{self, Security, Tls},
     },
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::{self, error::chain},
@@ -117,15 +120,18 @@ pub fn install_crypto() {
 }
 
 async fn run(config: &Config, workers: usize) -> Result<(), Error> {
-    let listeners = bind(&config.listen)?;
-    let admin = bind(&config.admin_listen)?;
+    let tls = config.tls.clone().map(|files| Tls::load(files, Clock::default())).transpose();
+    let tls = tls.map_err(failed("secure the listeners by the files of `tls`"))?;
+    let for_operators = tls.as_ref().filter(|_| config.admin_tls).map(Tls::for_operators);
+    let listeners = bind(&config.listen, tls.as_ref().map(Tls::for_callers))?;
+    let admin = bind(&config.admin_listen, for_operators)?;
     let shutdown = Shutdown::new();
     let signals = shutdown.clone();
     tokio::spawn(async move { signals.request_on_signals().await });
 
     let masters = master_keys(config)?;
     let ring = Keyring::new(&masters).map_err(failed("derive keys from the master keys"))?;
-    let outbound = Arc::new(outbound(config)?);
+    let outbound = Arc::new(settings::outbound(config)?);
     let workloads = Workloads::new(config.workload_issuers.clone());
     workloads.check().map_err(failed("read the keys of the workload issuers"))?;
     let Some(store) = open_store(config, workers + 1, &shutdown).await? else {
@@ -147,7 +153,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
             public_url: config.public_url.clone(),
             bootstrap: bootstrap.clone(),
             workloads,
-            sink: sink(config, &outbound),
+            sink: settings::sink(config, &outbound),
             outbound,
         },
     );
@@ -156,11 +162,14 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     let stop = CancellationToken::new();
     let heartbeat = tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
     let deliveries = tokio::spawn(Arc::clone(&app.outbox).run(stop.clone()));
+    if let Some(tls) = tls {
+        tokio::spawn(tls.watch(tls::INTERVAL, stop.clone()));
+    }
     let policy = Policy::load().map_err(failed("read the access policy of the contract"))?;
     let health = Health::new(&policy).await;
     let readiness = tokio::spawn(watch_store(Arc::clone(&app.store), health.clone(), shutdown.clone()));
     announce(&listeners, &admin, config);
-    let edge = Arc::new(Edge::new(policy, Bearer(Arc::clone(&app.issuer)), limits(config), workers));
+    let edge = Arc::new(Edge::new(policy, Bearer(Arc::clone(&app.issuer)), settings::limits(config), workers));
     let routes = routes(&app, &health, config.reflection)?;
     let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, workers));
     let admin_face: Arc<dyn Face> = Arc::new(Http::new(http::admin::routes(health.clone())));
@@ -168,7 +177,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
         listeners.into_iter().zip(iter::repeat(Arc::clone(face))).collect::<Vec<_>>()
     };
     let faces = speak(listeners, &grpc).into_iter().chain(speak(admin, &admin_face)).collect();
-    let served = serve_all(options(config, workers), faces, shutdown, health.not_ready()).await;
+    let served = serve_all(settings::options(config, workers), faces, shutdown, health.not_ready()).await;
 
     stop.cancel();
     readiness.abort();
@@ -309,18 +318,28 @@ fn announce(listeners: &[Listener], admin: &[Listener], config: &Config) {
     {
         let (server, credentials) = (listener.address().to_string(), credentials.display().to_string());
         // grpcurl wants a socket's bare path, and would use it as the authority, which HTTP/2 does not allow.
-        let (target, unix) = match server.strip_prefix("unix:") {
-            Some(path) => (path, " -unix -authority localhost"),
-            None => (server.as_str(), ""),
+        let (target, how) = match server.strip_prefix("unix:") {
+            Some(path) => (path, "-plaintext -unix -authority localhost"),
+            None if listener.is_secured() => (server.as_str(), "-cacert \"$CA_FILE\""),
+            None => (server.as_str(), "-plaintext"),
+        };
+        // Who certified the server, only its operator knows.
+        let (hint, scheme, trust) = match &config.tls {
+            Some(files) if listener.is_secured() => (
+                format!(" CA_FILE is the certificate of the authority of {}.", files.cert.display()),
+                "https://",
+                " --ca-file \"$CA_FILE\"",
+            ),
+            Some(_) | None => (String::new(), "", ""),
         };
         // As it was called: `cargo run` puts nothing into the path.
         let program = env::args().next().unwrap_or_else(|| "jeton".to_owned());
         let _ = write!(
             text,
-            "\nThe administrator's credentials are in {credentials}. Get a token, and ask who you are:\n\n  \
-             export TOKEN=$(grpcurl -plaintext{unix} -d @ {target} jeton.v1.TokenService/IssueToken < {credentials} | sed -n 's/.*\"accessToken\": \"\\(.*\\)\".*/\\1/p')\n  \
-             grpcurl -plaintext{unix} -expand-headers -H 'authorization: Bearer ${{TOKEN}}' {target} jeton.v1.TokenService/GetCaller\n\n\
-             Or: {program} token whoami --server {server} --credentials {credentials}\n"
+            "\nThe administrator's credentials are in {credentials}. Get a token, and ask who you are.{hint}\n\n  \
+             export TOKEN=$(grpcurl {how} -d @ {target} jeton.v1.TokenService/IssueToken < {credentials} | sed -n 's/.*\"accessToken\": \"\\(.*\\)\".*/\\1/p')\n  \
+             grpcurl {how} -expand-headers -H 'authorization: Bearer ${{TOKEN}}' {target} jeton.v1.TokenService/GetCaller\n\n\
+             Or: {program} token whoami --server {scheme}{server} --credentials {credentials}{trust}\n"
         );
     }
     // A closed standard output is no reason not to serve.
@@ -343,6 +362,7 @@ async fn open_store(config: &Config, places: usize, shutdown: &Shutdown) -> Resu
         workers: places,
         wait_replicas: u32::try_from(redis.wait_replicas).unwrap_or(u32::MAX),
         wait_timeout: redis.wait_timeout,
+        tls: settings::redis_tls(&redis.tls)?,
     };
     let mut pause = Duration::from_millis(100);
     loop {
@@ -402,54 +422,17 @@ fn master_keys(config: &Config) -> Result<Vec<MasterKey>, Error> {
     MasterKey::load_or_create(&key).map_err(failed("get a master key"))
 }
 
-fn outbound(config: &Config) -> Result<Outbound, Error> {
-    let config::Outbound { allow, ca_file, timeout } = &config.outbound;
-    let read = |path: &PathBuf| fs::read(path).map_err(failed(&format!("read {}", path.display())));
-    let authorities = ca_file.as_ref().map(read).transpose()?;
-    let options = outbound::Options { allow: allow.clone(), authorities, timeout: *timeout };
-    Outbound::new(options).map_err(failed("use the certificates of outbound.ca_file"))
-}
-
-/// Where the configuration sends events.
-fn sink(config: &Config, outbound: &Arc<Outbound>) -> Sink {
-    match &config.webhook {
-        None => Sink::Closed,
-        Some(config::Webhook::Log) => Sink::Log,
-        Some(config::Webhook::Post { url, secrets }) => {
-            Sink::Webhook { to: Arc::clone(outbound), url: url.clone(), secrets: secrets.clone() }
-        }
-    }
-}
-
-fn bind(addresses: &[config::Listen]) -> Result<Vec<Listener>, Error> {
+fn bind(addresses: &[config::Listen], security: Option<Security>) -> Result<Vec<Listener>, Error> {
     let address = |listen: &config::Listen| {
         let text = listen.to_string();
         text.parse::<Address>().map_err(failed(&format!("read the address {text}")))
     };
     let addresses: Vec<Address> = addresses.iter().map(address).collect::<Result<_, _>>()?;
-    listen::bind(&addresses).map_err(failed("bind the listeners"))
-}
-
-fn options(config: &Config, workers: usize) -> Options {
-    let shipped = Options::default();
-    Options {
-        workers,
-        connections: config.limits.max_connections.map_or(shipped.connections, usize::from),
-        connection_age: config.connection_age,
-        drain_delay: config.drain.delay,
-        drain_timeout: config.drain.timeout,
-        ..shipped
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        calls: config.limits.max_in_flight,
-        revocations: config.limits.max_in_flight_revocations,
-        calls_per_connection: config.limits.max_in_flight_per_connection,
-        call_timeout: config.limits.request_deadline,
-        ..Limits::default()
-    }
+    let listeners = listen::bind(&addresses).map_err(failed("bind the listeners"))?;
+    Ok(match security {
+        Some(security) => listeners.into_iter().map(|listener| listener.secured(&security)).collect(),
+        None => listeners,
+    })
 }
 
 // === impl Error ===

@@ -243,6 +243,7 @@ const CHANGEABLE: &[&str] = &[
     "jwks",
     "jwks_uri",
     "workload_identities",
+    "certificate_identities",
 ];
 
 fn patch(client: &wire::Client, mask: &Mask<'_>) -> Result<ClientPatch> {
@@ -285,6 +286,7 @@ fn patch(client: &wire::Client, mask: &Mask<'_>) -> Result<ClientPatch> {
         workload_identities: mask
             .changes("workload_identities", !client.workload_identities.is_empty())
             .then(|| client.workload_identities.iter().cloned().map(identity_from_wire).collect()),
+        certificate_identities: list("certificate_identities", &client.certificate_identities),
     })
 }
 
@@ -363,6 +365,7 @@ fn to_wire(client: &Client) -> wire::Client {
         jwks: client.jwks.iter().cloned().map(jwk_to_wire).collect(),
         jwks_uri: client.jwks_uri.clone().unwrap_or_default(),
         workload_identities: client.workload_identities.iter().cloned().map(identity_to_wire).collect(),
+        certificate_identities: client.certificate_identities.clone(),
     }
 }
 

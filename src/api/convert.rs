@@ -1,6 +1,10 @@
 //! Between wire and domain: the conversions that several services share.
 
-use std::{mem, sync::LazyLock, time::Duration};
+use std::{
+    mem,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use prost::Message;
@@ -69,8 +73,8 @@ impl Credentials {
         [client_id, client_secret.expose(), client_assertion.expose()].iter().all(|text| text.is_empty())
     }
 
-    /// What they prove, if there are any.
-    fn proof(self) -> Result<Option<Proof>> {
+    /// What they prove, if there are any. A client that is named alone is proved by the names of the connection's certificate.
+    fn proof(self, identities: Option<&Arc<[String]>>) -> Result<Option<Proof>> {
         if self.is_empty() {
             return Ok(None);
         }
@@ -83,7 +87,12 @@ impl Credentials {
                 Ok(Some(Proof::Assertion { id: given(&client_id).map(str::to_owned), assertion: client_assertion }))
             }
             (_, true) if client_id.is_empty() => Err(Error::field("client_id", "must be set with client_secret")),
-            (_, true) => Ok(Some(Proof::Client { id: client_id, secret: client_secret })),
+            (false, true) => Ok(Some(Proof::Client { id: client_id, secret: client_secret })),
+            (true, true) => Ok(Some(match identities {
+                Some(identities) => Proof::Certificate { id: client_id, identities: Arc::clone(identities) },
+                // Wrong, as every other secret that is.
+                None => Proof::Client { id: client_id, secret: client_secret },
+            })),
         }
     }
 }
@@ -95,7 +104,7 @@ pub fn proof_if_any(admitted: &Admitted<Recognized>, credentials: Credentials) -
             Err(ambiguous("client_id", "a bearer token and client authentication exclude each other"))
         }
         Some(bearer) => Ok(Some(bearer)),
-        None => credentials.proof(),
+        None => credentials.proof(admitted.identities.as_ref()),
     }
 }
 

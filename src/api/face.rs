@@ -69,6 +69,10 @@ impl<A: Authenticate> Face for Grpc<A> {
         PREFACE_LEN
     }
 
+    fn protocols(&self) -> &'static [&'static str] {
+        &["h2"]
+    }
+
     fn converse(&self, io: Io, partner: Partner) -> Conversation {
         let Partner { peer, finish, drain } = partner;
         let routes = self.routes.mine().get_or_init(|| (self.make_routes)().prepare()).clone();

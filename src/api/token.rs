@@ -258,9 +258,10 @@ impl TokenService for Services {
             let (admitted, message) = open(request)?;
             let own = match convert::bearer_if_any(&admitted) {
                 Some(Proof::Bearer(recognized)) => recognized.caller.tenant.to_string(),
-                Some(Proof::Client { .. } | Proof::Assertion { .. } | Proof::Workload { .. }) | None => {
-                    crate::directory::DEFAULT.to_owned()
-                }
+                Some(
+                    Proof::Client { .. } | Proof::Assertion { .. } | Proof::Certificate { .. } | Proof::Workload { .. },
+                )
+                | None => crate::directory::DEFAULT.to_owned(),
             };
             let requested = given(&message.tenant_id).unwrap_or(&own);
             let (keys, max_age) = self.issuer.directory.public_keys(requested).await?;

@@ -9,7 +9,7 @@ use tonic::{
     Request, Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Target {
     server: String,
     timeout: Duration,
+    /// How the server proves itself, and this side to it; `None`: not under TLS.
+    tls: Option<ClientTlsConfig>,
     pub(super) proof: Proof,
 }
 
@@ -64,8 +66,16 @@ pub(super) fn args() -> Vec<Arg> {
     let arg = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
     let args = [
         arg("server", "URL").help(format!(
-            "Where the service listens: a URL or unix:/path [env: JETON_SERVER] [default: {DEFAULT_SERVER}]"
+            "Where the service listens: an http or https URL, or unix:/path [env: JETON_SERVER] [default: {DEFAULT_SERVER}]"
         )),
+        arg("ca-file", "PATH").help(
+            "PEM certificates of the authorities that an https server's certificate must come from, in place of the \
+             system's [env: JETON_CA_FILE]",
+        ),
+        arg("cert-file", "PATH")
+            .requires("key-file")
+            .help("A client certificate in PEM for an https server [env: JETON_CERT_FILE]"),
+        arg("key-file", "PATH").requires("cert-file").help("Its private key in PEM [env: JETON_KEY_FILE]"),
         arg("bearer-file", "PATH")
             .help("A file with a bearer token; - is standard input [env: JETON_TOKEN holds the token itself]"),
         arg("credentials", "PATH")
@@ -114,7 +124,8 @@ impl Target {
             let variables = (variable(environment, "JETON_TOKEN"), variable(environment, "JETON_CREDENTIALS"));
             proof(flags, variables, tenant, secrets)?
         };
-        Ok(Self { server: address(server)?, timeout, proof })
+        let tls = tls(&given, environment, server, secrets)?;
+        Ok(Self { server: address(server)?, timeout, tls, proof })
     }
 
     /// Connects, and turns credentials into a bearer token.
@@ -123,6 +134,12 @@ impl Target {
             .and_then(|endpoint| endpoint.user_agent(concat!("jeton/", env!("CARGO_PKG_VERSION"))))
             .map_err(|error| Failure::usage(format!("--server: `{}`: {}", self.server, chain(&error))))?
             .connect_timeout(self.timeout);
+        let endpoint = match self.tls {
+            Some(tls) => endpoint.tls_config(tls).map_err(|error| {
+                Failure::usage(format!("the files for {} cannot be used: {}", self.server, root_cause(&error)))
+            })?,
+            None => endpoint,
+        };
         let channel = endpoint.connect().await.map_err(|error| {
             Failure::call(format!("cannot reach {}: {} (UNAVAILABLE)", self.server, root_cause(&error)))
         })?;
@@ -177,6 +194,42 @@ fn credentials(origin: &str, path: &str, tenant: &str, secrets: &Secrets<'_>) ->
     Ok(Proof::Credentials { credentials, tenant: tenant.to_owned() })
 }
 
+/// What is needed for an https server.
+fn tls<'a>(
+    given: &impl Fn(&str) -> Option<&'a str>,
+    environment: &'a Environment,
+    server: &str,
+    secrets: &Secrets<'_>,
+) -> Result<Option<ClientTlsConfig>, Failure> {
+    let flags = ["ca-file", "cert-file", "key-file"];
+    if !server.starts_with("https://") {
+        // Somebody who names an authority believes that the server is checked.
+        return match flags.iter().find(|flag| given(flag).is_some()) {
+            Some(flag) => Err(Failure::usage(format!("--{flag} wants a --server that begins with https://"))),
+            None => Ok(None),
+        };
+    }
+    let read = |(flag, name): (&str, &str)| {
+        let (origin, path) = match (given(flag), variable(environment, name)) {
+            (Some(path), _) => (format!("--{flag}"), path),
+            (None, Some(path)) => (name.to_owned(), path),
+            (None, None) => return Ok(None),
+        };
+        secrets.read(path).map(Some).map_err(|wrong| Failure::usage(format!("{origin}: {wrong}")))
+    };
+    let config = match read(("ca-file", "JETON_CA_FILE"))? {
+        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem.as_bytes())),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    match (read(("cert-file", "JETON_CERT_FILE"))?, read(("key-file", "JETON_KEY_FILE"))?) {
+        (Some(cert), Some(key)) => Ok(Some(config.identity(Identity::from_pem(cert.as_bytes(), key.as_bytes())))),
+        (None, None) => Ok(Some(config)),
+        (Some(_), None) | (None, Some(_)) => {
+            Err(Failure::usage("a client certificate and its private key: --cert-file and --key-file are set together"))
+        }
+    }
+}
+
 /// What the system said; the layers above it only repeat that they failed.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
@@ -195,11 +248,10 @@ fn variable<'a>(environment: &'a Environment, name: &str) -> Option<&'a str> {
 fn address(server: &str) -> Result<String, Failure> {
     match server.split_once("://") {
         _ if server.starts_with("unix:") => Ok(server.to_owned()),
-        Some(("http", _)) => Ok(server.to_owned()),
-        Some(("https", _)) => Err(Failure::usage(format!(
-            "--server: `{server}`: the operator commands do not speak TLS; use the service's own port or its Unix socket"
+        Some(("http" | "https", _)) => Ok(server.to_owned()),
+        Some(_) => Err(Failure::usage(format!(
+            "--server: `{server}` is neither http://host:port nor https://host:port nor unix:/path"
         ))),
-        Some(_) => Err(Failure::usage(format!("--server: `{server}` is neither http://host:port nor unix:/path"))),
         None => Ok(format!("http://{server}")),
     }
 }

@@ -187,7 +187,10 @@ fn wrong_values_are_told_with_their_flag() {
         (vec!["account", "create", "--display-name", "A", "--labels", "k"], "--labels: `k` is not KEY=VALUE"),
         (vec!["client", "list", "--page-size", "x"], "--page-size: `x` is no number"),
         (vec!["client", "list", "--timeout", "0s"], "--timeout: `0s` is no duration"),
-        (vec!["client", "list", "--server", "https://a"], "do not speak TLS"),
+        (vec!["client", "list", "--server", "ftp://a"], "neither http://host:port nor https://host:port"),
+        (vec!["client", "list", "--ca-file", "/token"], "--ca-file wants a --server that begins with https://"),
+        (vec!["client", "list", "--server", "https://a", "--ca-file", "/none"], "--ca-file: cannot read /none"),
+        (vec!["client", "list", "--server", "https://a", "--cert-file", "/token"], "--key-file <PATH>"),
     ] {
         let refusal = refused(&args);
         assert!(refusal.contains(wanted), "{refusal}");

@@ -29,6 +29,7 @@ use crate::{
     keys::master::MasterKey,
     outbound::{Url, allow::Allow, published::Location},
     outbox::webhook::SigningSecret,
+    serve::tls::{ClientAuth, Files},
     token::{ClientId, secret::SecretText},
 };
 
@@ -39,6 +40,10 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Where to listen for those who run the service; may be empty.
     pub admin_listen: Vec<Listen>,
+    /// Whether those who run the service are served under TLS; only with `tls`.
+    pub admin_tls: bool,
+    /// How listeners are secured; `None`: they are not.
+    pub tls: Option<Files>,
     /// The directory of the embedded store.
     pub data_dir: PathBuf,
     /// The `{base}` of issuers, without a slash at its end.
@@ -90,6 +95,17 @@ pub struct Redis {
     pub wait_replicas: usize,
     /// How long to wait for them.
     pub wait_timeout: Duration,
+    /// PEM files for `rediss://`.
+    pub tls: RedisTls,
+}
+
+/// What `rediss://` is checked and answered with.
+#[derive(Clone, Debug)]
+pub struct RedisTls {
+    /// The authorities that are trusted in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// The client certificate with its chain, and its private key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// The first admin client's credentials.
@@ -176,6 +192,8 @@ fn typed(reader: &mut values::Reader<'_>) -> Config {
     Config {
         listen: reader.list("listen", values::listen),
         admin_listen: reader.list("admin.listen", values::listen),
+        admin_tls: admin_tls(reader),
+        tls: tls(reader),
         data_dir: reader.parse("data_dir", values::path).unwrap_or_default(),
         public_url: reader.parse("public_url", values::public_url).unwrap_or_default(),
         workers: reader.integer_or_auto("workers"),
@@ -207,6 +225,11 @@ fn store(reader: &mut values::Reader<'_>) -> Store {
     let url = reader.parse("redis.url", values::redis_url);
     let wait_replicas = reader.integer("redis.wait_replicas");
     let wait_timeout = reader.duration("redis.wait_timeout");
+    let tls = RedisTls {
+        ca_file: reader.parse("redis.ca_file", values::path),
+        identity: pair(reader, "redis.cert_file", "redis.key_file"),
+    };
+    redis_tls_wants_its_scheme(reader, url.as_ref());
     let is_redis = reader.choice("store", |word| match word {
         "embedded" => Some(false),
         "redis" => Some(true),
@@ -216,7 +239,7 @@ fn store(reader: &mut values::Reader<'_>) -> Store {
         Some(true) => {
             reader.want("redis.url", "the store `redis` wants");
             reader.want("master_key", "the store `redis` wants");
-            url.map_or(Store::Embedded, |url| Store::Redis(Redis { url, wait_replicas, wait_timeout }))
+            url.map_or(Store::Embedded, |url| Store::Redis(Redis { url, wait_replicas, wait_timeout, tls }))
         }
         Some(false) => {
             // Whoever gives an address believes that the tokens are kept there.
@@ -225,6 +248,60 @@ fn store(reader: &mut values::Reader<'_>) -> Store {
         }
         None => Store::Embedded,
     }
+}
+
+/// Files of TLS under a scheme without it would be a server that nobody checks.
+fn redis_tls_wants_its_scheme(reader: &mut values::Reader<'_>, url: Option<&SecretText>) {
+    if url.is_none_or(|url| url.expose().starts_with("rediss://")) {
+        return;
+    }
+    for path in ["redis.ca_file", "redis.cert_file", "redis.key_file"] {
+        reader.refuse_given(path, "wants a `redis.url` that begins with rediss://");
+    }
+}
+
+/// A certificate and its private key: both or none.
+fn pair(reader: &mut values::Reader<'_>, cert: &str, key: &str) -> Option<(PathBuf, PathBuf)> {
+    match (reader.has(cert), reader.has(key)) {
+        (true, false) => reader.want(key, &format!("`{cert}` wants")),
+        (false, true) => reader.want(cert, &format!("`{key}` wants")),
+        (true, true) | (false, false) => {}
+    }
+    let cert = reader.parse(cert, values::path);
+    let key = reader.parse(key, values::path);
+    cert.zip(key)
+}
+
+fn tls(reader: &mut values::Reader<'_>) -> Option<Files> {
+    let given = pair(reader, "tls.cert_file", "tls.key_file");
+    let client_ca = reader.parse("tls.client_ca_file", values::path);
+    let client_auth = reader.choice("tls.client_auth", |word| match word {
+        "off" => Some(ClientAuth::Off),
+        "optional" => Some(ClientAuth::Optional),
+        "required" => Some(ClientAuth::Required),
+        _ => None,
+    });
+    let client_auth = client_auth.unwrap_or(ClientAuth::Off);
+    match client_auth {
+        // Whoever names authorities believes that certificates are asked for.
+        ClientAuth::Off => {
+            reader.refuse_given("tls.client_ca_file", "means nothing while `tls.client_auth` is off");
+        }
+        ClientAuth::Optional | ClientAuth::Required => {
+            reader.want("tls.client_ca_file", "`tls.client_auth` wants");
+            reader.want("tls.cert_file", "`tls.client_auth` wants");
+        }
+    }
+    given.map(|(cert, key)| Files { cert, key, client_ca, client_auth })
+}
+
+fn admin_tls(reader: &mut values::Reader<'_>) -> bool {
+    let admin_tls = reader.bool("admin.tls");
+    if admin_tls {
+        reader.want("tls.cert_file", "`admin.tls` wants");
+        reader.want("admin.listen", "`admin.tls` wants");
+    }
+    admin_tls
 }
 
 fn bootstrap(reader: &mut values::Reader<'_>) -> Option<Bootstrap> {

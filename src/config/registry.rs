@@ -98,10 +98,58 @@ pub const KEYS: &[Key] = &[
         help: "Where to listen, in plain HTTP, for those who run the service: `/livez` and `/readyz`. Nobody proves who they are there, so keep it away from callers. Left out, there is none.",
     },
     Key {
+        path: "admin.tls",
+        kind: Kind::Bool,
+        default: Some("false"),
+        help: "Whether that is under TLS, with the certificate of `tls`. Probes and scrapers have no certificates of their own, so `tls.client_auth` does not count there.",
+    },
+    Key {
+        path: "tls.cert_file",
+        kind: Kind::Text("PATH"),
+        default: None,
+        help: "The certificate of the listeners in PEM, with those that lead to its authority behind it. The files of `tls` are looked at every 2 s and may be replaced at any time; those that cannot be used leave the ones before in place. Unix sockets stay as they are. Left out, there is no TLS.",
+    },
+    Key {
+        path: "tls.key_file",
+        kind: Kind::Text("PATH"),
+        default: None,
+        help: "Its private key in PEM. Required with `tls.cert_file`.",
+    },
+    Key {
+        path: "tls.client_ca_file",
+        kind: Kind::Text("PATH"),
+        default: None,
+        help: "PEM certificates of the authorities of client certificates. Whatever names they certify, they vouch for: name those that certify workloads and nobody else.",
+    },
+    Key {
+        path: "tls.client_auth",
+        kind: Kind::Choice(&["off", "optional", "required"]),
+        default: Some("off"),
+        help: "Whether callers show certificates: they are not asked to, they may, or nobody connects without. One that is shown must hold. A client with its name among `certificate_identities` has proved itself by it.",
+    },
+    Key {
         path: "redis.url",
         kind: Kind::Secret,
         default: None,
-        help: "The address of Redis or Valkey, for example `redis://host:6379`. A secret because it may hold a password. Required for `redis`.",
+        help: "The address of Redis or Valkey, for example `redis://host:6379`, or `rediss://user:password@host:6379` for TLS and a user of its ACL. A secret because it may hold a password. Required for `redis`.",
+    },
+    Key {
+        path: "redis.ca_file",
+        kind: Kind::Text("PATH"),
+        default: None,
+        help: "PEM certificates of the authorities that the certificate of a `rediss://` server must come from, in place of the system's. Read at the start.",
+    },
+    Key {
+        path: "redis.cert_file",
+        kind: Kind::Text("PATH"),
+        default: None,
+        help: "The client certificate that a `rediss://` server is shown, in PEM, with those that lead to its authority behind it. Read at the start.",
+    },
+    Key {
+        path: "redis.key_file",
+        kind: Kind::Text("PATH"),
+        default: None,
+        help: "Its private key in PEM. Required with `redis.cert_file`.",
     },
     Key {
         path: "redis.wait_replicas",
@@ -227,7 +275,8 @@ pub const CONFIG_FLAG: &str = "config";
 pub const CONFIG_VARIABLE: &str = "JETON_CONFIG";
 
 /// Variables of the operator commands, which mean nothing to `serve` and are no mistake there.
-pub const OPERATOR_VARIABLES: [&str; 3] = ["JETON_SERVER", "JETON_TOKEN", "JETON_CREDENTIALS"];
+pub const OPERATOR_VARIABLES: [&str; 6] =
+    ["JETON_SERVER", "JETON_TOKEN", "JETON_CREDENTIALS", "JETON_CA_FILE", "JETON_CERT_FILE", "JETON_KEY_FILE"];
 
 // === impl Key ===
 

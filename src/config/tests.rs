@@ -80,6 +80,60 @@ fn workload_issuers_are_named_once_each_with_the_place_of_their_keys() {
 }
 
 #[test]
+fn tls_is_named_as_a_whole() {
+    let pair = [("JETON_TLS_CERT_FILE", "/c"), ("JETON_TLS_KEY_FILE", "/k")];
+    assert_eq!(config(&[], &[], &[]).tls, None);
+    let files = config(&[], &pair, &[]).tls.unwrap();
+    assert_eq!(files, Files { cert: "/c".into(), key: "/k".into(), client_ca: None, client_auth: ClientAuth::Off });
+    let mutual = [&pair[..], &[("JETON_TLS_CLIENT_CA_FILE", "/a"), ("JETON_TLS_CLIENT_AUTH", "required")]].concat();
+    let files = config(&[], &mutual, &[]).tls.unwrap();
+    assert_eq!((files.client_ca, files.client_auth), (Some("/a".into()), ClientAuth::Required));
+    let admin = [&pair[..], &[("JETON_ADMIN_TLS", "true"), ("JETON_ADMIN_LISTEN", "127.0.0.1:0")]].concat();
+    assert!(config(&[], &admin, &[]).admin_tls);
+    for (given, told) in [
+        (&[("JETON_TLS_CERT_FILE", "/c")][..], &["`tls.cert_file` wants `tls.key_file`; set JETON_TLS_KEY_FILE"][..]),
+        (&[("JETON_TLS_KEY_FILE", "/k")], &["`tls.key_file` wants `tls.cert_file`; set JETON_TLS_CERT_FILE"]),
+        (
+            &[("JETON_TLS_CLIENT_AUTH", "optional")],
+            &[
+                "`tls.client_auth` wants `tls.client_ca_file`; set JETON_TLS_CLIENT_CA_FILE",
+                "`tls.client_auth` wants `tls.cert_file`; set JETON_TLS_CERT_FILE",
+            ],
+        ),
+        (&[("JETON_TLS_CLIENT_AUTH", "yes")], &["JETON_TLS_CLIENT_AUTH: `yes` is none of off, optional, required"]),
+        (
+            &[("JETON_TLS_CLIENT_CA_FILE", "/a")],
+            &["JETON_TLS_CLIENT_CA_FILE: `tls.client_ca_file` means nothing while `tls.client_auth` is off"],
+        ),
+        (
+            &[("JETON_ADMIN_TLS", "true")],
+            &[
+                "`admin.tls` wants `tls.cert_file`; set JETON_TLS_CERT_FILE",
+                "`admin.tls` wants `admin.listen`; set JETON_ADMIN_LISTEN",
+            ],
+        ),
+    ] {
+        assert_eq!(mistakes(&[], given, &[]), told);
+    }
+}
+
+#[test]
+fn files_for_redis_want_its_tls_scheme() {
+    let redis = |url| [("JETON_STORE", "redis"), ("JETON_MASTER_KEY", KEY), ("JETON_REDIS_URL", url)];
+    let files = [("JETON_REDIS_CA_FILE", "/a"), ("JETON_REDIS_CERT_FILE", "/c"), ("JETON_REDIS_KEY_FILE", "/k")];
+    let given = [&redis("rediss://u:p@r")[..], &files].concat();
+    let Store::Redis(found) = config(&[], &given, &[]).store else { panic!("not on Redis") };
+    assert_eq!(found.tls.ca_file, Some("/a".into()));
+    assert_eq!(found.tls.identity, Some(("/c".into(), "/k".into())));
+    let given = [&redis("redis://r")[..], &files].concat();
+    let told = mistakes(&[], &given, &[]);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told.iter().all(|told| told.ends_with("wants a `redis.url` that begins with rediss://")), "{told:?}");
+    let given = [&redis("rediss://r")[..], &files[..2]].concat();
+    assert_eq!(mistakes(&[], &given, &[]), ["`redis.cert_file` wants `redis.key_file`; set JETON_REDIS_KEY_FILE"]);
+}
+
+#[test]
 fn the_flag_for_the_file_beats_its_variable() {
     let files = [("a.toml", "workers = 1"), ("b.toml", "workers = 2")];
     let config = config(&["--config", "a.toml"], &[("JETON_CONFIG", "b.toml")], &files);
@@ -93,7 +147,11 @@ fn every_key_can_be_set_in_every_source() {
         "admin.listen" => "127.0.0.1:7090",
         "store" => "redis",
         "master_key" => KEY,
-        "redis.url" => "redis://localhost",
+        "tls.cert_file" | "redis.cert_file" => "/etc/tls.crt",
+        "tls.key_file" | "redis.key_file" => "/etc/tls.key",
+        "tls.client_ca_file" | "redis.ca_file" => "/etc/ca.pem",
+        "tls.client_auth" => "optional",
+        "redis.url" => "rediss://localhost",
         "bootstrap.client_id" => "root",
         "bootstrap.client_secret" => "s3cret",
         "workload.issuers" => "https://kubernetes.default.svc=file:/etc/jeton/jwks.json",

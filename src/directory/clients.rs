@@ -44,6 +44,7 @@ pub struct ClientPatch {
     pub jwks: Option<Vec<Jwk>>,
     pub jwks_uri: Option<Option<String>>,
     pub workload_identities: Option<Vec<WorkloadIdentity>>,
+    pub certificate_identities: Option<Vec<String>>,
 }
 
 /// A secret as it is shown, once.
@@ -80,6 +81,9 @@ impl Directory {
         let confinement = self.confinement_for(caller, tenant, account).await?;
         let client = new_client(ClientId::random()?, tenant, confinement, self.now());
         let (client, shown) = self.with_first_secret(apply(client, patch, Some(caller))?)?;
+        if !client.certificate_identities.is_empty() {
+            self.note_home(tenant, &client.id).await?;
+        }
         let result = remember(&client.id, &shown.secret);
         let request = repeat.map(|repeat| repeat.request(tenant, caller, result, self.now()));
         let (written, client, position) = self.insert_client(client, request).await?;
@@ -140,6 +144,10 @@ impl Directory {
         etag: &str,
         patch: ClientPatch,
     ) -> Result<(Arc<Client>, Position)> {
+        if patch.certificate_identities.as_ref().is_some_and(|identities| !identities.is_empty()) {
+            let client = self.reachable_client(caller, tenant, slot).await?;
+            self.note_home(tenant, &client.id).await?;
+        }
         self.edit_client(caller, tenant, slot, Some(etag), |client| {
             let mut client = apply(client, patch.clone(), Some(caller))?;
             client.updated = self.now();
@@ -379,6 +387,7 @@ pub(super) fn new_client(id: ClientId, tenant: &TenantId, confinement: Option<Co
         jwks: Vec::new(),
         jwks_uri: None,
         workload_identities: Vec::new(),
+        certificate_identities: Vec::new(),
         version: 1,
     }
 }
@@ -393,6 +402,7 @@ fn apply(mut client: Client, patch: ClientPatch, caller: Option<&Caller>) -> Res
     }
     set!(display_name allowed_grants allowed_scopes default_scopes audiences introspects token_ttl);
     set!(refresh_idle_ttl refresh_absolute_ttl replay_window renewal_policy labels jwks jwks_uri workload_identities);
+    set!(certificate_identities);
     credentials::check(&client)?;
     if let Some(caller) = caller {
         caller.may_grant(&client.allowed_scopes)?;

@@ -1,5 +1,5 @@
-//! What clients prove themselves with: their secrets, the keys that check their assertions, and the workloads that stand for
-//! them.
+//! What clients prove themselves with: their secrets, the keys that check their assertions, the workloads that stand for
+//! them, and the names of their certificates.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     keys::{foreign::PublicKey, ring::digest128},
     store::{Change, Kind, Put, RecordKey, Request, Unique, Written},
     token::{
-        Error, Result, TenantId,
+        ClientId, Error, Result, TenantId,
         error::Violation,
         secret::{ClientSecretContent, DerivationKeyId},
     },
@@ -60,8 +60,14 @@ pub const MAX_SECRETS: usize = 5;
 const USE_RESOLUTION: Duration = Duration::from_secs(60);
 /// An assertion is remembered this much longer than it lives: the clocks of replicas and of the store differ.
 const USED_MARGIN: Duration = Duration::from_secs(60);
+/// The longest trust domain of a SPIFFE ID (SPIFFE-ID §2.3).
+const MAX_TRUST_DOMAIN_LEN: usize = 255;
+/// The longest host name and the longest of its labels (RFC 1035 §2.3.4, in text).
+const MAX_HOST_NAME_LEN: usize = 253;
+const MAX_LABEL_LEN: usize = 63;
 /// Unique names of clients.
 const WORKLOAD: &str = "workload";
+const HOME: &str = "home";
 
 // === impl Directory ===
 
@@ -92,6 +98,36 @@ impl Directory {
         let client = self.client(tenant, &id).await?;
         // The name and the copy of the record may be of different moments.
         Ok(client.filter(|client| client.workload_identities.contains(identity)))
+    }
+
+    /// The client that a certificate with these names proves; it may be disabled.
+    pub async fn client_of_certificate(&self, id: &ClientId, identities: &[String]) -> Result<Option<Arc<Client>>> {
+        let client = match self.cached_client(id) {
+            Some(client) => Some(client),
+            // Neither the request nor the certificate says where the client is at home.
+            None => match self.store.holder(&TenantId::system(), &home(id)).await? {
+                Some(tenant) => {
+                    let tenant = tenant.parse().map_err(|_| Error::internal("read the home of a client"))?;
+                    self.client(&tenant, id).await?
+                }
+                None => None,
+            },
+        };
+        let proved = |client: &Arc<Client>| identities.iter().any(|own| client.certificate_identities.contains(own));
+        Ok(client.filter(proved))
+    }
+
+    /// Writes down where a client is at home, in the directory of `system`, before its record names certificates. It says
+    /// nothing about the client, never changes, and stays: ids are not used again.
+    pub(super) async fn note_home(&self, tenant: &TenantId, id: &ClientId) -> Result<()> {
+        let mut change = Change::new(TenantId::system(), self.now());
+        change.take.push((home(id), tenant.to_string()));
+        match self.store.write(&change).await? {
+            Written::Done => Ok(()),
+            Written::Repeated { .. } | Written::Conflict(..) | Written::Taken(_) | Written::NotEmpty(_) => {
+                Err(Error::internal("write down where a client is at home"))
+            }
+        }
     }
 
     /// Uses up an assertion of a client until `expires`, on all replicas; `false`: it was used before.
@@ -182,7 +218,45 @@ pub(super) fn check(client: &Client) -> Result<()> {
             add(format!("client.workload_identities[{i}]"), "must not stand there twice");
         }
     }
+    for (i, identity) in client.certificate_identities.iter().enumerate() {
+        if !is_certificate_identity(identity) {
+            let wanted = "must be a SPIFFE ID (spiffe://…) or dns: and a host name in lower case";
+            add(format!("client.certificate_identities[{i}]"), wanted);
+        }
+    }
     if violations.is_empty() { Ok(()) } else { Err(Error::fields(violations)) }
+}
+
+/// Whether a text is as the name of a certificate would be told.
+fn is_certificate_identity(text: &str) -> bool {
+    text.strip_prefix("spiffe://").map_or_else(|| text.strip_prefix("dns:").is_some_and(is_host_name), is_spiffe_path)
+}
+
+/// What stands behind `spiffe://` (SPIFFE-ID §2): the trust domain, and perhaps a path.
+fn is_spiffe_path(text: &str) -> bool {
+    let mut parts = text.split('/');
+    let trust_domain = parts.next().unwrap_or_default();
+    let symbol = |byte: u8| matches!(byte, b'.' | b'-' | b'_');
+    (1..=MAX_TRUST_DOMAIN_LEN).contains(&trust_domain.len())
+        && trust_domain.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || symbol(byte))
+        && parts.all(|part| {
+            !matches!(part, "" | "." | "..") && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || symbol(byte))
+        })
+}
+
+/// Labels of letters, digits, `-` and `_` (RFC 1123 §2.1; the last one stands in names of services).
+fn is_host_name(text: &str) -> bool {
+    text.len() <= MAX_HOST_NAME_LEN
+        && text.split('.').all(|label| {
+            (1..=MAX_LABEL_LEN).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
+        })
+}
+
+fn home(id: &ClientId) -> Unique {
+    Unique { kind: Kind::Client, field: HOME, value: id.to_string() }
 }
 
 fn use_key(client: &Client) -> RecordKey {
@@ -213,5 +287,48 @@ impl Secret {
         let mut text = "sec_".to_owned();
         crate::token::base62::encode_into(&self.id, &mut text);
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_certificate_identity;
+
+    #[test]
+    fn certificates_are_known_by_spiffe_ids_and_host_names() {
+        for good in [
+            "spiffe://example.org",
+            "spiffe://example.org/ns/shop/sa/billing",
+            "spiffe://a_b-c.1/A.b_C-9",
+            "dns:billing",
+            "dns:billing.example.org",
+            "dns:_grpc.xn--bcher-kva.example",
+        ] {
+            assert!(is_certificate_identity(good), "{good}");
+        }
+        let long = format!("dns:{}", "a.".repeat(127) + "a");
+        for bad in [
+            "",
+            "billing.example.org",
+            "spiffe://",
+            "spiffe:///billing",
+            "spiffe://Example.org/billing",
+            "spiffe://example.org/",
+            "spiffe://example.org//billing",
+            "spiffe://example.org/../billing",
+            "spiffe://example.org/billing?x=1",
+            "spiffe://example.org:80/billing",
+            "SPIFFE://example.org/billing",
+            "dns:",
+            "dns:*.example.org",
+            "dns:Billing.example.org",
+            "dns:billing.example.org.",
+            "dns:-billing",
+            "dns:a b",
+            "https://example.org",
+            &long,
+        ] {
+            assert!(!is_certificate_identity(bad), "{bad}");
+        }
     }
 }

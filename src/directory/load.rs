@@ -146,6 +146,11 @@ impl Directory {
         Ok(client.map(Arc::new).filter(own))
     }
 
+    /// The client wherever it is at home, if memory knows it. Deleted ones are `None`.
+    pub(super) fn cached_client(&self, id: &ClientId) -> Option<Arc<Client>> {
+        self.clients.get(id).filter(|client| client.state != State::Deleted)
+    }
+
     /// The account, deleted ones included.
     pub async fn account(&self, tenant: &TenantId, id: &AccountId) -> Result<Option<Arc<Account>>> {
         if let Some(account) = self.accounts.get(id) {

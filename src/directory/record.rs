@@ -122,6 +122,9 @@ pub struct Client {
     pub jwks_uri: Option<String>,
     #[cbor(n(21), default)]
     pub workload_identities: Vec<WorkloadIdentity>,
+    /// Names of client certificates that prove it: `spiffe://…` and `dns:…`.
+    #[cbor(n(22), default)]
+    pub certificate_identities: Vec<String>,
     #[cbor(skip)]
     pub version: u64,
 }

@@ -66,6 +66,10 @@ impl Face for Http {
         FIRST_LINE_LEN
     }
 
+    fn protocols(&self) -> &'static [&'static str] {
+        &["h2", "http/1.1"]
+    }
+
     fn converse(&self, io: Io, partner: Partner) -> Conversation {
         let Partner { peer, finish, drain: _ } = partner;
         let requests = Arc::new(Requests::default());
@@ -73,7 +77,7 @@ impl Face for Http {
         let routes = self.0.clone();
         let speaking = async move {
             let service = service_fn(|mut request: http::Request<Incoming>| {
-                request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(peer.clone());
                 let open = Open::new(&requests);
                 let answer = routes.clone().call(request.map(Body::new));
                 async move {

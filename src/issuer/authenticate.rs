@@ -41,6 +41,12 @@ pub enum Proof {
         id: Option<String>,
         assertion: SecretText,
     },
+    /// The names of the verified client certificate of the call's connection (RFC 8705 §2), with the client that it is said
+    /// to be of.
+    Certificate {
+        id: String,
+        identities: Arc<[String]>,
+    },
     /// A workload's own token, with the tenant that it is for.
     Workload {
         tenant: Option<String>,
@@ -96,6 +102,7 @@ impl Issuer {
             Proof::Assertion { id, assertion } => {
                 Box::pin(self.recognize_assertion(id.as_deref(), assertion.expose())).await?
             }
+            Proof::Certificate { id, identities } => Box::pin(self.recognize_certificate(id, identities)).await?,
             Proof::Workload { tenant, jwt } => {
                 Box::pin(self.recognize_workload(tenant.as_deref(), jwt.expose())).await?
             }
@@ -135,6 +142,19 @@ impl Issuer {
             }
         };
         self.client_as_caller(&client).await?.ok_or_else(invalid_client)
+    }
+
+    /// The client that a certificate proves. Everything that is wrong looks as a wrong secret does.
+    async fn recognize_certificate(&self, client_id: &str, identities: &[String]) -> Result<Arc<Caller>> {
+        let refused = |reason: &'static str| {
+            tracing::debug!(reason, "a client certificate was refused");
+            invalid_client()
+        };
+        let id = client_id.parse().map_err(|_| refused("client_id is no client's id"))?;
+        let client = self.directory.client_of_certificate(&id, identities).await?;
+        let client = client.ok_or_else(|| refused("none of its names is one of the client's"))?;
+        let caller = self.client_as_caller(&client).await?;
+        caller.ok_or_else(|| refused("the client or its tenant is disabled"))
     }
 
     /// A client that has proved itself, as a caller; `None` if it or its tenant is disabled.

@@ -15,6 +15,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -22,7 +23,10 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::Peer;
+use super::{
+    Face, Peer, PeerAddress,
+    tls::{Secured, Security},
+};
 
 /// Where to listen: `host:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,19 +89,21 @@ const SOCKET_MODE: u32 = 0o660;
 
 #[derive(Debug)]
 enum Socket {
-    Tcp(std::net::TcpListener),
+    Tcp(std::net::TcpListener, Option<Security>),
     Unix(std::os::unix::net::UnixListener, SocketFile),
 }
 
 #[derive(Debug)]
 enum Raw {
-    Tcp(std::net::TcpStream, SocketAddr),
+    Tcp(std::net::TcpStream, SocketAddr, Option<Security>),
     Unix(StdUnixStream),
 }
 
 #[derive(Debug)]
 enum Stream {
     Tcp(TcpStream),
+    // Boxed: the state of a secured connection is large.
+    Tls(Box<Secured>),
     Unix(UnixStream),
 }
 
@@ -111,7 +117,7 @@ pub(super) struct SocketFile {
 fn bind_tcp(address: &str) -> io::Result<Socket> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
-    Ok(Socket::Tcp(listener))
+    Ok(Socket::Tcp(listener, None))
 }
 
 fn bind_unix(path: &Path) -> io::Result<Socket> {
@@ -182,7 +188,7 @@ impl Listener {
     /// Where it really listens: the port is known even if the system chose it.
     pub fn address(&self) -> Address {
         match &self.0 {
-            Socket::Tcp(_) => Address::Tcp(self.local_addr().map_or_else(String::new, |address| address.to_string())),
+            Socket::Tcp(..) => Address::Tcp(self.local_addr().map_or_else(String::new, |address| address.to_string())),
             Socket::Unix(_, file) => Address::Unix(file.path.clone()),
         }
     }
@@ -190,15 +196,29 @@ impl Listener {
     /// Address and port, if it is a TCP socket.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
-            Socket::Tcp(listener) => listener.local_addr().ok(),
+            Socket::Tcp(listener, _) => listener.local_addr().ok(),
             Socket::Unix(..) => None,
         }
+    }
+
+    /// The same with its connections secured. A Unix socket stays as it is: what goes over it never leaves the machine.
+    #[must_use]
+    pub fn secured(self, by: &Security) -> Self {
+        Self(match self.0 {
+            Socket::Tcp(listener, _) => Socket::Tcp(listener, Some(by.clone())),
+            unix @ Socket::Unix(..) => unix,
+        })
+    }
+
+    /// Whether its connections are secured.
+    pub const fn is_secured(&self) -> bool {
+        matches!(self.0, Socket::Tcp(_, Some(_)))
     }
 
     /// Starts to accept, on the calling runtime.
     pub(super) fn open(self) -> io::Result<Acceptor> {
         Ok(match self.0 {
-            Socket::Tcp(listener) => Acceptor::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Socket::Tcp(listener, security) => Acceptor::Tcp(tokio::net::TcpListener::from_std(listener)?, security),
             Socket::Unix(listener, file) => Acceptor::Unix(tokio::net::UnixListener::from_std(listener)?, file),
         })
     }
@@ -207,7 +227,7 @@ impl Listener {
 /// An open listener.
 #[derive(Debug)]
 pub(super) enum Acceptor {
-    Tcp(tokio::net::TcpListener),
+    Tcp(tokio::net::TcpListener, Option<Security>),
     Unix(tokio::net::UnixListener, #[expect(dead_code, reason = "removes the file on drop")] SocketFile),
 }
 
@@ -216,9 +236,9 @@ impl Acceptor {
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         // Handing over needs the plain socket: the worker registers it with its own runtime.
         Ok(Accepted(match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener, security) => {
                 let (stream, peer) = listener.accept().await?;
-                Raw::Tcp(stream.into_std()?, peer)
+                Raw::Tcp(stream.into_std()?, peer, security.clone())
             }
             Self::Unix(listener, _) => Raw::Unix(listener.accept().await?.0.into_std()?),
         }))
@@ -228,24 +248,35 @@ impl Acceptor {
 // === impl Accepted ===
 
 impl Accepted {
-    pub(super) fn peer(&self) -> Peer {
+    pub(super) const fn peer(&self) -> PeerAddress {
         match &self.0 {
-            Raw::Tcp(_, peer) => Peer::Tcp(*peer),
-            Raw::Unix(_) => Peer::Unix,
+            Raw::Tcp(_, peer, _) => PeerAddress::Tcp(*peer),
+            Raw::Unix(_) => PeerAddress::Unix,
         }
     }
 
-    /// Moves the connection onto the calling runtime. The peer speaks once it has sent `first_bytes`.
-    pub(super) fn open(self, first_bytes: usize) -> io::Result<Io> {
-        let stream = match self.0 {
-            Raw::Tcp(stream, _) => {
+    /// Moves the connection onto the calling runtime and secures it, if its listener is to be, for what `face` speaks;
+    /// `None`: that was not done `within` so long.
+    pub(super) async fn open(self, face: &dyn Face, within: Duration) -> io::Result<Option<(Io, Peer)>> {
+        let address = self.peer();
+        let (stream, identities) = match self.0 {
+            Raw::Tcp(stream, peer, security) => {
                 // Replies are small and must not wait for the acknowledgement of the one before.
                 stream.set_nodelay(true)?;
-                Stream::Tcp(TcpStream::from_std(stream)?)
+                let stream = TcpStream::from_std(stream)?;
+                match security {
+                    None => (Stream::Tcp(stream), None),
+                    Some(security) => {
+                        let secured = security.secure(stream, peer, face.protocols(), within).await;
+                        let Some((stream, identities)) = secured else { return Ok(None) };
+                        (Stream::Tls(Box::new(stream)), identities)
+                    }
+                }
             }
-            Raw::Unix(stream) => Stream::Unix(UnixStream::from_std(stream)?),
+            Raw::Unix(stream) => (Stream::Unix(UnixStream::from_std(stream)?), None),
         };
-        Ok(Io { stream, missing: first_bytes, spoke: Spoke::default() })
+        let io = Io { stream, missing: face.first_bytes(), spoke: Spoke::default() };
+        Ok(Some((io, Peer { address, identities })))
     }
 }
 
@@ -269,6 +300,7 @@ impl AsyncRead for Io {
         let before = buf.filled().len();
         ready!(match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         })?;
         if self.missing > 0 {
@@ -285,6 +317,7 @@ impl AsyncWrite for Io {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -295,6 +328,7 @@ impl AsyncWrite for Io {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -302,6 +336,7 @@ impl AsyncWrite for Io {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

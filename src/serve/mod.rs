@@ -3,15 +3,17 @@
 //! Promises: every connection has an end, and so has the drain; see [`serve`]. Invariant: knows neither HTTP nor the
 //! domain. What is spoken on a listener is its [`Face`].
 
+mod certificates;
 pub mod listen;
+pub mod tls;
 mod workers;
 
 use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-use self::listen::Io;
 pub use self::workers::{Options, Shutdown, serve};
+use self::{listen::Io, tls::Identities};
 
 /// Why a connection ended before its time.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -21,6 +23,9 @@ pub trait Face: fmt::Debug + Send + Sync + 'static {
     /// How many bytes a peer sends at the least before it waits for an answer. One that has not sent them in time is
     /// closed.
     fn first_bytes(&self) -> usize;
+
+    /// What is spoken, as ALPN calls it (RFC 7301), the best first.
+    fn protocols(&self) -> &'static [&'static str];
 
     /// Begins to speak with a peer. Called on its worker, within the worker's runtime.
     fn converse(&self, io: Io, partner: Partner) -> Conversation;
@@ -52,9 +57,17 @@ pub trait Calls: Send + Sync {
     fn is_idle(&self) -> bool;
 }
 
-/// Who is at the other end of a connection.
+/// Who is at the other end of a connection. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub address: PeerAddress,
+    /// The names of the client certificate that it has proved to hold.
+    pub identities: Option<Identities>,
+}
+
+/// From where it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub enum PeerAddress {
     Tcp(SocketAddr),
     Unix,
 }
@@ -70,6 +83,12 @@ impl fmt::Debug for Conversation {
 // === impl Peer ===
 
 impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),

@@ -3,9 +3,9 @@
 //! The acceptor runs on the caller's runtime and hands every connection to the worker thread that has the fewest. A
 //! worker is one single-threaded runtime.
 //!
-//! Invariant: everything has an end. A connection that stays silent is closed after `first_frame_timeout`, one whose
-//! peer is gone after the keepalive, every other one is asked to go at about `connection_age`; and [`serve`] returns
-//! at the latest `drain_delay` + `drain_timeout` + 1 s after it was asked to.
+//! Invariant: everything has an end. A connection that stays silent is closed after `handshake_timeout` or
+//! `first_frame_timeout`, one whose peer is gone after the keepalive, every other one is asked to go at about
+//! `connection_age`; and [`serve`] returns at the latest `drain_delay` + `drain_timeout` + 1 s after it was asked to.
 
 use std::{
     convert::Infallible,
@@ -39,6 +39,8 @@ pub struct Options {
     pub workers: usize,
     /// Connections at a time. Beyond, new ones wait in the system's queue.
     pub connections: usize,
+    /// How long a new connection may take to be secured, where it must be.
+    pub handshake_timeout: Duration,
     /// How long a new connection may take to begin to speak.
     pub first_frame_timeout: Duration,
     /// After about so long (± 20 %) a connection is asked to go, so that load spreads over new replicas.
@@ -55,6 +57,9 @@ pub struct Shutdown {
     drain: CancellationToken,
     now: CancellationToken,
 }
+
+/// A handshake takes two round trips, and the key operations of a busy machine.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often a connection that was asked to go is looked at: a peer that does not react would hold it otherwise.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
@@ -168,6 +173,7 @@ impl Default for Options {
         Self {
             workers: thread::available_parallelism().map_or(1, usize::from),
             connections: 4096.min(open_files() / 2),
+            handshake_timeout: HANDSHAKE_TIMEOUT,
             first_frame_timeout: Duration::from_secs(10),
             connection_age: Duration::from_secs(30 * 60),
             drain_delay: Duration::from_secs(5),
@@ -371,8 +377,12 @@ impl Worker {
         // Polled with the connection, so it must not share a lock with the other ones.
         let drain = self.ends.drain.child_token();
         let finish = CancellationToken::new();
-        let peer = accepted.peer();
-        let io = accepted.open(face.first_bytes())?;
+        let opened = tokio::select! {
+            biased;
+            opened = accepted.open(face, options.handshake_timeout) => opened?,
+            () = drain.cancelled() => return Ok(()),
+        };
+        let Some((io, peer)) = opened else { return Ok(()) };
         let spoke = io.spoke();
         let partner = Partner { peer, finish: finish.clone(), drain: drain.clone() };
         let Conversation { mut speaking, calls } = face.converse(io, partner);

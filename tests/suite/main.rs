@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod architecture;
+mod certificates;
 mod chart;
 mod edge;
 mod faults;
@@ -16,5 +17,6 @@ mod servers;
 mod service;
 mod simulation;
 mod store;
+mod tls;
 mod tools;
 mod waits;

@@ -195,6 +195,7 @@ async fn several_replicas_deliver_each_event_once() {
     let mut expected = BTreeMap::new();
     for replica in 0..3 {
         let options = redis::Options {
+            tls: redis::Tls::default(),
             url: SecretText::new(server.url()),
             workers: 1,
             wait_replicas: 0,

@@ -20,8 +20,16 @@ use tempfile::TempDir;
 pub struct Server {
     port: u16,
     dir: TempDir,
+    speaks: Speaks,
     args: Vec<String>,
     process: Child,
+}
+
+/// What is spoken on a server's port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    Plain,
+    Tls,
 }
 
 /// Whether a server keeps an append-only file.
@@ -46,6 +54,15 @@ impl Server {
 
     /// An empty server with more arguments, which come last.
     pub fn start_with(aof: Aof, more: &[&str]) -> Self {
+        Self::speaking(Speaks::Plain, aof, more)
+    }
+
+    /// An empty server under TLS. It is not asked anything here.
+    pub fn secured(aof: Aof, more: &[&str]) -> Self {
+        Self::speaking(Speaks::Tls, aof, more)
+    }
+
+    fn speaking(speaks: Speaks, aof: Aof, more: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("make a directory for the server");
         let mut args: Vec<String> = [
             "--save",
@@ -66,9 +83,9 @@ impl Server {
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         for _ in 0..PORTS {
             let port = free_port();
-            let mut process = spawn(port, dir.path(), &args);
+            let mut process = spawn(speaks, port, dir.path(), &args);
             if ready(dir.path(), 0, &mut process) {
-                return Self { port, dir, args, process };
+                return Self { port, dir, speaks, args, process };
             }
             end(&mut process);
             assert!(log(dir.path()).contains("already in use"), "the server did not start: {}", log(dir.path()));
@@ -122,7 +139,7 @@ impl Server {
     /// Starts the killed server again with the same port and directory.
     pub fn restart(&mut self) {
         let logged = log(self.dir.path()).len();
-        self.process = spawn(self.port, self.dir.path(), &self.args);
+        self.process = spawn(self.speaks, self.port, self.dir.path(), &self.args);
         assert!(
             ready(self.dir.path(), logged, &mut self.process),
             "the server did not restart: {}",
@@ -185,11 +202,16 @@ fn end(process: &mut Child) {
     let _ = process.wait();
 }
 
-fn spawn(port: u16, dir: &Path, args: &[String]) -> Child {
+fn spawn(speaks: Speaks, port: u16, dir: &Path, args: &[String]) -> Child {
     let path = dir.display().to_string();
     let port = port.to_string();
-    Command::new(program())
-        .args(["--bind", "127.0.0.1", "--port", &port, "--dir", &path, "--daemonize", "no", "--logfile", "server.log"])
+    let (program, listen) = match speaks {
+        Speaks::Plain => (program(), vec!["--port", &port]),
+        Speaks::Tls => (program_with_tls(), vec!["--port", "0", "--tls-port", &port]),
+    };
+    Command::new(program)
+        .args(["--bind", "127.0.0.1", "--dir", &path, "--daemonize", "no", "--logfile", "server.log"])
+        .args(listen)
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -208,6 +230,22 @@ fn program() -> PathBuf {
         .iter()
         .find_map(|name| env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file()))
         .expect("valkey-server or redis-server on PATH (see tests/run), or JETON_TEST_REDIS_BIN")
+}
+
+/// Whichever of the programs was built with TLS: that of the Python package is not, that of Debian is.
+fn program_with_tls() -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let named = env::var_os("JETON_TEST_REDIS_BIN").map(PathBuf::from);
+    let found = ["valkey-server", "redis-server"]
+        .iter()
+        .flat_map(|name| env::split_paths(&path).map(move |dir| dir.join(name)));
+    let has_tls = |program: &PathBuf| {
+        // It says that it lacks a certificate, or TLS altogether, and ends.
+        let said = Command::new(program).args(["--port", "0", "--tls-port", "1", "--daemonize", "no"]).output();
+        said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("tls-cert-file"))
+    };
+    let mut programs = named.into_iter().chain(found).filter(|program| program.is_file());
+    programs.find(has_tls).expect("a redis-server or valkey-server with TLS on PATH (see tests/run)")
 }
 
 /// A port that nobody listens on and that no test of this process was given before: a test whose server is dead must not

@@ -50,7 +50,7 @@ use super::{
     validate::{self, Validate},
 };
 use crate::{
-    serve::Peer,
+    serve::{Peer, tls::Identities},
     token::error::{Error, Reason, Result},
     worker::PerWorker,
 };
@@ -80,6 +80,8 @@ pub struct Admitted<C> {
     /// When the caller stops to wait. The edge answers for the handler then; this is for what must give up earlier.
     pub deadline: Instant,
     pub request_id: RequestId,
+    /// The names of the client certificate that the peer has proved to hold.
+    pub identities: Option<Identities>,
 }
 
 /// What all connections share.
@@ -176,7 +178,7 @@ impl<A: Authenticate> Connection<A> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let method = self.edge.policy.method(path).ok_or_else(|| path.chars().take(MAX_PATH_CHARS).collect());
-        let record = Record { started, method, request_id: RequestId::of(&parts.headers), peer: self.peer };
+        let record = Record { started, method, request_id: RequestId::of(&parts.headers), peer: self.peer.clone() };
 
         let mut response = match &record.method {
             _ if !is_grpc(&parts.headers) => not_grpc(),
@@ -219,7 +221,8 @@ impl<A: Authenticate> Connection<A> {
             if let Kind::Ours(rule) = &method.kind {
                 let (caller, holds_scope) = self.edge.admit(rule, &parts.headers).await?;
                 let request_id = record.request_id.clone();
-                parts.extensions.insert(Admitted { caller, rule, holds_scope, deadline, request_id });
+                let identities = self.peer.identities.clone();
+                parts.extensions.insert(Admitted { caller, rule, holds_scope, deadline, request_id, identities });
             }
             let body = Body::new(Limited::new(body, method));
             let mut routes = self.routes.clone();

@@ -159,6 +159,7 @@ pub(super) async fn open(world: &World) -> Result<Arc<dyn store::Store>> {
         }
         Store::Redis(address) => {
             let options = store::redis::Options {
+                tls: store::redis::Tls::default(),
                 url: SecretText::new(address.url.clone()),
                 workers: 1,
                 wait_replicas: 0,

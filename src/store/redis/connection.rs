@@ -8,14 +8,14 @@ use std::{
 
 use parking_lot::Mutex;
 use redis::{
-    Client, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion, RedisError, ServerError,
-    ServerErrorKind, Value,
+    Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, RedisError, ServerError, ServerErrorKind, TlsCertificates, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
 use tokio::time::Instant;
 
-use super::scripts;
+use super::{Tls, scripts};
 use crate::{
     store::{Error, Result},
     token::secret::SecretText,
@@ -47,7 +47,7 @@ pub struct Connections {
 
 /// How durable is durable.
 #[derive(Clone, Copy, Debug)]
-struct Wait {
+pub struct Wait {
     replicas: u32,
     timeout: Duration,
 }
@@ -83,16 +83,12 @@ enum Failure {
 // === impl Connections ===
 
 impl Connections {
-    pub fn new(url: &SecretText, workers: usize, wait_replicas: u32, wait_timeout: Duration) -> Result<Self> {
+    pub fn new(url: &SecretText, tls: &Tls, workers: usize, wait: Option<Wait>) -> Result<Self> {
         Ok(Self {
-            client: Client::open(address(url)?).map_err(|_| unusable_url())?,
+            client: client(address(url)?, tls)?,
             links: PerWorker::new(workers, |_| Mutex::default()),
             generation: AtomicU64::new(0),
-            wait: (wait_replicas > 0).then(|| Wait {
-                replicas: wait_replicas,
-                // 0 would mean for ever.
-                timeout: wait_timeout.clamp(Duration::from_millis(1), LONGEST_WAIT),
-            }),
+            wait,
         })
     }
 
@@ -259,15 +255,47 @@ fn accepted(answer: Value) -> Result<Value, Failure> {
 
 fn address(url: &SecretText) -> Result<ConnectionInfo> {
     let info = url.expose().into_connection_info().map_err(|_| unusable_url())?;
-    // RESP3 notices a broken connection at once, even while nobody uses it.
-    let login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    // RESP3 notices a broken connection at once, even while nobody uses it. What the library would say of itself needs a
+    // right that nothing else needs.
+    let login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
     Ok(info.set_redis_settings(login).set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+}
+
+fn client(info: ConnectionInfo, tls: &Tls) -> Result<Client> {
+    match info.addr() {
+        ConnectionAddr::TcpTls { insecure: true, .. } => {
+            Err(Error::Unsuitable { why: "the URL of the Redis server says not to check its certificate".into() })
+        }
+        ConnectionAddr::TcpTls { .. } => {
+            let certificates = TlsCertificates {
+                client_tls: tls.identity.as_ref().map(|(cert, key)| ClientTlsConfig {
+                    client_cert: cert.clone(),
+                    client_key: key.expose().as_bytes().to_vec(),
+                }),
+                root_cert: tls.authorities.clone(),
+            };
+            Client::build_with_tls(info, certificates).map_err(|error| Error::Unsuitable {
+                why: format!("the files for TLS to Redis cannot be used: {error}"),
+            })
+        }
+        _ => Client::open(info).map_err(|_| unusable_url()),
+    }
 }
 
 /// Says nothing of the URL: it may hold a password.
 fn unusable_url() -> Error {
     Error::Unsuitable {
-        why: "the URL of the Redis server is not of the form redis://[user:password@]host:port[/db]".into(),
+        why: "the URL of the Redis server is not of the form redis[s]://[user:password@]host:port[/db]".into(),
+    }
+}
+
+// === impl Wait ===
+
+impl Wait {
+    /// For so many replicas; none are not waited for.
+    pub fn new(replicas: u32, timeout: Duration) -> Option<Self> {
+        // A timeout of 0 would mean for ever.
+        (replicas > 0).then(|| Self { replicas, timeout: timeout.clamp(Duration::from_millis(1), LONGEST_WAIT) })
     }
 }
 

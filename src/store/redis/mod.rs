@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use redis::Cmd;
 
-use self::connection::{Confirm, Connections, pipeline};
+use self::connection::{Confirm, Connections, Wait, pipeline};
 use super::{
     Change, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage,
     Store, SubjectKey, Tail, Unique, Written,
@@ -38,7 +38,7 @@ mod tokens;
 /// Where the server is, and when a write to it counts as durable.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `redis://[user:password@]host:port[/db]`.
+    /// `redis://[user:password@]host:port[/db]`, or `rediss://`.
     pub url: SecretText,
     /// How many workers there are; each has its own connection.
     pub workers: usize,
@@ -47,6 +47,17 @@ pub struct Options {
     pub wait_replicas: u32,
     /// How long to wait for them, at most 600 ms.
     pub wait_timeout: Duration,
+    /// For `rediss://`.
+    pub tls: Tls,
+}
+
+/// What a server under TLS is checked and answered with, in PEM.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// The authorities that are trusted in place of the system's.
+    pub authorities: Option<Vec<u8>>,
+    /// The client certificate with its chain, and its private key.
+    pub identity: Option<(Vec<u8>, SecretText)>,
 }
 
 /// The store on a Redis server.
@@ -64,7 +75,7 @@ impl Redis {
     /// `Unsuitable` if the server could not keep the store's promises, `Unavailable` if it cannot be reached.
     pub async fn connect(options: &Options) -> Result<Arc<Self>> {
         // Connections of its own: this may run on a runtime that ends before the workers' do.
-        let first = Connections::new(&options.url, 1, 0, Duration::ZERO)?;
+        let first = Connections::new(&options.url, &options.tls, 1, None)?;
         let mut info = Cmd::new();
         info.arg("INFO");
         let info = answer::text(first.ask("ask the Redis server how it is set up", info, Confirm::No).await?)?;
@@ -80,7 +91,8 @@ impl Redis {
         let load = pipeline(scripts::ALL.iter().map(|script| script.load()));
         first.send("load the scripts into the Redis server", load, Confirm::No).await?;
 
-        let connections = Connections::new(&options.url, options.workers, options.wait_replicas, options.wait_timeout)?;
+        let wait = Wait::new(options.wait_replicas, options.wait_timeout);
+        let connections = Connections::new(&options.url, &options.tls, options.workers, wait)?;
         Ok(Arc::new(Self { connections, warnings }))
     }
 }
@@ -160,6 +172,12 @@ impl Store for Redis {
 
     fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
     }
 }
 

@@ -6,7 +6,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-mod calls;
+pub mod calls;
 mod canary;
 mod cancel;
 mod crash;

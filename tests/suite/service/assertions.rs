@@ -50,7 +50,7 @@ async fn an_assertion_that_one_replica_took_no_other_takes() {
     refused(replica.anonymous().issue_token(asserted(&fresh)).await, Reason::InvalidClient);
 }
 
-static ED: LazyLock<Signer> = LazyLock::new(|| Signer::new("ed", Algorithm::EdDSA));
+pub(super) static ED: LazyLock<Signer> = LazyLock::new(|| Signer::new("ed", Algorithm::EdDSA));
 static EC: LazyLock<Signer> = LazyLock::new(|| Signer::new("ec", Algorithm::ES256));
 static RSA: LazyLock<Signer> = LazyLock::new(|| Signer::new("rsa", Algorithm::RS256));
 
@@ -85,12 +85,12 @@ fn claims(service: &Service, client: &str) -> Value {
     json!({"iss": client, "sub": client, "aud": issuer("default"), "iat": now, "exp": now + 60, "jti": jti})
 }
 
-fn assertion(service: &Service, client: &str, signer: &Signer) -> String {
+pub(super) fn assertion(service: &Service, client: &str, signer: &Signer) -> String {
     signer.sign(&claims(service, client))
 }
 
 /// An IssueToken that an assertion proves.
-fn asserted(assertion: &str) -> wire::IssueTokenRequest {
+pub(super) fn asserted(assertion: &str) -> wire::IssueTokenRequest {
     wire::IssueTokenRequest { client_assertion: assertion.to_owned(), ..client_credentials() }
 }
 

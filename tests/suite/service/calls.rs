@@ -150,6 +150,11 @@ impl Caller {
         request
     }
 
+    /// The same connection with the bearer of a token.
+    pub fn bearing(&self, token: &str) -> Self {
+        Self { channel: self.channel.clone(), authorization: vec![format!("Bearer {token}")] }
+    }
+
     /// The token of an IssueToken that must succeed.
     pub async fn issue(&self, request: wire::IssueTokenRequest) -> wire::IssuedToken {
         self.issue_token(request).await.unwrap().token.unwrap()

@@ -28,8 +28,9 @@ use jeton::{
     outbox::Sink,
     serve::{
         Face, Options, Shutdown,
-        listen::{self, Address},
+        listen::{self, Listener},
         serve,
+        tls::Security,
     },
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::secret::SecretText,
@@ -40,6 +41,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::calls::{Caller, Credentials};
 use crate::{
+    certificates::{Authority, Certified},
     remote::{self, Remote, Reply},
     servers::{Aof, Server as RedisServer},
 };
@@ -56,6 +58,7 @@ pub struct Service {
     pub clock: Clock,
     pub admin: Credentials,
     channel: Channel,
+    port: u16,
     app: App,
     /// What lies behind it. Replicas share it.
     backing: Arc<Backing>,
@@ -73,6 +76,8 @@ struct Others {
     issuers: Vec<(String, Location)>,
     /// How it calls out.
     outbound: Arc<Outbound>,
+    /// How it is called; `None`: not under TLS.
+    security: Option<(Security, Arc<Authority>)>,
 }
 
 enum Backing {
@@ -105,7 +110,7 @@ impl Service {
         };
         // It begins at the real time, because Redis tells its own.
         let clock = Clock::manual(Clock::default().now());
-        let others = Others { issuers: Vec::new(), outbound: remote::outbound() };
+        let others = Others { issuers: Vec::new(), outbound: remote::outbound(), security: None };
         Self::on(Arc::new(backing), clock, vec![master(1)], others, None).await
     }
 
@@ -157,6 +162,19 @@ impl Service {
         self.restart(masters).await
     }
 
+    /// Ends this service and starts another one on its store that is under TLS, certified by `authority`.
+    pub async fn secured(mut self, by: Security, authority: Arc<Authority>) -> Self {
+        self.others.security = Some((by, authority));
+        let masters = self.masters.clone();
+        self.restart(masters).await
+    }
+
+    /// Ends this service and starts another one on its store, which remembers nothing.
+    pub async fn forgetting(self) -> Self {
+        let masters = self.masters.clone();
+        self.restart(masters).await
+    }
+
     /// The Redis server, to be killed or frozen.
     pub fn redis(&self) -> &RedisServer {
         let Backing::Redis(server) = &*self.backing else { panic!("not on Redis") };
@@ -194,7 +212,11 @@ impl Service {
         let policy = Policy::load().unwrap();
         let health = Health::new(&policy).await;
         let listeners = listen::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let Address::Tcp(address) = listeners[0].address() else { panic!("not TCP") };
+        let port = listeners[0].local_addr().unwrap().port();
+        let secured = |listener: Listener| match &others.security {
+            Some((security, _)) => listener.secured(security),
+            None => listener,
+        };
         let routes = app::routes(&app, &health, true).unwrap();
         let options = Options {
             workers: WORKERS,
@@ -206,7 +228,7 @@ impl Service {
         let authenticate = Bearer(Arc::clone(&app.issuer));
         let edge = Arc::new(Edge::new(policy, authenticate, limits, WORKERS));
         let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, WORKERS));
-        let faces = listeners.into_iter().map(|listener| (listener, Arc::clone(&grpc))).collect();
+        let faces = listeners.into_iter().map(|listener| (secured(listener), Arc::clone(&grpc))).collect();
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
         let (shutdown, asked) = (Shutdown::new(), stop.clone());
@@ -218,9 +240,12 @@ impl Service {
         });
         tokio::spawn(serve(options, faces, shutdown, std::future::ready(())));
         health.ready().await;
-        let url = format!("http://{address}");
-        let channel = Endpoint::try_from(url).unwrap().connect().await.unwrap();
-        Self { clock, admin, channel, app, backing, masters, others, receiver, _stop: stop.drop_guard() }
+        let endpoint = match &others.security {
+            Some((_, authority)) => authority.endpoint(port, None),
+            None => Endpoint::try_from(format!("http://127.0.0.1:{port}")).unwrap(),
+        };
+        let channel = endpoint.connect().await.unwrap();
+        Self { clock, admin, channel, port, app, backing, masters, others, receiver, _stop: stop.drop_guard() }
     }
 
     /// The data of all events so far, in the order of their delivery.
@@ -236,6 +261,22 @@ impl Service {
     /// A caller without a bearer token.
     pub fn anonymous(&self) -> Caller {
         Caller { channel: self.channel.clone(), authorization: Vec::new() }
+    }
+
+    /// The same on a connection of its own, on which a client certificate is shown, if any.
+    pub async fn showing(&self, shown: Option<&Certified>) -> Caller {
+        self.try_showing(shown).await.unwrap()
+    }
+
+    /// The same where the service may refuse the connection.
+    pub async fn try_showing(&self, shown: Option<&Certified>) -> Result<Caller, tonic::transport::Error> {
+        let (_, authority) = self.others.security.as_ref().expect("a service under TLS");
+        let channel = authority.endpoint(self.port, shown).connect().await?;
+        Ok(Caller { channel, authorization: Vec::new() })
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The bearer of a token.
@@ -438,6 +479,7 @@ async fn open(backing: &Backing, clock: &Clock) -> Arc<dyn Store> {
         }
         Backing::Redis(server) => {
             let options = store::redis::Options {
+                tls: store::redis::Tls::default(),
                 url: SecretText::new(server.url()),
                 workers: WORKERS + 1,
                 wait_replicas: 0,

@@ -23,8 +23,8 @@ macro_rules! on_both_stores {
     };
 }
 
-mod calls;
-mod harness;
+pub mod calls;
+pub mod harness;
 mod signers;
 
 mod account_grant;
@@ -32,6 +32,7 @@ mod accounts;
 mod assertions;
 mod audiences;
 mod authenticate;
+mod certificates;
 mod clients;
 mod credentials;
 mod endings;

@@ -12,7 +12,7 @@ use jeton::{
     revocation::entry::{Effect, Entry, Slot},
     store::{
         Change, Error, LOG_RETENTION, Mint, PRUNE_MARGIN, Put, Result, Store,
-        redis::{Options, Redis},
+        redis::{Options, Redis, Tls},
     },
     token::{FamilyId, Ident, Position, TokenId, secret::SecretText},
 };
@@ -494,7 +494,7 @@ const BOUND: Duration = Duration::from_secs(1);
 
 fn options(url: &str, wait_replicas: u32) -> Options {
     let url = SecretText::new(url.to_owned());
-    Options { url, workers: 2, wait_replicas, wait_timeout: Duration::from_millis(500) }
+    Options { url, workers: 2, wait_replicas, wait_timeout: Duration::from_millis(500), tls: Tls::default() }
 }
 
 async fn connect(server: &Server) -> Arc<dyn Store> {
