@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use self::helm::{cases, pods, rendered, template};
 use crate::{
+    certificates::Authority,
     faults::process::{MASTER_KEY, Setup},
     tools,
 };
@@ -293,24 +294,35 @@ fn a_changed_configuration_makes_new_pods() {
 
 #[test]
 fn what_helm_test_runs_passes_on_a_service_that_works_and_fails_without() {
-    let args = rendered().one("defaults", "Pod")["spec"]["containers"][0]["args"].as_array().unwrap();
-    let call = |server: &str| {
-        let args = args.iter().map(|arg| arg.as_str().unwrap().replace("jeton.auth.svc:7443", server));
+    let call = |case: &str, replaced: &[(&str, &str)]| {
+        let args = rendered().one(case, "Pod")["spec"]["containers"][0]["args"].as_array().unwrap();
+        let args = args.iter().map(|arg| {
+            replaced.iter().fold(arg.as_str().unwrap().to_owned(), |arg, (from, to)| {
+                assert!(args.iter().any(|arg| arg.as_str().unwrap().contains(from)), "{case}: nothing says {from}");
+                arg.replace(from, to)
+            })
+        });
         Command::new(env!("CARGO_BIN_EXE_jeton")).args(args).env_clear().output().unwrap()
     };
     let mut jeton = Setup::embedded().start();
-    let output = call(jeton.address());
+    let here = [("jeton.auth.svc:7443", jeton.address())];
+    let output = call("defaults", &here);
     assert!(output.status.success(), "{}", said(&output));
+
+    // The same under TLS.
+    let (authority, setup) = (Authority::new("servers"), Setup::embedded());
+    let ca = setup.dir().join("ca.crt");
+    fs::write(&ca, &authority.pem).unwrap();
+    let (cert, key) = authority.server().write(setup.dir(), "tls");
+    let secured = setup.env("JETON_TLS_CERT_FILE", &cert).env("JETON_TLS_KEY_FILE", &key).start();
+    let there = [("jeton-tokens.auth.svc:443", secured.address()), ("/etc/jeton/tls/ca.crt", ca.to_str().unwrap())];
+    let output = call("everything", &there);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(rendered().all("certificate", "Pod").count(), 0, "callers must show a certificate there");
+
     let address = jeton.address().to_owned();
     jeton.kill9();
-    assert_eq!(call(&address).status.code(), Some(1));
-
-    let tests = |case| rendered().all(case, "Pod").count();
-    assert_eq!(tests("certificate"), 0, "it has no certificate to show");
-    assert_eq!(tests("everything"), 1, "it trusts the authority of the Secret");
-    let args = rendered().one("everything", "Pod")["spec"]["containers"][0]["args"].to_string();
-    assert!(args.contains("--server=https://jeton-tokens.auth.svc:443"), "{args}");
-    assert!(args.contains("--ca-file=/etc/jeton/tls/ca.crt"), "{args}");
+    assert_eq!(call("defaults", &[("jeton.auth.svc:7443", &address)]).status.code(), Some(1));
 }
 
 #[test]
