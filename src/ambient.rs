@@ -4,6 +4,7 @@
 //! can find every use of the other.
 
 use std::{
+    cell::Cell,
     fmt,
     sync::{
         Arc,
@@ -139,6 +140,21 @@ pub fn random<const N: usize>() -> Result<[u8; N], NoEntropy> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoEntropy)?;
     Ok(bytes)
+}
+
+thread_local! {
+    /// Where this thread's sequence of [`chance`] stands.
+    static CHANCE: Cell<u64> = Cell::new(u64::from_ne_bytes(random().unwrap_or_default()));
+}
+
+/// A number by chance, all equally likely, in a nanosecond (SplitMix64, seeded anew on every thread). Whoever sees some can tell the
+/// next: it decides which calls are sampled and names spans, and nothing that must not be guessed.
+pub fn chance() -> u64 {
+    let state = CHANCE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+    CHANCE.set(state);
+    let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 impl fmt::Display for NoEntropy {

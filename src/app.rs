@@ -1,6 +1,7 @@
 //! The composition root: makes everything, starts it, stops it.
 
 mod settings;
+mod watch;
 
 use std::{
     env,
@@ -22,7 +23,7 @@ use crate::{
     ambient::Clock,
     api::{
         Services,
-        edge::{Authenticate, Edge},
+        edge::{Authenticate, Edge, Watch},
         face::Grpc,
         health::{self, Health},
         policy::Policy,
@@ -33,6 +34,7 @@ use crate::{
     http::{self, Http},
     issuer::{self, Bootstrap, Issuer, authenticate::Recognized, foreign::Workloads},
     keys::{master::MasterKey, ring::Keyring},
+    metrics::Metrics,
     outbound::{Outbound, jwks::JwksCache},
     outbox::{Outbox, Sink},
     revocation::follower::Follower,
@@ -43,6 +45,7 @@ use crate::{
         tls::{self, Security, Tls},
     },
     store::{self, Store, embedded::Embedded, redis::Redis},
+    telemetry,
     token::{self, error::chain},
     worker,
 };
@@ -79,6 +82,7 @@ pub struct Setup {
     pub outbound: Arc<Outbound>,
     /// Where events go.
     pub sink: Sink,
+    pub metrics: Arc<Metrics>,
 }
 
 /// The file of the embedded store within the data directory.
@@ -94,11 +98,11 @@ const MAX_START_PAUSE: Duration = Duration::from_secs(5);
 /// How long work that goes on after replies may take at the end.
 const TASKS_END: Duration = Duration::from_secs(2);
 
-/// Runs the service until it is told to stop.
+/// Runs the service until it is told to stop. `log` is what logs meanwhile.
 ///
 /// # Errors
 /// If it cannot start, or ends before it was told to.
-pub fn serve(config: &Config) -> Result<(), Error> {
+pub fn serve(config: &Config, log: Option<&telemetry::Guard>) -> Result<(), Error> {
     install_crypto();
     let workers = config.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
     // What runs beside the workers has a place of its own behind theirs. Without it the heartbeat would sometimes read
@@ -110,7 +114,7 @@ pub fn serve(config: &Config) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(failed("start the runtime"))?;
-    runtime.block_on(run(config, workers))
+    runtime.block_on(run(config, workers, log))
 }
 
 /// jsonwebtoken panics at first use without a provider, and a dependency's feature could leave it undecided.
@@ -119,7 +123,7 @@ pub fn install_crypto() {
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
-async fn run(config: &Config, workers: usize) -> Result<(), Error> {
+async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) -> Result<(), Error> {
     let tls = config.tls.clone().map(|files| Tls::load(files, Clock::default())).transpose();
     let tls = tls.map_err(failed("secure the listeners by the files of `tls`"))?;
     let for_operators = tls.as_ref().filter(|_| config.admin_tls).map(Tls::for_operators);
@@ -140,6 +144,9 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     for warning in store.warnings() {
         tracing::warn!("{warning}");
     }
+    let policy = Policy::load().map_err(failed("read the access policy of the contract"))?;
+    let metrics = Arc::new(Metrics::new(workers + 1, policy.measured()));
+    let store = watch::observed(store, config, &metrics);
     let bootstrap = config
         .bootstrap
         .as_ref()
@@ -155,6 +162,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
             workloads,
             sink: settings::sink(config, &outbound),
             outbound,
+            metrics: Arc::clone(&metrics),
         },
     );
     start(&app, config, bootstrap).await?;
@@ -162,22 +170,26 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     let stop = CancellationToken::new();
     let heartbeat = tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
     let deliveries = tokio::spawn(Arc::clone(&app.outbox).run(stop.clone()));
+    watch::observe(&metrics, &app, tls.as_ref(), log);
+    let (tracer, otlp) = watch::export(config, &metrics)?.unzip();
     if let Some(tls) = tls {
         tokio::spawn(tls.watch(tls::INTERVAL, stop.clone()));
     }
-    let policy = Policy::load().map_err(failed("read the access policy of the contract"))?;
     let health = Health::new(&policy).await;
     let readiness = tokio::spawn(watch_store(Arc::clone(&app.store), health.clone(), shutdown.clone()));
     announce(&listeners, &admin, config);
-    let edge = Arc::new(Edge::new(policy, Bearer(Arc::clone(&app.issuer)), settings::limits(config), workers));
+    let watch = Watch { metrics: Arc::clone(&metrics), tracer };
+    let limits = settings::limits(config);
+    let edge = Arc::new(Edge::new(policy, Bearer(Arc::clone(&app.issuer)), limits, workers, watch));
     let routes = routes(&app, &health, config.reflection)?;
     let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, workers));
-    let admin_face: Arc<dyn Face> = Arc::new(Http::new(http::admin::routes(health.clone())));
+    let admin_face: Arc<dyn Face> =
+        Arc::new(Http::new(http::admin::routes(health.clone(), metrics, log.map(telemetry::Guard::levels))));
     let speak = |listeners: Vec<Listener>, face: &Arc<dyn Face>| {
         listeners.into_iter().zip(iter::repeat(Arc::clone(face))).collect::<Vec<_>>()
     };
     let faces = speak(listeners, &grpc).into_iter().chain(speak(admin, &admin_face)).collect();
-    let served = serve_all(settings::options(config, workers), faces, shutdown, health.not_ready()).await;
+    let served = serve_all(settings::options(config, workers), faces, shutdown.clone(), health.not_ready()).await;
 
     stop.cancel();
     readiness.abort();
@@ -188,6 +200,10 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
     if tokio::time::timeout(TASKS_END, app.tasks.wait()).await.is_err() {
         tracing::warn!("work after replies was cut short");
     }
+    if let Some(otlp) = otlp {
+        // Whoever asked to stop at once does not wait for somebody else's receiver.
+        let _ = shutdown.unless_now(otlp.stop()).await;
+    }
     tracing::info!("stopped");
     served.map_err(failed("serve"))
 }
@@ -197,7 +213,7 @@ async fn run(config: &Config, workers: usize) -> Result<(), Error> {
 impl App {
     /// Wires the parts on a store.
     pub fn new(store: Arc<dyn Store>, setup: Setup) -> Self {
-        let Setup { ring, clock, places, public_url, bootstrap, workloads, outbound, sink } = setup;
+        let Setup { ring, clock, places, public_url, bootstrap, workloads, outbound, sink, metrics } = setup;
         let follower = Follower::new(Arc::clone(&store), clock.clone(), places);
         let tasks = TaskTracker::new();
         let directory = Directory::new(Parts {
@@ -207,9 +223,10 @@ impl App {
             clock: clock.clone(),
             tasks: tasks.clone(),
             public_url,
+            metrics: Arc::clone(&metrics),
         });
         follower.keep_true(directory.caches());
-        let outbox = Outbox::new(Arc::clone(&store), ring, clock.clone(), sink);
+        let outbox = Outbox::new(Arc::clone(&store), ring, clock.clone(), sink, Arc::clone(&metrics));
         let key_sets = Arc::new(JwksCache::new(Arc::clone(&outbound), clock.clone(), tasks.clone()));
         let relying_party = RelyingParty::new(Arc::clone(&outbound), Arc::clone(&key_sets), clock, tasks.clone());
         let issuer = Issuer::new(issuer::Parts {
@@ -220,6 +237,7 @@ impl App {
             key_sets,
             relying_party,
             outbox: Arc::clone(&outbox),
+            metrics,
         });
         Self { issuer, follower, outbox, store, tasks }
     }

@@ -22,8 +22,8 @@ fn main() -> ExitCode {
 
 fn serve(config: &Config) -> ExitCode {
     // Dropped last, so that the reason of the end is written.
-    let _log = telemetry::init(&config.log);
-    match app::serve(config) {
+    let log = telemetry::init(&config.log);
+    match app::serve(config, log.as_ref().ok()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = chain(&error), "the service ended");

@@ -12,6 +12,8 @@ use prost_reflect::{
     prost_types::method_options::IdempotencyLevel,
 };
 
+use crate::metrics::{self, labels};
+
 /// The rules of all methods and grants.
 ///
 /// There is one per process, so the rules live for ever and calls refer to them without counting references.
@@ -27,13 +29,24 @@ pub struct Method {
     /// As in a URI: `/jeton.v1.TokenService/IssueToken`.
     pub path: String,
     pub kind: Kind,
-    /// Whether replies are a stream, which has no deadline of ours.
-    pub streaming: bool,
+    /// Which way messages stream.
+    pub flow: Flow,
+    /// Its place in [`Policy::measured`].
+    pub index: usize,
     /// Whether the contract says NO_SIDE_EFFECTS.
     pub reads_only: bool,
     pub lane: Lane,
     /// The largest request message in bytes.
     pub max_message: usize,
+}
+
+/// Which side sends a stream of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    Unary,
+    ClientStream,
+    ServerStream,
+    BidiStream,
 }
 
 /// Whose method it is.
@@ -87,12 +100,11 @@ const REVOCATIONS: [&str; 3] = [
     "/jeton.v1.TokenService/RevokeAllTokens",
 ];
 
-/// Path, and whether replies are a stream.
-const FOREIGN: [(&str, bool); 4] = [
-    ("/grpc.health.v1.Health/Check", false),
-    ("/grpc.health.v1.Health/Watch", true),
-    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", true),
-    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", true),
+const FOREIGN: [(&str, Flow); 4] = [
+    ("/grpc.health.v1.Health/Check", Flow::Unary),
+    ("/grpc.health.v1.Health/Watch", Flow::ServerStream),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", Flow::BidiStream),
+    ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", Flow::BidiStream),
 ];
 
 /// A thousand tokens of 4 KiB; whoever has larger ones asks in smaller batches.
@@ -123,6 +135,22 @@ impl Policy {
         self.methods.values().copied()
     }
 
+    /// All methods as metrics name them, each at its index.
+    pub fn measured(&self) -> Vec<metrics::Method> {
+        let mut methods: Vec<&Method> = self.methods().collect();
+        methods.sort_unstable_by_key(|method| method.index);
+        let measured = methods.into_iter().map(|method| {
+            let (service, name) = method.name().split_once('/').unwrap_or_default();
+            metrics::Method {
+                service: service.to_owned(),
+                name: name.to_owned(),
+                kind: method.flow.name(),
+                lane: method.lane.label(),
+            }
+        });
+        measured.collect()
+    }
+
     /// The rule of a member of `IssueTokenRequest.grant`, by the name of its field.
     pub fn grant(&self, name: &str) -> Option<&'static Rule> {
         self.grants.get(name).copied()
@@ -132,10 +160,13 @@ impl Policy {
         let pool = DescriptorPool::decode(descriptors)
             .map_err(|error| PolicyError(vec![format!("the descriptor set cannot be read: {error}")]))?;
         let mut faults = Vec::new();
-        let methods = read_methods(&pool, &mut faults);
+        let mut methods = read_methods(&pool, &mut faults);
         let grants = read_grants(&pool, &mut faults);
         if !faults.is_empty() {
             return Err(PolicyError(faults));
+        }
+        for (index, method) in methods.iter_mut().enumerate() {
+            method.index = index;
         }
         Ok(Self {
             methods: methods.into_iter().map(|method| (method.path.clone(), &*Box::leak(Box::new(method)))).collect(),
@@ -166,6 +197,41 @@ impl Method {
     }
 }
 
+// === impl Flow ===
+
+impl Flow {
+    /// Whether either side sends a stream, which has no deadline of ours.
+    pub const fn is_streaming(self) -> bool {
+        match self {
+            Self::Unary => false,
+            Self::ClientStream | Self::ServerStream | Self::BidiStream => true,
+        }
+    }
+
+    /// As gRPC dashboards know it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Unary => "unary",
+            Self::ClientStream => "client_stream",
+            Self::ServerStream => "server_stream",
+            Self::BidiStream => "bidi_stream",
+        }
+    }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// As metrics tell lanes apart.
+    pub const fn label(self) -> labels::Lane {
+        match self {
+            Self::Ordinary => labels::Lane::Ordinary,
+            Self::Revocation => labels::Lane::Revocation,
+            Self::Probe => labels::Lane::Probe,
+        }
+    }
+}
+
 // === impl PolicyError ===
 
 impl fmt::Display for PolicyError {
@@ -179,7 +245,7 @@ impl std::error::Error for PolicyError {}
 // === reading ===
 
 fn read_methods(pool: &DescriptorPool, faults: &mut Vec<String>) -> Vec<Method> {
-    let mut methods: Vec<Method> = FOREIGN.into_iter().map(|(path, streaming)| foreign(path, streaming)).collect();
+    let mut methods: Vec<Method> = FOREIGN.into_iter().map(|(path, flow)| foreign(path, flow)).collect();
     let Some(extension) = extension(pool, "access", faults) else {
         return methods;
     };
@@ -264,9 +330,16 @@ fn read_rule(
 
 fn ours(method: &MethodDescriptor, rule: Rule) -> Method {
     let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let flow = match (method.is_client_streaming(), method.is_server_streaming()) {
+        (false, false) => Flow::Unary,
+        (true, false) => Flow::ClientStream,
+        (false, true) => Flow::ServerStream,
+        (true, true) => Flow::BidiStream,
+    };
     let idempotency = method.method_descriptor_proto().options.as_ref().map(|options| options.idempotency_level());
     Method {
-        streaming: method.is_client_streaming() || method.is_server_streaming(),
+        flow,
+        index: 0,
         reads_only: idempotency == Some(IdempotencyLevel::NoSideEffects),
         lane: if REVOCATIONS.contains(&path.as_str()) { Lane::Revocation } else { Lane::Ordinary },
         max_message: if path == BATCH.0 { BATCH.1 } else { MAX_MESSAGE_BYTES },
@@ -275,11 +348,12 @@ fn ours(method: &MethodDescriptor, rule: Rule) -> Method {
     }
 }
 
-fn foreign(path: &str, streaming: bool) -> Method {
+fn foreign(path: &str, flow: Flow) -> Method {
     Method {
         path: path.to_owned(),
         kind: Kind::Foreign,
-        streaming,
+        flow,
+        index: 0,
         reads_only: true,
         lane: Lane::Probe,
         max_message: MAX_MESSAGE_BYTES,
@@ -350,9 +424,22 @@ mod tests {
         assert!(batch.reads_only);
         assert_eq!((batch.lane, batch.max_message), (Lane::Ordinary, BATCH.1));
         let watch = policy.method("/grpc.health.v1.Health/Watch").unwrap();
-        assert!(watch.streaming);
+        assert_eq!(watch.flow, Flow::ServerStream);
         assert!(watch.rule().is_none());
         assert_eq!(watch.lane, Lane::Probe);
+    }
+
+    #[test]
+    fn every_method_stands_at_its_index_for_metrics() {
+        let policy = Policy::load().unwrap();
+        let measured = policy.measured();
+        assert_eq!(measured.len(), policy.methods().count());
+        for method in policy.methods() {
+            let own = &measured[method.index];
+            assert_eq!(format!("/{}/{}", own.service, own.name), method.path);
+        }
+        let watch = policy.method("/grpc.health.v1.Health/Watch").unwrap();
+        assert_eq!((measured[watch.index].kind, measured[watch.index].lane), ("server_stream", labels::Lane::Probe));
     }
 
     #[test]

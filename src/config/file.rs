@@ -100,6 +100,9 @@ fn texts(kind: Kind, value: &DeValue<'_>) -> Result<Vec<Zeroizing<String>>, &'st
             .map(|number| one(&number.to_string()))
             .map_err(|_| "a whole number"),
         (Kind::Integer { .. }, _) => Err("a whole number without quotes"),
+        (Kind::Number { .. }, DeValue::Integer(number)) => Ok(one(number.as_str())),
+        (Kind::Number { .. }, DeValue::Float(number)) => Ok(one(number.as_str())),
+        (Kind::Number { .. }, _) => Err("a number without quotes"),
         (Kind::Bool, DeValue::Boolean(value)) => Ok(one(&value.to_string())),
         (Kind::Bool, _) => Err("true or false, without quotes"),
         (Kind::List(_), DeValue::String(text)) => Ok(one(text)),

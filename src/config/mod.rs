@@ -9,6 +9,7 @@
 pub mod duration;
 mod file;
 mod mistake;
+mod otlp;
 mod print;
 pub mod registry;
 mod sources;
@@ -22,8 +23,10 @@ use clap::ArgMatches;
 
 pub use self::{
     mistake::{Mistake, Mistakes, Origin},
+    otlp::Otlp,
     print::{reference, to_toml},
     sources::{Environment, Found, ReadFile, Values, flags},
+    values::directives,
 };
 use crate::{
     keys::master::MasterKey,
@@ -66,6 +69,8 @@ pub struct Config {
     /// Whether server reflection is offered.
     pub reflection: bool,
     pub outbound: Outbound,
+    /// Where traces and metrics go; `None`: nowhere.
+    pub otlp: Option<Otlp>,
     pub log: Log,
 }
 
@@ -183,12 +188,12 @@ pub enum LogFormat {
 pub fn load(flags: &ArgMatches, environment: &Environment, read: ReadFile<'_>) -> Result<(Config, Values), Mistakes> {
     let mut mistakes = Vec::new();
     let values = sources::gather(flags, environment, read, &mut mistakes);
-    let config = typed(&mut values::Reader { values: &values, mistakes: &mut mistakes });
+    let config = typed(&mut values::Reader { values: &values, mistakes: &mut mistakes }, environment);
     if mistakes.is_empty() { Ok((config, values)) } else { Err(Mistakes(mistakes)) }
 }
 
 /// Means nothing if there are mistakes.
-fn typed(reader: &mut values::Reader<'_>) -> Config {
+fn typed(reader: &mut values::Reader<'_>, environment: &Environment) -> Config {
     Config {
         listen: reader.list("listen", values::listen),
         admin_listen: reader.list("admin.listen", values::listen),
@@ -217,7 +222,8 @@ fn typed(reader: &mut values::Reader<'_>) -> Config {
             ca_file: reader.parse("outbound.ca_file", values::path),
             timeout: reader.duration("outbound.timeout"),
         },
-        log: Log { level: reader.parse("log.level", values::directives).unwrap_or_default(), format: format(reader) },
+        otlp: otlp::read(reader, environment),
+        log: Log { level: reader.parse("log.level", directives).unwrap_or_default(), format: format(reader) },
     }
 }
 

@@ -73,6 +73,7 @@ fn kind(kind: Kind) -> String {
             format!("duration, {} to {}", duration::format(min), duration::format(max))
         }
         Kind::Integer { min, max } => format!("whole number, {min} to {max}"),
+        Kind::Number { min, max } => format!("number, {min} to {max}"),
         Kind::Bool => "`true` or `false`".to_owned(),
         Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
         Kind::Secret => "secret".to_owned(),
@@ -116,7 +117,7 @@ fn literal(kind: Kind, values: &[&str]) -> String {
     let first = values.first().copied().unwrap_or_default();
     match kind {
         Kind::List(_) => toml::Value::from(values.to_vec()).to_string(),
-        Kind::Bool | Kind::Integer { .. } => first.to_owned(),
+        Kind::Bool | Kind::Integer { .. } | Kind::Number { .. } => first.to_owned(),
         Kind::Text(_) | Kind::Duration { .. } | Kind::Choice(_) | Kind::Secret => toml::Value::from(first).to_string(),
     }
 }

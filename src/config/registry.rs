@@ -30,6 +30,11 @@ pub enum Kind {
         min: u64,
         max: u64,
     },
+    /// A number that need not be whole.
+    Number {
+        min: f64,
+        max: f64,
+    },
     Bool,
     /// One of a few words.
     Choice(&'static [&'static str]),
@@ -92,10 +97,16 @@ pub const KEYS: &[Key] = &[
         help: "Whether `grpcurl` and similar tools may ask for the contract.",
     },
     Key {
+        path: "http.listen",
+        kind: Kind::List("ADDRESS"),
+        default: None,
+        help: "Where to listen for OAuth 2 over HTTP: token, introspection and revocation endpoints, key sets and metadata of all tenants (see docs/http.md). `public_url` must then lead there. Left out, there is none.",
+    },
+    Key {
         path: "admin.listen",
         kind: Kind::List("ADDRESS"),
         default: None,
-        help: "Where to listen, in plain HTTP, for those who run the service: `/livez` and `/readyz`. Nobody proves who they are there, so keep it away from callers. Left out, there is none.",
+        help: "Where to listen, in plain HTTP, for those who run the service: `/livez`, `/readyz`, `/metrics` and `/log`. Nobody proves who they are there, so keep it away from callers. Left out, there is none.",
     },
     Key {
         path: "admin.tls",
@@ -254,6 +265,42 @@ pub const KEYS: &[Key] = &[
         help: "The longest that one of these calls may take. A caller's deadline counts, too.",
     },
     Key {
+        path: "otlp.endpoint",
+        kind: Kind::Text("URL"),
+        default: None,
+        help: "Where traces and metrics go by OTLP over gRPC: `https://collector:4317`, or `http://` within a network that is trusted. Left out, nothing is exported. What describes this process is taken from `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, as every OpenTelemetry SDK does.",
+    },
+    Key {
+        path: "otlp.headers",
+        kind: Kind::Secret,
+        default: None,
+        help: "What to send along as metadata, for example an API key: `name=value`, several of them separated by commas. A percent sign and two hexadecimal digits stand for a byte of a value, as in `OTEL_EXPORTER_OTLP_HEADERS`.",
+    },
+    Key {
+        path: "otlp.ca_file",
+        kind: Kind::Text("PATH"),
+        default: None,
+        help: "PEM certificates of authorities that are trusted for the receiver's certificate besides the system's.",
+    },
+    Key {
+        path: "otlp.sample_ratio",
+        kind: Kind::Number { min: 0.0, max: 1.0 },
+        default: Some("0.01"),
+        help: "Which part of the calls is traced, from 0 to 1. A caller that sends `traceparent` has decided already: its flag counts.",
+    },
+    Key {
+        path: "otlp.interval",
+        kind: Kind::Duration { min: SECOND, max: Duration::from_secs(3600) },
+        default: Some("30s"),
+        help: "How often metrics are exported. Spans go every second.",
+    },
+    Key {
+        path: "otlp.timeout",
+        kind: Kind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(60) },
+        default: Some("5s"),
+        help: "How long the receiver may take to answer. No call ever waits for it.",
+    },
+    Key {
         path: "log.level",
         kind: Kind::Text("DIRECTIVES"),
         default: Some("info"),
@@ -315,7 +362,7 @@ impl Key {
         match self.kind {
             Kind::Text(name) | Kind::List(name) => name,
             Kind::Duration { .. } => "DURATION",
-            Kind::Integer { .. } => "NUMBER",
+            Kind::Integer { .. } | Kind::Number { .. } => "NUMBER",
             Kind::Bool => "BOOL",
             Kind::Choice(_) => "WORD",
             Kind::Secret => "PATH",

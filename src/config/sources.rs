@@ -257,8 +257,12 @@ fn split(key: &Key, text: &str) -> Vec<Zeroizing<String>> {
     let item = |item: &str| Zeroizing::new(item.trim().to_owned());
     match key.kind {
         Kind::List(_) => text.split(',').map(item).collect(),
-        Kind::Text(_) | Kind::Duration { .. } | Kind::Integer { .. } | Kind::Bool | Kind::Choice(_) | Kind::Secret => {
-            vec![item(text)]
-        }
+        Kind::Text(_)
+        | Kind::Duration { .. }
+        | Kind::Integer { .. }
+        | Kind::Number { .. }
+        | Kind::Bool
+        | Kind::Choice(_)
+        | Kind::Secret => vec![item(text)],
     }
 }

@@ -157,6 +157,9 @@ fn every_key_can_be_set_in_every_source() {
         "workload.issuers" => "https://kubernetes.default.svc=file:/etc/jeton/jwks.json",
         "outbound.allow" => "10.0.0.0/8",
         "outbound.ca_file" => "/etc/ca.pem",
+        "otlp.endpoint" => "https://collector:4317",
+        "otlp.headers" => "x-api-key=s3cret",
+        "otlp.ca_file" => "/etc/collector.pem",
         "webhook.url" => "https://example.com/events",
         "webhook.secret" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         _ => key.default.unwrap(),
@@ -175,7 +178,9 @@ fn every_key_can_be_set_in_every_source() {
     let (_, from_flags) = load_from(&args, &[], &files).unwrap();
 
     let quoted = |key: &registry::Key| match key.kind {
-        registry::Kind::Bool | registry::Kind::Integer { .. } => format!("{} = {}\n", key.path, sample(key)),
+        registry::Kind::Bool | registry::Kind::Integer { .. } | registry::Kind::Number { .. } => {
+            format!("{} = {}\n", key.path, sample(key))
+        }
         registry::Kind::Text(_)
         | registry::Kind::List(_)
         | registry::Kind::Duration { .. }
@@ -447,4 +452,47 @@ fn the_reference_page_is_current() {
     }
     let page = std::fs::read_to_string(path).unwrap_or_default();
     assert!(page == reference(), "run `UPDATE=1 cargo test --lib config::`");
+}
+
+#[test]
+fn otlp_is_described_by_the_standard_variables_and_shows_no_secret() {
+    let variables = [
+        ("JETON_OTLP_ENDPOINT", "https://collector:4317/"),
+        ("JETON_OTLP_HEADERS", "X-Api-Key=s3%20cret, tenant=a"),
+        ("JETON_OTLP_SAMPLE_RATIO", "0.25"),
+        ("OTEL_SERVICE_NAME", "tokens"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,deployment.environment.name=a%2Cb"),
+    ];
+    let otlp = config(&[], &variables, &[]).otlp.unwrap();
+    assert_eq!((otlp.endpoint.as_str(), otlp.sample_ratio), ("https://collector:4317", 0.25));
+    assert_eq!(otlp.headers["x-api-key"], "s3 cret");
+    assert!(!format!("{otlp:?}").contains("cret"), "{otlp:?}");
+    let of = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let described =
+        [of("service.name", "other"), of("deployment.environment.name", "a,b"), of("service.name", "tokens")];
+    assert_eq!(otlp.resource, described);
+    // Without an endpoint nobody is told what these mean.
+    assert!(config(&[], &[("OTEL_RESOURCE_ATTRIBUTES", "broken")], &[]).otlp.is_none());
+}
+
+#[test]
+fn what_is_wrong_with_otlp_is_told_without_its_secret() {
+    let told = |variables: &[(&str, &str)]| mistakes(&[], variables, &[]);
+    let endpoint = ("JETON_OTLP_ENDPOINT", "http://collector:4317");
+    for (variables, wanted) in [
+        (&[("JETON_OTLP_ENDPOINT", "collector:4317")][..], "must begin with http:// or https://"),
+        (&[("JETON_OTLP_ENDPOINT", "http://collector/v1/traces")], "must have no path"),
+        (&[endpoint, ("JETON_OTLP_SAMPLE_RATIO", "1.5")], "1.5 is out of range; it must be 0 to 1"),
+        (&[endpoint, ("JETON_OTLP_SAMPLE_RATIO", "NaN")], "NaN is out of range"),
+        (&[endpoint, ("JETON_OTLP_SAMPLE_RATIO", "much")], "`much` is no number"),
+        (&[endpoint, ("JETON_OTLP_HEADERS", "s3cret")], "is not `name=value`"),
+        (&[endpoint, ("JETON_OTLP_HEADERS", "a b=s3cret")], "is not `name=value`"),
+        (&[endpoint, ("JETON_OTLP_HEADERS", "key-bin=s3cret")], "ends with `-bin`"),
+        (&[endpoint, ("JETON_OTLP_CA_FILE", "/ca.pem")], "means nothing to an http:// URL"),
+        (&[("JETON_OTLP_HEADERS", "a=s3cret")], "means nothing without `otlp.endpoint`"),
+        (&[endpoint, ("OTEL_RESOURCE_ATTRIBUTES", "a=%zz")], "OTEL_RESOURCE_ATTRIBUTES: is not `name=value`"),
+    ] {
+        let told = told(variables);
+        assert!(told.len() == 1 && told[0].contains(wanted) && !told[0].contains("s3cret"), "{told:?}");
+    }
 }

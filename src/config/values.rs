@@ -105,6 +105,21 @@ impl Reader<'_> {
         .unwrap_or_default()
     }
 
+    pub(super) fn number(&mut self, path: &str) -> f64 {
+        let kind = Key::find(path).map(|key| key.kind);
+        self.parse(path, |text| {
+            let value: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+            match kind {
+                // What is not a number lies within no range.
+                Some(Kind::Number { min, max }) if !(min..=max).contains(&value) => {
+                    Err(format!("{text} is out of range; it must be {min} to {max}"))
+                }
+                _ => Ok(value),
+            }
+        })
+        .unwrap_or_default()
+    }
+
     /// An integer of which zero means: let the service choose.
     pub(super) fn integer_or_auto(&mut self, path: &str) -> Option<NonZeroUsize> {
         NonZeroUsize::new(self.integer(path))
@@ -259,7 +274,11 @@ pub(super) fn allow(text: &str) -> Result<Allow, String> {
     text.parse().map_err(|error| format!("`{text}` is {error}"))
 }
 
-pub(super) fn directives(text: &str) -> Result<String, String> {
+/// Directives of the log, if they parse.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn directives(text: &str) -> Result<String, String> {
     match tracing_subscriber::EnvFilter::builder().parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(format!("`{text}` is no log filter: {error}")),

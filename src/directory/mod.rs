@@ -46,8 +46,9 @@ use tokio_util::task::TaskTracker;
 use crate::{
     ambient::{Clock, Time},
     keys::{ring::Keyring, signing::KeySet},
+    metrics::{Metrics, labels},
     revocation::{
-        cache::{Cache, Invalidate},
+        cache::{Cache, Invalidate, Seen},
         follower::Follower,
     },
     store::{SessionKey, Store},
@@ -97,6 +98,7 @@ pub struct Parts {
     pub clock: Clock,
     pub tasks: TaskTracker,
     pub public_url: String,
+    pub metrics: Arc<Metrics>,
 }
 
 /// The most records of each kind that a replica keeps in memory.
@@ -109,7 +111,8 @@ const CACHED_SESSIONS: usize = 100_000;
 impl Directory {
     #[expect(clippy::wildcard_enum_match_arm, reason = "each cache knows its own kind of record only")]
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, follower, ring, clock, tasks, public_url } = parts;
+        let Parts { store, follower, ring, clock, tasks, public_url, metrics } = parts;
+        let seen = |cache: labels::Cache| Seen(Arc::clone(&metrics), cache);
         Arc::new(Self {
             store,
             follower,
@@ -118,55 +121,59 @@ impl Directory {
             tasks,
             public_url: public_url.trim_end_matches('/').to_owned(),
             noted: derivation::Noted::default(),
-            tenants: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+            tenants: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Tenants), |ident| match ident {
                 Ident::Tenant(id) => Some(id.clone()),
                 _ => None,
             })),
-            clients: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+            clients: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Clients), |ident| match ident {
                 Ident::Client(id) => Some(id.clone()),
                 _ => None,
             })),
-            accounts: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+            accounts: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Accounts), |ident| match ident {
                 Ident::Account(id) | Ident::Subtree(id) => Some(id.clone()),
                 _ => None,
             })),
-            groups: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+            groups: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Groups), |ident| match ident {
                 Ident::Group(id) => Some(id.clone()),
                 _ => None,
             })),
-            entities: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+            entities: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Entities), |ident| match ident {
                 Ident::Entity(group, account) => Some((group.clone(), account.clone())),
                 _ => None,
             })),
-            group_members: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
-                Ident::GroupMember(group, member) => Some((group.clone(), member.clone())),
-                _ => None,
-            })),
-            admissions: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+            group_members: Arc::new(Cache::new(
+                CACHED_RECORDS,
+                seen(labels::Cache::GroupMembers),
+                |ident| match ident {
+                    Ident::GroupMember(group, member) => Some((group.clone(), member.clone())),
+                    _ => None,
+                },
+            )),
+            admissions: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Admissions), |ident| match ident {
                 Ident::Admission(tenant, client) => Some((tenant.clone(), client.clone())),
                 _ => None,
             })),
-            members: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+            members: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Members), |ident| match ident {
                 Ident::Member(id) => Some(id.clone()),
                 _ => None,
             })),
-            memberships: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+            memberships: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Memberships), |ident| match ident {
                 Ident::Membership(account, member) => Some((account.clone(), member.clone())),
                 _ => None,
             })),
-            roles: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+            roles: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Roles), |ident| match ident {
                 Ident::Role(id) => Some(id.clone()),
                 _ => None,
             })),
-            profiles: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+            profiles: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Profiles), |ident| match ident {
                 Ident::IdentityProfile(id) => Some(id.clone()),
                 _ => None,
             })),
-            key_sets: Arc::new(Cache::new(CACHED_RECORDS, |ident| match ident {
+            key_sets: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::KeySets), |ident| match ident {
                 Ident::Tenant(tenant) | Ident::SigningKey(tenant, _) => Some(tenant.clone()),
                 _ => None,
             })),
-            sessions: Arc::new(Cache::new(CACHED_SESSIONS, |ident| match ident {
+            sessions: Arc::new(Cache::new(CACHED_SESSIONS, seen(labels::Cache::Sessions), |ident| match ident {
                 Ident::Session(tenant, session) => {
                     Some(SessionKey { tenant: tenant.clone(), session: SessionId::new(Arc::clone(session)) })
                 }

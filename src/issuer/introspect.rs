@@ -12,6 +12,7 @@ use super::{
 use crate::{
     ambient::Time,
     directory::{caller::Caller, record::Confinement},
+    metrics::{Event, labels::Activity},
     store::SessionKey,
     token::{
         Family, Result, Subject, TenantId, TokenId,
@@ -74,6 +75,12 @@ impl Issuer {
                 }
                 None => Introspection::Inactive,
             });
+        }
+        for answer in &answers {
+            self.metrics.count(Event::Introspected(match answer {
+                Introspection::Inactive => Activity::Inactive,
+                Introspection::Access(..) | Introspection::Refresh { .. } => Activity::Active,
+            }));
         }
         Ok(answers)
     }

@@ -11,6 +11,7 @@ use crate::{
         standing::Standing,
     },
     keys::{jwt, ring::digest128, signing::SigningKey},
+    metrics::Event,
     revocation::entry::Entry,
     store::{Existing, FamilyConflict, FamilyMint, FamilyRecord, Mint, SessionKey, SessionMint, TokenMint},
     token::{
@@ -83,6 +84,7 @@ const FAMILY_RETENTION: Duration = Duration::from_secs(3600);
 
 /// What was decided about a token before it is stored.
 pub(super) struct Decided {
+    grant: GrantType,
     token: AccessToken,
     family: Option<Family>,
     tenant: Arc<Tenant>,
@@ -227,7 +229,7 @@ impl Issuer {
         };
         token.sources = terms::sources_of(&token, &parents)?;
         let family = self.new_family(&token, &standing, &parents, now);
-        Ok(Decided { token, family, tenant, issuer, key })
+        Ok(Decided { grant, token, family, tenant, issuer, key })
     }
 
     /// The family that the token names, if it names one.
@@ -304,6 +306,7 @@ impl Issuer {
             }
             text = Box::pin(self.revive(&session, &mut decided, now)).await?;
         }
+        self.metrics.count(Event::Issued(terms::label(decided.grant)));
         self.answer(decided, text)
     }
 

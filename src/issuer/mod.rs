@@ -35,6 +35,7 @@ use crate::{
     ambient::Time,
     directory::{Directory, caller::Caller},
     federation::RelyingParty,
+    metrics::Metrics,
     outbound::{Outbound, jwks::JwksCache},
     outbox::Outbox,
     token::{ClientId, Position, secret::SecretText},
@@ -71,6 +72,7 @@ pub struct Issuer {
     codes: PerClient,
     /// Who waits for identity providers.
     waiting: Waiting,
+    metrics: Arc<Metrics>,
 }
 
 /// What an issuer works with.
@@ -83,6 +85,7 @@ pub struct Parts {
     pub key_sets: Arc<JwksCache>,
     pub relying_party: RelyingParty,
     pub outbox: Arc<Outbox>,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Credentials that stand in the configuration. Compared in memory, never stored.
@@ -108,7 +111,7 @@ const VERIFIED_TOKENS: usize = 100_000;
 
 impl Issuer {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, bootstrap, workloads, outbound, key_sets, relying_party, outbox } = parts;
+        let Parts { directory, bootstrap, workloads, outbound, key_sets, relying_party, outbox, metrics } = parts;
         Arc::new(Self {
             directory,
             outbound,
@@ -123,6 +126,7 @@ impl Issuer {
             failures: PerClient::failures(),
             codes: PerClient::codes(),
             waiting: Waiting::default(),
+            metrics,
         })
     }
 

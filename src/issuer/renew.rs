@@ -16,6 +16,7 @@ use crate::{
         standing::Standing,
     },
     keys::ring::digest128,
+    metrics::Event,
     revocation::entry::Entry,
     store::{Existing, FamilyConflict, Mint},
     token::{
@@ -89,6 +90,7 @@ impl Issuer {
             };
             match written {
                 Written::Won => {
+                    self.metrics.count(Event::Renewed);
                     let id = id.unwrap_or_else(|| renewed_id(&next.id, next.generation));
                     return self.issued(&next, id, &standing).await;
                 }
@@ -240,6 +242,7 @@ impl Issuer {
         }
         // Written and waited for once more: finding the work done does not make it durable.
         self.write_decided(family, &standing.tenant).await?;
+        self.metrics.count(Event::Replayed);
         self.issued(family, renewed_id(&family.id, family.generation), standing).await
     }
 
@@ -298,6 +301,7 @@ impl Issuer {
     async fn end(&self, family: &Family) -> Result<Error> {
         let until = family.absolute_expiry.plus(SLOT_MARGIN);
         self.directory.follower.append(&[Entry::revoke_until(Ident::Family(family.id.clone()), until)]).await?;
+        self.metrics.count(Event::ReuseDetected);
         tracing::warn!(
             target: "audit", event = "refresh.reused", tenant = %family.tenant, family = %family.id, client = %family.client,
             "a refresh token was presented again after its replay window; its family is revoked"

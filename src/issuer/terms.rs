@@ -6,6 +6,7 @@ use super::issue::{Lifetime, Request};
 use crate::{
     ambient::Time,
     directory::{caller::Caller, record::GrantType, standing::Standing},
+    metrics::labels,
     token::{
         AccessToken, Error, Format, Reason, Result, Scopes,
         access::{Audience, MAX_SOURCES, SessionId, Source},
@@ -163,4 +164,17 @@ pub(super) fn sources_of(token: &AccessToken, parents: &[Arc<AccessToken>]) -> R
         ));
     }
     Ok(sources)
+}
+
+/// As metrics tell grants apart.
+pub(super) const fn label(grant: GrantType) -> labels::Grant {
+    match grant {
+        GrantType::ClientCredentials => labels::Grant::ClientCredentials,
+        GrantType::Account => labels::Grant::Account,
+        GrantType::Member => labels::Grant::Member,
+        GrantType::EntityGroup => labels::Grant::EntityGroup,
+        GrantType::TokenExchange => labels::Grant::TokenExchange,
+        GrantType::Workload => labels::Grant::Workload,
+        GrantType::AuthenticatedMember => labels::Grant::AuthenticatedMember,
+    }
 }

@@ -17,6 +17,7 @@ use crate::{
         record::{Confinement, State},
     },
     keys::jwt::Unverified,
+    metrics::{Event, labels::Cache},
     revocation::cache::MAX_AGE,
     store::SessionKey,
     token::{
@@ -142,6 +143,7 @@ impl Issuer {
         if text.len() <= MAX_TOKEN_BYTES
             && let Some(verified) = self.verified.get(&sha256(text))
         {
+            self.metrics.count(Event::CacheHit(Cache::Verified));
             return Ok(Some(verified));
         }
         // Boxed: what is in memory should not pay for the state of what is not.
@@ -160,9 +162,11 @@ impl Issuer {
             }
             let digest = sha256(text);
             if let Some(verified) = self.verified.get(&digest) {
+                self.metrics.count(Event::CacheHit(Cache::Verified));
                 resolved.push(Some(verified));
                 continue;
             }
+            self.metrics.count(Event::CacheMissed(Cache::Verified));
             match SecretKind::of(text) {
                 Some(SecretKind::Opaque) => {
                     if let Some((content, _)) = OpaqueContent::from_text(text, &*self.directory.ring) {

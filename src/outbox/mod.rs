@@ -10,7 +10,14 @@
 mod event;
 pub mod webhook;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use tokio::{sync::Notify, task::JoinSet};
@@ -24,6 +31,7 @@ use self::{
 use crate::{
     ambient::Clock,
     keys::ring::Keyring,
+    metrics::{Event as Counted, Metrics, labels::Delivery},
     outbound::{self, Outbound, Url},
     store::{self, Change, Kind, RecordKey, Store, Written},
     token::{TenantId, error::chain},
@@ -37,6 +45,9 @@ pub struct Outbox {
     sink: Sink,
     /// An event was written here.
     written: Notify,
+    metrics: Arc<Metrics>,
+    /// For how long the next event had been due when it was last looked for, in milliseconds.
+    overdue_ms: AtomicU64,
 }
 
 /// Where events go.
@@ -73,8 +84,19 @@ const AT_ONCE: usize = 16;
 // === impl Outbox ===
 
 impl Outbox {
-    pub fn new(store: Arc<dyn Store>, ring: Arc<Keyring>, clock: Clock, sink: Sink) -> Arc<Self> {
-        Arc::new(Self { store, ring, clock, sink, written: Notify::new() })
+    pub fn new(
+        store: Arc<dyn Store>,
+        ring: Arc<Keyring>,
+        clock: Clock,
+        sink: Sink,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self { store, ring, clock, sink, written: Notify::new(), metrics, overdue_ms: AtomicU64::new(0) })
+    }
+
+    /// For how long the next event had been due when it was last looked for: deliveries fall behind if this grows.
+    pub fn lag(&self) -> Duration {
+        Duration::from_millis(self.overdue_ms.load(Ordering::Relaxed))
     }
 
     /// Whether events go anywhere.
@@ -113,6 +135,9 @@ impl Outbox {
     pub async fn deliver_due(self: &Arc<Self>) -> store::Result<bool> {
         let rows = self.store.list(&index(), None, AT_ONCE).await?;
         let now = self.clock.now();
+        // The list is in the order of time.
+        let overdue = rows.first().and_then(|row| read_row(row)).map_or(Duration::ZERO, |(due, _)| now.since(due));
+        self.overdue_ms.store(u64::try_from(overdue.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let mut deliveries = JoinSet::new();
         for row in rows {
             match read_row(&row) {
@@ -144,6 +169,7 @@ impl Outbox {
             // The event was over before it could be delivered, and its record is gone.
             change.unindex.push((index(), row.to_owned()));
             self.store.write(&change).await?;
+            self.metrics.count(Counted::Delivered(Delivery::Expired));
             tracing::warn!(event = id, "an event was not delivered in time");
             return Ok(());
         };
@@ -155,6 +181,7 @@ impl Outbox {
         if event.until <= now {
             event.remove(record.version, &mut change);
             if self.store.write(&change).await? == Written::Done {
+                self.metrics.count(Counted::Delivered(Delivery::Expired));
                 tracing::warn!(event = id, attempts = event.attempts, "an event was not delivered in time");
             }
             return Ok(());
@@ -167,8 +194,12 @@ impl Outbox {
         let now = self.clock.now();
         let mut change = Change::new(TenantId::system(), now);
         match sent {
-            Ok(()) => event.remove(record.version + 1, &mut change),
+            Ok(()) => {
+                self.metrics.count(Counted::Delivered(Delivery::Delivered));
+                event.remove(record.version + 1, &mut change);
+            }
             Err(failed) => {
+                self.metrics.count(Counted::Delivered(Delivery::Failed));
                 let pause = event.pause();
                 tracing::warn!(
                     event = id,

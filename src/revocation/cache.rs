@@ -4,12 +4,15 @@
 //! a slow load must not put "enabled" back over "disabled". Each entry drops the copies that it names; a line change
 //! drops all; and no copy lives longer than [`MAX_AGE`], lest one that a failover lost stays for ever.
 
-use std::{fmt, hash::Hash, time::Duration};
+use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use super::state::{State, Ticket};
-use crate::token::Ident;
+use crate::{
+    metrics::{Event, Metrics, labels},
+    token::Ident,
+};
 
 /// The longest that a copy is believed.
 pub const MAX_AGE: Duration = Duration::from_secs(60);
@@ -19,7 +22,12 @@ pub struct Cache<K, V> {
     /// Which copy an entry about an identifier outdates.
     named: fn(&Ident) -> Option<K>,
     copies: quick_cache::sync::Cache<K, Copy<V>>,
+    seen: Seen,
 }
+
+/// Where look-ups are counted, and as those of which cache.
+#[derive(Clone, Debug)]
+pub struct Seen(pub Arc<Metrics>, pub labels::Cache);
 
 #[derive(Clone)]
 struct Copy<V> {
@@ -39,12 +47,19 @@ pub trait Invalidate: Send + Sync {
 
 impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
     /// A cache of up to `capacity` copies; `named` tells which copy an entry about an identifier outdates.
-    pub fn new(capacity: usize, named: fn(&Ident) -> Option<K>) -> Self {
-        Self { named, copies: quick_cache::sync::Cache::new(capacity) }
+    pub fn new(capacity: usize, seen: Seen, named: fn(&Ident) -> Option<K>) -> Self {
+        Self { named, copies: quick_cache::sync::Cache::new(capacity), seen }
     }
 
     /// The copy, unless it is too old.
     pub fn get(&self, key: &K) -> Option<V> {
+        let found = self.find(key);
+        let Seen(metrics, cache) = &self.seen;
+        metrics.count(if found.is_some() { Event::CacheHit(*cache) } else { Event::CacheMissed(*cache) });
+        found
+    }
+
+    fn find(&self, key: &K) -> Option<V> {
         let copy = self.copies.get(key)?;
         if copy.loaded.elapsed() >= MAX_AGE {
             self.copies.remove(key);

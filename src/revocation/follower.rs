@@ -25,6 +25,7 @@ use crate::{
     ambient::Clock,
     store::{self, Store, Tail},
     token::{Error, Ident, Position, Reason, Result, ident::Idents},
+    trace,
     worker::PerWorker,
 };
 
@@ -63,7 +64,14 @@ struct Gate(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     in_flight: bool,
-    calls: Vec<oneshot::Sender<Option<Position>>>,
+    calls: Vec<Waiter>,
+}
+
+/// A call that waits for a head.
+struct Waiter {
+    answer: oneshot::Sender<Option<Position>>,
+    /// The call, if it is sampled.
+    call: Option<trace::Current>,
 }
 
 /// Opens a gate again should the read behind it panic: the calls that wait get no answer, the next ones do.
@@ -98,7 +106,7 @@ impl Follower {
         let (answer, wait) = oneshot::channel();
         let idle = {
             let mut waiting = gate.0.lock();
-            waiting.calls.push(answer);
+            waiting.calls.push(Waiter { answer, call: trace::current() });
             !std::mem::replace(&mut waiting.in_flight, true)
         };
         if idle {
@@ -119,6 +127,17 @@ impl Follower {
             return Err(Error::new(Reason::Stale, "the revocation log was not reached within the last second"));
         }
         Ok(self.state.read().applied())
+    }
+
+    /// How long ago the newest head that memory has reached was asked for; since the start, if there was none yet.
+    pub fn lag(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_micros(self.asked.load(Ordering::Acquire)))
+    }
+
+    /// How old the newest entry is that memory has reached; zero if its position is ahead of the clock.
+    pub fn head_age(&self) -> Duration {
+        let newest = self.state.read().applied();
+        Duration::from_micros(self.clock.now_micros().saturating_sub(newest.micros()))
     }
 
     /// Appends entries to the log. When this returns, they are durable and every later head is at or above them.
@@ -173,7 +192,9 @@ impl Follower {
                 std::mem::take(&mut waiting.calls)
             };
             let began = Instant::now();
-            let head = match self.advance().await {
+            // The read is one for all of them, so it stands in one trace only.
+            let sampled = calls.iter().find_map(|waiter| waiter.call.clone());
+            let head = match trace::within(sampled, self.advance()).await {
                 Ok(head) => Some(head),
                 Err(error) => {
                     tracing::warn!(error = %crate::token::error::chain(&error), "reading the head of the revocation log failed");
@@ -186,7 +207,7 @@ impl Follower {
             };
             for call in calls {
                 // A caller that went away needs no answer.
-                let _ = call.send(head);
+                let _ = call.answer.send(head);
             }
         }
     }

@@ -70,6 +70,13 @@ pub(super) struct Loaded {
     pub(super) not_after: Time,
 }
 
+/// What a verified client certificate says.
+pub(super) struct Shown {
+    /// `None`: it has no name that a client could register.
+    pub(super) identities: Option<Identities>,
+    pub(super) not_after: Time,
+}
+
 /// Tells one state of the files from another.
 pub(super) type Digest = [u8; 32];
 
@@ -147,7 +154,6 @@ fn check_chain(chain: &[CertificateDer<'_>], now: Time) -> Result<Time, Error> {
     let mut first = Time::NEVER;
     for certificate in &parsed {
         let validity = certificate.validity();
-        let time = |seconds: i64| Time::from_secs(u64::try_from(seconds).unwrap_or(0));
         let (begins, ends) = (time(validity.not_before.timestamp()), time(validity.not_after.timestamp()));
         if ends <= now {
             return Err(format!("it expired at {}", validity.not_after).into());
@@ -158,6 +164,11 @@ fn check_chain(chain: &[CertificateDer<'_>], now: Time) -> Result<Time, Error> {
         first = first.min(ends);
     }
     Ok(first)
+}
+
+fn time(seconds: i64) -> Time {
+    // What is before 1970 has passed, whenever it was.
+    Time::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
 fn verifier(
@@ -198,14 +209,20 @@ fn configure(
     })
 }
 
-// === identities ===
+// === impl Shown ===
 
-/// The names of a client certificate that was verified; `None`: it has none that a client could register.
-///
+impl Shown {
+    /// Reads a certificate that was verified; `None`: there is nothing in it to be read.
+    pub(super) fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let not_after = time(parsed.validity().not_after.timestamp());
+        Some(Self { identities: identities(&parsed), not_after })
+    }
+}
+
 /// Only alternative names count (RFC 9525 §2), and of a SPIFFE certificate only those of one that has a single URI among
 /// them (X509-SVID §2, §5.2): which one would be meant is anybody's guess.
-pub(super) fn identities(certificate: &CertificateDer<'_>) -> Option<Identities> {
-    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+fn identities(parsed: &X509Certificate<'_>) -> Option<Identities> {
     let names = &parsed.subject_alternative_name().ok()??.value.general_names;
     let uris: Vec<&str> =
         names.iter().filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None }).collect();
@@ -350,7 +367,7 @@ mod tests {
                 params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
             });
             let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-            let found = identities(&certificate);
+            let found = Shown::read(&certificate).unwrap().identities;
             assert_eq!(found.map_or(Vec::new(), |found| found.to_vec()), told);
         }
     }

@@ -54,6 +54,15 @@ pub struct Io {
     spoke: Spoke,
 }
 
+/// A connection that can be spoken on.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) io: Io,
+    pub(super) peer: Peer,
+    /// How long the certificate holds that the peer has shown.
+    pub(super) holds_for: Option<Duration>,
+}
+
 /// Whether the peer has begun to speak.
 #[derive(Clone, Debug, Default)]
 pub struct Spoke(Arc<AtomicBool>);
@@ -257,26 +266,27 @@ impl Accepted {
 
     /// Moves the connection onto the calling runtime and secures it, if its listener is to be, for what `face` speaks;
     /// `None`: that was not done `within` so long.
-    pub(super) async fn open(self, face: &dyn Face, within: Duration) -> io::Result<Option<(Io, Peer)>> {
+    pub(super) async fn open(self, face: &dyn Face, within: Duration) -> io::Result<Option<Opened>> {
         let address = self.peer();
-        let (stream, identities) = match self.0 {
+        let (stream, identities, holds_for) = match self.0 {
             Raw::Tcp(stream, peer, security) => {
                 // Replies are small and must not wait for the acknowledgement of the one before.
                 stream.set_nodelay(true)?;
                 let stream = TcpStream::from_std(stream)?;
                 match security {
-                    None => (Stream::Tcp(stream), None),
+                    None => (Stream::Tcp(stream), None, None),
                     Some(security) => {
                         let secured = security.secure(stream, peer, face.protocols(), within).await;
-                        let Some((stream, identities)) = secured else { return Ok(None) };
-                        (Stream::Tls(Box::new(stream)), identities)
+                        let Some((stream, shown)) = secured else { return Ok(None) };
+                        let holds_for = shown.as_ref().map(|shown| security.left(shown));
+                        (Stream::Tls(Box::new(stream)), shown.and_then(|shown| shown.identities), holds_for)
                     }
                 }
             }
-            Raw::Unix(stream) => (Stream::Unix(UnixStream::from_std(stream)?), None),
+            Raw::Unix(stream) => (Stream::Unix(UnixStream::from_std(stream)?), None, None),
         };
         let io = Io { stream, missing: face.first_bytes(), spoke: Spoke::default() };
-        Ok(Some((io, Peer { address, identities })))
+        Ok(Some(Opened { io, peer: Peer { address, identities }, holds_for }))
     }
 }
 

@@ -25,7 +25,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 pub use super::certificates::{CertificateError, ClientAuth, Files, Identities};
-use super::certificates::{Digest, Loaded, identities};
+use super::certificates::{Digest, Loaded, Shown};
 use crate::ambient::{Clock, Time};
 
 /// The certificates of a server. Whoever runs [`Tls::watch`] keeps them up to date.
@@ -179,22 +179,22 @@ impl fmt::Debug for Tls {
 // === impl Security ===
 
 impl Security {
-    /// Secures a connection on which one of `protocols` will be spoken (ALPN, RFC 7301). Returns it with the names of the
-    /// client certificate that was shown, if any; `None`: it was not secured in time, and that was logged.
+    /// Secures a connection on which one of `protocols` will be spoken (ALPN, RFC 7301). Returns it with what its client
+    /// certificate says, if one was shown; `None`: it was not secured in time, and that was logged.
     pub(super) async fn secure(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
         protocols: &[&str],
         within: Duration,
-    ) -> Option<(Secured, Option<Identities>)> {
+    ) -> Option<(Secured, Option<Shown>)> {
         let stream = BufReader::with_capacity(READ_BUFFER, stream);
         let handshake = TlsAcceptor::from(self.config(protocols)).accept(stream);
         let reason = match timeout(within, handshake).await {
             Ok(Ok(stream)) => {
                 let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                let names = shown.and_then(identities);
-                return Some((stream, names));
+                let shown = shown.and_then(Shown::read);
+                return Some((stream, shown));
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no handshake within {within:?}"),
@@ -202,6 +202,11 @@ impl Security {
         self.tls.handshake_failures.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(peer = %peer, reason, "a TLS handshake failed");
         None
+    }
+
+    /// How long a certificate will hold.
+    pub(super) fn left(&self, shown: &Shown) -> Duration {
+        shown.not_after.since(self.tls.clock.now())
     }
 
     fn config(&self, protocols: &[&str]) -> Arc<ServerConfig> {

@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Conversation, Error, Face, Partner,
-    listen::{Accepted, Acceptor, Listener},
+    listen::{Accepted, Acceptor, Listener, Opened},
 };
 use crate::{ambient, worker};
 
@@ -60,6 +60,9 @@ pub struct Shutdown {
 
 /// A handshake takes two round trips, and the key operations of a busy machine.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Times further off are cut down to this: the sum with the present may overflow.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How often a connection that was asked to go is looked at: a peer that does not react would hold it otherwise.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
@@ -157,7 +160,8 @@ impl Shutdown {
         }
     }
 
-    async fn unless_now<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+    /// What `wait` gives, or nothing once a stop at once was requested.
+    pub async fn unless_now<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.now.cancelled() => None,
@@ -382,7 +386,11 @@ impl Worker {
             opened = accepted.open(face, options.handshake_timeout) => opened?,
             () = drain.cancelled() => return Ok(()),
         };
-        let Some((io, peer)) = opened else { return Ok(()) };
+        let Some(Opened { io, peer, holds_for }) = opened else { return Ok(()) };
+        // A certificate proves nothing any more when it has expired, so no new call is taken by it.
+        if let Some(expiry) = holds_for.map(|left| Instant::now() + left.min(FAR)).filter(|at| *at < age.deadline()) {
+            age.as_mut().reset(expiry);
+        }
         let spoke = io.spoke();
         let partner = Partner { peer, finish: finish.clone(), drain: drain.clone() };
         let Conversation { mut speaking, calls } = face.converse(io, partner);
@@ -425,8 +433,7 @@ impl Worker {
 
 /// `age` ± 20 %, so that connections that were opened together do not leave together.
 fn jittered(age: Duration) -> Duration {
-    // At most a year: beyond, the sum with the present may overflow.
-    let age = age.min(Duration::from_secs(365 * 24 * 3600));
+    let age = age.min(FAR);
     // Without randomness the jitter is missing, and nothing else.
     let random = u32::from(u16::from_be_bytes(ambient::random().unwrap_or([128, 0])));
     let fifth = age / 5;

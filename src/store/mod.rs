@@ -20,6 +20,7 @@ use crate::{
 
 pub mod embedded;
 mod error;
+pub mod observed;
 pub mod redis;
 
 pub use error::{Cause, Error, Result};

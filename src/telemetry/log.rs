@@ -1,8 +1,11 @@
 //! The log, on standard error.
 
-use std::{fmt, io};
+use std::{fmt, io, sync::Arc};
 
-use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
+use parking_lot::Mutex;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::LevelFilter, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 use super::lines::{End, Lines};
 use crate::config;
@@ -12,8 +15,21 @@ use crate::config;
 #[must_use = "the log ends when this is dropped"]
 pub struct Guard {
     lines: Lines,
+    levels: Levels,
     _end: End,
 }
+
+/// What is logged. It can be changed while the process runs; clones change the same.
+#[derive(Clone, Debug)]
+pub struct Levels {
+    handle: reload::Handle<EnvFilter, Registry>,
+    /// The directives in effect, as they were given.
+    directives: Arc<Mutex<String>>,
+}
+
+/// Counts the lines that were dropped because the buffer was full.
+#[derive(Clone, Debug)]
+pub struct Dropped(Lines);
 
 /// The process logs already, or the log's thread cannot be started.
 #[derive(Debug)]
@@ -29,14 +45,16 @@ const NOISY: [&str; 8] = ["h2", "hyper", "hyper_util", "redis", "rustls", "tokio
 /// Starts logging for the whole process.
 pub fn init(log: &config::Log) -> Result<Guard, AlreadyLogging> {
     let (lines, end) = Lines::start(BUFFERED_BYTES, io::stderr()).map_err(|_| AlreadyLogging)?;
-    let guard = Guard { lines: lines.clone(), _end: end };
+    let (filter, handle) = reload::Layer::new(filter(&log.level));
+    let levels = Levels { handle, directives: Arc::new(Mutex::new(log.level.clone())) };
+    let guard = Guard { lines: lines.clone(), levels, _end: end };
     let lines = tracing_subscriber::fmt::layer().with_writer(lines);
     let lines = match log.format {
         config::LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
         config::LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
     tracing_subscriber::registry()
-        .with(lines.with_filter(filter(&log.level)))
+        .with(lines.with_filter(filter))
         .try_init()
         .map(|()| guard)
         .map_err(|_| AlreadyLogging)
@@ -57,9 +75,50 @@ fn filter(directives: &str) -> EnvFilter {
 // === impl Guard ===
 
 impl Guard {
-    /// Lines that were dropped because the buffer was full.
-    pub fn dropped_lines(&self) -> usize {
-        self.lines.dropped()
+    /// Changes what is logged.
+    pub fn levels(&self) -> Levels {
+        self.levels.clone()
+    }
+
+    /// Tells how many lines were dropped.
+    pub fn dropped(&self) -> Dropped {
+        Dropped(self.lines.clone())
+    }
+}
+
+// === impl Dropped ===
+
+impl Dropped {
+    pub fn lines(&self) -> usize {
+        self.0.dropped()
+    }
+}
+
+// === impl Levels ===
+
+impl Levels {
+    /// The directives in effect.
+    pub fn current(&self) -> String {
+        self.directives.lock().clone()
+    }
+
+    /// Puts other directives into effect, until the process ends.
+    ///
+    /// # Errors
+    /// What is wrong with them: whatever `log.level` would be refused for. The ones in effect stay.
+    pub fn set(&self, directives: &str) -> Result<(), String> {
+        let directives = directives.trim();
+        // An empty one parses, and would log nothing; the configuration takes no empty values either.
+        if directives.is_empty() {
+            return Err("is empty".to_owned());
+        }
+        let directives = config::directives(directives)?;
+        // Under the lock, so that what is told is what was put into effect last.
+        let mut current = self.directives.lock();
+        self.handle.reload(filter(&directives)).map_err(|error| format!("the log has ended: {error}"))?;
+        tracing::info!(target: "audit", event = "log.level", from = *current, to = directives, "the log's level was changed");
+        *current = directives;
+        Ok(())
     }
 }
 

@@ -72,6 +72,11 @@ macro_rules! reasons {
             /// All reasons.
             pub const ALL: &[Self] = &[$($(Self::$reason,)*)*];
 
+            /// The reason of this name.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.name() == name)
+            }
+
             /// The name in the contract, without its prefix.
             pub const fn name(self) -> &'static str {
                 match self {

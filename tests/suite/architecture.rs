@@ -12,24 +12,40 @@ use std::{
 use prost_reflect::DescriptorPool;
 
 /// Which rooms each room may know. `app` and the thin files around it may know all.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("ambient", &[]),
     ("worker", &[]),
     ("token", &["ambient"]),
+    ("metrics", &["token", "worker"]),
+    ("trace", &["ambient", "metrics"]),
     ("outbound", &["ambient", "token"]),
     ("federation", &["ambient", "outbound", "token"]),
     ("keys", &["ambient", "token"]),
     // The port speaks of the log's entries, and the follower reads the log through the port: two halves of one thing.
-    ("revocation", &["ambient", "store", "token", "worker"]),
-    ("store", &["ambient", "revocation", "token", "worker"]),
-    ("outbox", &["ambient", "keys", "outbound", "store", "token"]),
-    ("directory", &["ambient", "keys", "revocation", "store", "token"]),
-    ("issuer", &["ambient", "directory", "federation", "keys", "outbound", "outbox", "revocation", "store", "token"]),
+    ("revocation", &["ambient", "metrics", "store", "token", "trace", "worker"]),
+    ("store", &["ambient", "metrics", "revocation", "token", "trace", "worker"]),
+    ("outbox", &["ambient", "keys", "metrics", "outbound", "store", "token"]),
+    ("directory", &["ambient", "keys", "metrics", "revocation", "store", "token"]),
+    (
+        "issuer",
+        &[
+            "ambient",
+            "directory",
+            "federation",
+            "keys",
+            "metrics",
+            "outbound",
+            "outbox",
+            "revocation",
+            "store",
+            "token",
+        ],
+    ),
     ("serve", &["ambient", "worker"]),
-    ("api", &["ambient", "directory", "issuer", "keys", "serve", "token", "worker"]),
-    ("http", &["api", "serve"]),
+    ("api", &["ambient", "directory", "issuer", "keys", "metrics", "serve", "token", "trace", "worker"]),
+    ("http", &["api", "metrics", "serve", "telemetry"]),
     ("config", &["ambient", "keys", "outbound", "outbox", "serve", "token"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["ambient", "config", "metrics", "token", "trace"]),
     // The contract's descriptors are the only thing of the edge that commands need.
     ("cli", &["ambient", "api", "config", "token"]),
 ];
@@ -37,8 +53,10 @@ const ROOMS: [(&str, &[&str]); 17] = [
 const ROOTS: [&str; 3] = ["app", "lib", "main"];
 
 /// Which crates stay where. A place is the beginning of a path below `src/`.
-const CRATES: [(&str, &[&str]); 15] = [
-    ("tonic", &["api/", "cli/", "app.rs"]),
+const CRATES: [(&str, &[&str]); 17] = [
+    ("tonic", &["api/", "cli/", "telemetry/otlp/", "app.rs"]),
+    ("opentelemetry_proto", &["telemetry/otlp/"]),
+    ("prometheus_client", &["metrics/text.rs"]),
     ("tonic_health", &["api/"]),
     ("tonic_reflection", &["api/"]),
     ("tonic_types", &["api/", "cli/"]),

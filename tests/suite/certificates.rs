@@ -6,7 +6,10 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
+
+use jeton::ambient::Clock;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
@@ -73,6 +76,15 @@ impl Authority {
         self.certify(|params| {
             as_client(params, names);
             params.not_after = date_time_ymd(2020, 1, 1);
+        })
+    }
+
+    /// Good for so long from now on.
+    pub fn brief_client(&self, names: &[&str], good_for: Duration) -> Certified {
+        self.certify(|params| {
+            as_client(params, names);
+            params.not_after =
+                date_time_ymd(1970, 1, 1) + Duration::from_secs(Clock::default().now().as_secs()) + good_for;
         })
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use jeton::{
     api::{
-        edge::{self, Admitted, Authenticate, Edge, Limits, run_to_end},
+        edge::{self, Admitted, Authenticate, Edge, Limits, Watch, run_to_end},
         face::Grpc,
         health::{self, Health},
         policy::Policy,
@@ -234,7 +234,7 @@ async fn start_on(address: Address, configure: impl FnOnce(&mut Options, &mut Li
         std::mem::forget(tracing::subscriber::set_default(subscriber));
         routes.clone()
     };
-    let edge = Arc::new(Edge::new(policy, Bearers, limits, options.workers));
+    let edge = Arc::new(Edge::new(policy, Bearers, limits, options.workers, Watch::default()));
     let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, make_routes, options.workers));
     let shutdown = Shutdown::new();
     let draining = health.clone();
@@ -827,7 +827,9 @@ async fn a_drain_is_told_to_watchers_and_ends_their_streams() {
     let server = start().await;
     server.health.ready().await;
     let mut client = HealthClient::new(server.channel().await);
-    let mut states = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let reply = client.watch(with(Request::new(HealthCheckRequest::default()), "x-request-id", "mine")).await.unwrap();
+    assert_eq!(reply.metadata().get("x-request-id").unwrap(), "mine");
+    let mut states = reply.into_inner();
     assert_eq!(states.message().await.unwrap().unwrap().status, 1);
     server.shutdown.request();
     // Not serving, and then the end; a watcher that is slow may see only the end.
@@ -839,6 +841,7 @@ async fn a_drain_is_told_to_watchers_and_ends_their_streams() {
         }
     };
     assert_status(&status, Code::Unavailable, "NOT_SERVING");
+    assert_eq!(status.metadata().get("x-request-id").unwrap(), "mine");
     server.ended().await;
 }
 

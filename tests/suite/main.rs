@@ -17,6 +17,7 @@ mod servers;
 mod service;
 mod simulation;
 mod store;
+mod telemetry;
 mod tls;
 mod tools;
 mod waits;

@@ -53,7 +53,7 @@ impl Place {
     }
 
     fn outbox(&self, receiver: &Remote) -> Arc<Outbox> {
-        Outbox::new(Arc::clone(&self.store), Arc::clone(&self.ring), self.clock.clone(), sink(receiver))
+        Outbox::new(Arc::clone(&self.store), Arc::clone(&self.ring), self.clock.clone(), sink(receiver), Arc::default())
     }
 
     /// An event that says `number`, with a code.
@@ -213,7 +213,7 @@ async fn several_replicas_deliver_each_event_once() {
                 expected.insert(event.id(), 1);
             }
         }
-        outboxes.push(Outbox::new(store, ring(), clock.clone(), sink(&receiver)));
+        outboxes.push(Outbox::new(store, ring(), clock.clone(), sink(&receiver), Arc::default()));
     }
     let deliveries = outboxes.iter().map(|outbox| {
         let outbox = Arc::clone(outbox);

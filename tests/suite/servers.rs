@@ -57,6 +57,11 @@ impl Server {
         Self::speaking(Speaks::Plain, aof, more)
     }
 
+    /// Whether there is a program for [`Self::secured`].
+    pub fn has_tls() -> bool {
+        program_with_tls().is_some()
+    }
+
     /// An empty server under TLS. It is not asked anything here.
     pub fn secured(aof: Aof, more: &[&str]) -> Self {
         Self::speaking(Speaks::Tls, aof, more)
@@ -207,7 +212,7 @@ fn spawn(speaks: Speaks, port: u16, dir: &Path, args: &[String]) -> Child {
     let port = port.to_string();
     let (program, listen) = match speaks {
         Speaks::Plain => (program(), vec!["--port", &port]),
-        Speaks::Tls => (program_with_tls(), vec!["--port", "0", "--tls-port", &port]),
+        Speaks::Tls => (program_with_tls().expect("a server with TLS"), vec!["--port", "0", "--tls-port", &port]),
     };
     Command::new(program)
         .args(["--bind", "127.0.0.1", "--dir", &path, "--daemonize", "no", "--logfile", "server.log"])
@@ -233,7 +238,7 @@ fn program() -> PathBuf {
 }
 
 /// Whichever of the programs was built with TLS: that of the Python package is not, that of Debian is.
-fn program_with_tls() -> PathBuf {
+fn program_with_tls() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let named = env::var_os("JETON_TEST_REDIS_BIN").map(PathBuf::from);
     let found = ["valkey-server", "redis-server"]
@@ -245,7 +250,7 @@ fn program_with_tls() -> PathBuf {
         said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("tls-cert-file"))
     };
     let mut programs = named.into_iter().chain(found).filter(|program| program.is_file());
-    programs.find(has_tls).expect("a redis-server or valkey-server with TLS on PATH (see tests/run)")
+    programs.find(has_tls)
 }
 
 /// A port that nobody listens on and that no test of this process was given before: a test whose server is dead must not

@@ -160,6 +160,7 @@ impl Service {
             workloads: Default::default(),
             outbound: crate::remote::outbound(),
             sink: Sink::Closed,
+            metrics: Arc::default(),
         };
         let app = App::new(store.clone(), setup);
         let proof = match proof {

@@ -61,7 +61,7 @@ impl http_body::Body for Reply {
             let status = status::of(Error::new(Reason::NotServing, "the server is draining"));
             // Written to fresh headers, a status of ours cannot fail.
             let _ = status.add_header(&mut trailers);
-            stream.record.close(&mut trailers, Some(status));
+            stream.record.close_stream(&mut trailers, Some(status));
             self.stream = None;
             self.body = Body::empty();
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
@@ -69,9 +69,9 @@ impl http_body::Body for Reply {
         let mut frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
-            && let Some(stream) = self.stream.take()
+            && let Some(mut stream) = self.stream.take()
         {
-            stream.record.close(trailers, None);
+            stream.record.close_stream(trailers, None);
         }
         Poll::Ready(frame)
     }
@@ -88,7 +88,7 @@ impl http_body::Body for Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         // Callers end most streams by going away.
-        if let Some(stream) = self.stream.take() {
+        if let Some(mut stream) = self.stream.take() {
             stream.record.succeeded();
         }
     }
@@ -100,7 +100,7 @@ impl<B> Limited<B> {
     pub(super) fn new(body: B, method: &Method) -> Self {
         let max_message = method.max_message;
         // A stream is bounded message by message, by its service.
-        let left = if method.streaming { usize::MAX } else { max_message.saturating_add(PREFIX_LEN) };
+        let left = if method.flow.is_streaming() { usize::MAX } else { max_message.saturating_add(PREFIX_LEN) };
         Self { body, left, max_message }
     }
 }

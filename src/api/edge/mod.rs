@@ -11,6 +11,7 @@
 mod body;
 mod limits;
 mod metadata;
+mod meter;
 mod mutation;
 mod record;
 
@@ -34,6 +35,7 @@ use tower::Service;
 pub use self::{
     body::Reply,
     limits::Limits,
+    meter::Watch,
     mutation::{mutations_ended, run_to_end},
     record::RequestId,
 };
@@ -41,6 +43,7 @@ use self::{
     body::{Limited, Stream},
     limits::{Open, Places, Taken},
     metadata::{bearer, invalid_metadata, is_grpc, single, timeout},
+    meter::Meter,
     mutation::{CALL, Mutating},
     record::{REQUEST_ID, Record},
 };
@@ -50,8 +53,10 @@ use super::{
     validate::{self, Validate},
 };
 use crate::{
+    metrics::Event,
     serve::{Peer, tls::Identities},
     token::error::{Error, Reason, Result},
+    trace,
     worker::PerWorker,
 };
 
@@ -91,6 +96,7 @@ pub struct Edge<A> {
     authenticate: A,
     limits: Limits,
     workers: PerWorker<Arc<Taken>>,
+    watch: Watch,
 }
 
 /// One connection's way to the handlers.
@@ -100,6 +106,7 @@ pub struct Connection<A> {
     routes: Routes,
     peer: Peer,
     places: Arc<Places>,
+    watch: Arc<Watch>,
     drain: CancellationToken,
 }
 
@@ -121,19 +128,22 @@ const MAX_PATH_CHARS: usize = 128;
 
 impl<A: Authenticate> Edge<A> {
     /// `workers` is the number of worker threads that calls will run on.
-    pub fn new(policy: Policy, authenticate: A, limits: Limits, workers: usize) -> Self {
+    pub fn new(policy: Policy, authenticate: A, limits: Limits, workers: usize, watch: Watch) -> Self {
         Self {
             policy,
             authenticate,
             limits: limits.share(workers),
             workers: PerWorker::new(workers, |_| Arc::default()),
+            watch,
         }
     }
 
     /// A connection from `peer`, served on the calling worker. Its streams end when `drain` is cancelled.
     pub fn connect(self: &Arc<Self>, peer: Peer, routes: Routes, drain: CancellationToken) -> Connection<A> {
         let places = Arc::new(Places::new(self.workers.mine(), self.limits));
-        Connection { edge: Arc::clone(self), routes, peer, places, drain }
+        let watch = Arc::new(self.watch.clone());
+        watch.metrics.count(Event::ConnectionOpened);
+        Connection { edge: Arc::clone(self), routes, peer, places, watch, drain }
     }
 
     /// The caller, if there is a bearer, and whether it holds the declared scope.
@@ -178,7 +188,9 @@ impl<A: Authenticate> Connection<A> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let method = self.edge.policy.method(path).ok_or_else(|| path.chars().take(MAX_PATH_CHARS).collect());
-        let record = Record { started, method, request_id: RequestId::of(&parts.headers), peer: self.peer.clone() };
+        let meter = Meter::begin(&self.watch, method.as_ref().ok().copied(), started, &parts.headers);
+        let request_id = RequestId::of(&parts.headers);
+        let mut record = Record { started, method, request_id, peer: self.peer.clone(), meter };
 
         let mut response = match &record.method {
             _ if !is_grpc(&parts.headers) => not_grpc(),
@@ -192,7 +204,7 @@ impl<A: Authenticate> Connection<A> {
         response.headers_mut().insert(REQUEST_ID, record.request_id.0.clone());
         // tonic leaves the status with its source here; in the headers there is only what may be sent.
         let status = response.extensions_mut().remove::<Status>();
-        let is_stream = record.method.as_ref().is_ok_and(|method| method.streaming)
+        let is_stream = record.method.as_ref().is_ok_and(|method| method.flow.is_streaming())
             && !response.headers().contains_key(Status::GRPC_STATUS);
         let stream = if is_stream {
             Some(Box::new(Stream { record, drain: Box::pin(self.drain.clone().cancelled_owned()) }))
@@ -214,7 +226,8 @@ impl<A: Authenticate> Connection<A> {
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<StdError>,
     {
-        let place = self.places.take(method.lane)?;
+        let shed = |_: &Error| self.watch.metrics.count(Event::Shed(method.lane.label()));
+        let place = self.places.take(method.lane).inspect_err(shed)?;
         let deadline = self.deadline(&parts.headers, record.started)?;
 
         let work = async {
@@ -238,7 +251,7 @@ impl<A: Authenticate> Connection<A> {
             let request_id = record.request_id.clone();
             (None, Some(Arc::new(Mutating { method, request_id, _place: place })))
         };
-        let work = CALL.scope(call, unwinding(work));
+        let work = trace::within(record.meter.current(), CALL.scope(call, unwinding(work)));
         match timeout_at(deadline, work).await {
             Ok(answer) => answer,
             Err(_) => Err(deadline_exceeded()),
@@ -260,6 +273,12 @@ impl<A: Authenticate> Connection<A> {
 }
 
 // === refusals ===
+
+impl<A> Drop for Connection<A> {
+    fn drop(&mut self) {
+        self.watch.metrics.count(Event::ConnectionClosed);
+    }
+}
 
 /// The protocol wants this code, so that other clients do not take the reply's 200 for a success.
 fn not_grpc() -> http::Response<Body> {

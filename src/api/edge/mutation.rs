@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api::policy::Method,
     token::error::{Class, Error, Result, chain},
+    trace,
 };
 
 /// A call that may mutate, for as long as it or its mutation runs.
@@ -58,6 +59,8 @@ type Mutation<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 /// Holds what the mutation holds until its end.
 struct Running {
     call: Option<Arc<Mutating>>,
+    /// What it is done for, if that is sampled.
+    current: Option<trace::Current>,
     _awaited: TaskTrackerToken,
 }
 
@@ -72,7 +75,8 @@ impl<T: Send + 'static> Future for ToEnd<T> {
         };
         if self.running.is_none() {
             let call = CALL.try_with(Clone::clone).ok().flatten();
-            self.running = Some(Running { call, _awaited: MUTATIONS.with(TaskTracker::token) });
+            let current = trace::current();
+            self.running = Some(Running { call, current, _awaited: MUTATIONS.with(TaskTracker::token) });
         }
         let outcome = mutation.as_mut().poll(cx);
         if outcome.is_pending() {
@@ -87,7 +91,7 @@ impl<T: Send + 'static> Drop for ToEnd<T> {
         let (Some(mutation), Some(running)) = (self.mutation.take(), self.running.take()) else { return };
         // Without a runtime the process ends under it.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(running.see_to(mutation));
+            runtime.spawn(trace::within(running.current.clone(), running.see_to(mutation)));
         }
     }
 }

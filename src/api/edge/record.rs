@@ -4,13 +4,14 @@ use std::cell::Cell;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
-use tonic::Status;
+use tonic::{Code, Status};
 
+use super::meter::Meter;
 use crate::{
     ambient,
     api::{policy::Method, status},
     serve::Peer,
-    token::error::{Class, chain},
+    token::error::{Class, Reason, chain},
 };
 
 /// The name of a call in logs: the caller's `x-request-id`, or one that was made for it.
@@ -25,6 +26,7 @@ pub(super) struct Record {
     pub(super) method: Result<&'static Method, String>,
     pub(super) request_id: RequestId,
     pub(super) peer: Peer,
+    pub(super) meter: Meter,
 }
 
 pub(super) const TARGET: &str = "jeton::call";
@@ -45,12 +47,12 @@ impl Record {
     /// Ends the call: gives the status in `headers` its details if it has none, and writes the line of the log.
     ///
     /// `status` is the status as it was before it was written into `headers`, if it is still there.
-    pub(super) fn close(&self, headers: &mut HeaderMap, status: Option<Status>) {
+    pub(super) fn close(&mut self, headers: &mut HeaderMap, status: Option<Status>) {
         if headers.get(Status::GRPC_STATUS).is_none_or(|code| code == "0") {
             return self.succeeded();
         }
         let Some(mut status) = status.or_else(|| Status::from_header_map(headers)) else {
-            return;
+            return self.meter.end(Code::Unknown, None);
         };
         if status.details().is_empty() {
             let (method, path) = match &self.method {
@@ -66,9 +68,15 @@ impl Record {
         self.failed(&status);
     }
 
+    /// The same for a stream, whose end comes long after its headers: the trailers tell the call's name once more.
+    pub(super) fn close_stream(&mut self, trailers: &mut HeaderMap, status: Option<Status>) {
+        self.close(trailers, status);
+        trailers.insert(REQUEST_ID, self.request_id.0.clone());
+    }
+
     // The macros look at the level before they evaluate a field: a line that is not wanted costs a comparison.
 
-    pub(super) fn succeeded(&self) {
+    pub(super) fn succeeded(&mut self) {
         let reads_only = self.method.as_ref().is_ok_and(|method| method.reads_only);
         if reads_only {
             tracing::debug!(
@@ -77,6 +85,7 @@ impl Record {
                 rpc.method = self.name(),
                 duration_us = self.duration_us(),
                 peer = %self.peer,
+                trace_id = self.meter.trace_id(),
                 "{} succeeded",
                 self.name()
             );
@@ -87,13 +96,15 @@ impl Record {
                 rpc.method = self.name(),
                 duration_us = self.duration_us(),
                 peer = %self.peer,
+                trace_id = self.meter.trace_id(),
                 "{} succeeded",
                 self.name()
             );
         }
+        self.meter.end(Code::Ok, None);
     }
 
-    fn failed(&self, status: &Status) {
+    fn failed(&mut self, status: &Status) {
         // Tells only what the caller did wrong apart from what we did: the message may repeat the request, so it is
         // written only for failures of ours.
         macro_rules! line {
@@ -107,6 +118,7 @@ impl Record {
                     $(error.cause = $cause,)?
                     duration_us = self.duration_us(),
                     peer = %self.peer,
+                    trace_id = self.meter.trace_id(),
                     "{} failed: {}",
                     self.name(),
                     status::reason(status)
@@ -133,6 +145,7 @@ impl Record {
             }
             Some(_) | None => line!(info),
         }
+        self.meter.end(status.code(), Reason::named(&status::reason(status)));
     }
 
     fn name(&self) -> &str {

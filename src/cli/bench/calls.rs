@@ -8,7 +8,7 @@ use super::{
     Plan, Result,
     load::{self, Client, Message, Shape, Side, Until, Work},
     number,
-    process::{Process, Scratch, Store, start_echo},
+    process::{Extra, Process, Scratch, Store, start_echo},
     report::{Calls, Report},
     world::World,
 };
@@ -61,7 +61,7 @@ pub(super) async fn run(plan: &Plan, store: &Store, report: &mut Report) -> Resu
     if !cases.iter().any(|case| plan.wants(case.name)) {
         return Ok(());
     }
-    let world = World::make(plan.dir.as_deref(), store.clone()).await?;
+    let world = World::make(plan.dir.as_deref(), store.clone(), Extra::None).await?;
     plan.say(&format!("{}: the service is process {}", report.store, world.service.process.id()));
     for case in cases.iter().filter(|case| plan.wants(case.name)) {
         for shape in case.shapes {

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     Plan, Result, flat, load, number,
-    process::{Redis, Scratch, Service, Store},
+    process::{Extra, Redis, Scratch, Service, Store},
     report::{Fact, Report, Wanted},
     world::World,
 };
@@ -91,7 +91,7 @@ pub(super) async fn memory(plan: &Plan, program: &Path, report: &mut Report) -> 
         ("Redis memory per family and JWT", (TokenFormat::Jwt, true), 900.0),
     ] {
         let redis = Redis::start(program, plan.dir.as_deref())?;
-        let world = World::make(plan.dir.as_deref(), Store::Redis(redis.address.clone())).await?;
+        let world = World::make(plan.dir.as_deref(), Store::Redis(redis.address.clone()), Extra::None).await?;
         let accounts = world.accounts(plan.memory.div_ceil(PER_ACCOUNT)).await?;
         // Connections and scripts are there before and after.
         world.tokens(&world.issue_for(&world.account_id, format), PER_ACCOUNT).await?;
@@ -118,7 +118,7 @@ pub(super) async fn start(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut resident = Vec::new();
     for _ in 0..STARTS {
         let dir = Scratch::new(plan.dir.as_deref())?;
-        let service = Service::start(dir.path(), &Store::Embedded)?;
+        let service = Service::start(dir.path(), &Store::Embedded, &Extra::None)?;
         let mut client = load::connect(&service.address).await?;
         client.tokens.list_signing_keys(wire::ListSigningKeysRequest::default()).await?;
         millis.push(service.started.elapsed().as_secs_f64() * 1e3);

@@ -8,7 +8,7 @@ use super::{
     Plan, Result,
     load::{self, Client, Message, Shape, Side, Until, Work},
     number,
-    process::{PUBLIC_URL, Redis, Store},
+    process::{Extra, PUBLIC_URL, Redis, Store},
     report::{Flat, Report},
     world::{SCOPES, World},
 };
@@ -106,10 +106,17 @@ impl Place {
         redis: Option<&std::path::Path>,
         fill: impl AsyncFnOnce(&World) -> Result<()>,
     ) -> Result<Self> {
+        let mut place = Self::with(plan, redis, Extra::None).await?;
+        place.world.restart(fill).await?;
+        place.clients = Shape::WIDE.connect(&place.world.service.address).await?;
+        Ok(place)
+    }
+
+    /// A service on a store of its own.
+    pub(super) async fn with(plan: &Plan, redis: Option<&std::path::Path>, extra: Extra) -> Result<Self> {
         let redis = redis.map(|program| Redis::start(program, plan.dir.as_deref())).transpose()?;
         let store = redis.as_ref().map_or(Store::Embedded, |redis| Store::Redis(redis.address.clone()));
-        let mut world = World::make(plan.dir.as_deref(), store).await?;
-        world.restart(fill).await?;
+        let world = World::make(plan.dir.as_deref(), store, extra).await?;
         let clients = Shape::WIDE.connect(&world.service.address).await?;
         Ok(Self { world, clients, _redis: redis })
     }

@@ -20,10 +20,10 @@ use tokio::{
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 
-use super::Result;
+use super::{Result, process::CERTIFICATE};
 use crate::api::{
     policy,
     wire::{
@@ -142,7 +142,9 @@ impl std::fmt::Display for Shape {
 
 /// A channel, once somebody listens there.
 pub(super) async fn channel(address: &str) -> Result<Channel> {
-    let endpoint = Endpoint::from_shared(address.to_owned())?.tcp_nodelay(true).timeout(CALL);
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(CERTIFICATE));
+    // Counts for https only.
+    let endpoint = Endpoint::from_shared(address.to_owned())?.tcp_nodelay(true).timeout(CALL).tls_config(tls)?;
     let deadline = Instant::now() + READY;
     loop {
         match endpoint.connect().await {

@@ -18,6 +18,8 @@ mod pages;
 mod process;
 mod report;
 mod rotation;
+mod secured;
+mod telemetry;
 mod world;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -61,7 +63,7 @@ enum Role {
 }
 
 /// What `--only` takes.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "introspect-jwt",
     "introspect-opaque",
     "introspect-bounded",
@@ -74,6 +76,8 @@ const NAMES: [&str; 16] = [
     "batch",
     "flat",
     "pages",
+    "telemetry",
+    "tls",
     "group-commit",
     "memory",
     "start",
@@ -190,7 +194,9 @@ impl Plan {
             calls::run(self, &Store::Embedded, &mut report).await?;
             flat::run(self, None, &mut report).await?;
             pages::run(self, None, &mut report).await?;
+            telemetry::run(self, None, &mut report).await?;
             rotation::run(self, None, &mut report).await?;
+            secured::run(self, None, &mut report).await?;
             reports.push(report);
         }
         if let Some(program) = &self.redis_server {
@@ -201,7 +207,9 @@ impl Plan {
             facts::memory(self, program, &mut report).await?;
             flat::run(self, Some(program), &mut report).await?;
             pages::run(self, Some(program), &mut report).await?;
+            telemetry::run(self, Some(program), &mut report).await?;
             rotation::run(self, Some(program), &mut report).await?;
+            secured::run(self, Some(program), &mut report).await?;
             reports.push(report);
         }
         if let Some(url) = &self.redis_url {

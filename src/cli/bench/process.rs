@@ -29,6 +29,18 @@ pub(super) enum Store {
     Redis(RedisAddress),
 }
 
+/// What a service is started with besides what it ships with.
+#[derive(Clone, Debug)]
+pub(super) enum Extra {
+    None,
+    /// Its listeners are secured.
+    Tls,
+    /// It is watched: metrics, and OTLP to `endpoint`, with one call in a hundred traced.
+    Telemetry {
+        endpoint: String,
+    },
+}
+
 /// Where a Redis server listens.
 #[derive(Clone, Debug)]
 pub(super) struct RedisAddress {
@@ -59,6 +71,10 @@ pub(super) const ADMIN: (&str, &str) = ("bench-admin", "bench-secret-that-is-thr
 /// The service's own default, so that issuers are as long as they are.
 pub(super) const PUBLIC_URL: &str = "http://localhost:7443";
 
+/// What services of a run under TLS are known by, for a hundred years. Everybody has the key, so it is trusted here only.
+pub(super) const CERTIFICATE: &str = include_str!("server.pem");
+const PRIVATE_KEY: &str = include_str!("server.key");
+
 /// Files with what a process writes.
 const OUTPUT: &str = "output.txt";
 const LOG: &str = "log.txt";
@@ -79,13 +95,13 @@ impl Process {
     }
 
     /// Where it says that it listens: it takes a free port itself, so that nobody else has it meanwhile.
-    fn address(&mut self, dir: &Path) -> Result<String> {
+    fn authority(&mut self, dir: &Path) -> Result<String> {
         let deadline = Instant::now() + READY;
         loop {
             let output = fs::read_to_string(dir.join(OUTPUT))?;
             let line = output.lines().find_map(|line| line.split_once(LISTENS));
             if let Some((_, authority)) = line.filter(|_| output.ends_with('\n')) {
-                return Ok(format!("http://{authority}"));
+                return Ok(authority.to_owned());
             }
             if self.0.try_wait()?.is_some() || Instant::now() >= deadline {
                 let log = fs::read_to_string(dir.join(LOG))?;
@@ -157,8 +173,8 @@ impl Drop for Scratch {
 // === impl Service ===
 
 impl Service {
-    /// Starts `jeton serve` with what it ships with; its data and its log are in `dir`.
-    pub(super) fn start(dir: &Path, store: &Store) -> Result<Self> {
+    /// Starts `jeton serve` with what it ships with, and `extra`; its data and its log are in `dir`.
+    pub(super) fn start(dir: &Path, store: &Store, extra: &Extra) -> Result<Self> {
         let mut command = itself()?;
         command.arg("serve").env_clear();
         command.env("JETON_LISTEN", "127.0.0.1:0").env("JETON_DATA_DIR", dir.join("data"));
@@ -168,9 +184,25 @@ impl Service {
             command.env("JETON_STORE", "redis").env("JETON_REDIS_URL", &address.url);
             command.env("JETON_MASTER_KEY", (0..32).map(|byte| format!("{byte:02x}")).collect::<String>());
         }
+        let scheme = match extra {
+            Extra::None => "http",
+            Extra::Tls => {
+                let (certificate, key) = (dir.join("server.pem"), dir.join("server.key"));
+                fs::write(&certificate, CERTIFICATE)?;
+                fs::write(&key, PRIVATE_KEY)?;
+                command.env("JETON_TLS_CERT_FILE", certificate).env("JETON_TLS_KEY_FILE", key);
+                "https"
+            }
+            Extra::Telemetry { endpoint } => {
+                command.env("JETON_ADMIN_LISTEN", "127.0.0.1:0").env("JETON_OTLP_ENDPOINT", endpoint);
+                command.env("JETON_OTLP_SAMPLE_RATIO", "0.01").env("JETON_OTLP_INTERVAL", "1s");
+                "http"
+            }
+        };
         let started = Instant::now();
         let mut process = Process::start(&mut command, dir)?;
-        let address = process.address(dir)?;
+        let authority = process.authority(dir)?;
+        let address = format!("{scheme}://{authority}");
         Ok(Self { process, address, started })
     }
 }
@@ -180,8 +212,8 @@ pub(super) fn start_echo(dir: &Path) -> Result<(Process, String)> {
     let mut command = itself()?;
     command.args(["bench", "echo", "--replies"]).arg(dir).env_clear();
     let mut process = Process::start(&mut command, dir)?;
-    let address = process.address(dir)?;
-    Ok((process, address))
+    let authority = process.authority(dir)?;
+    Ok((process, format!("http://{authority}")))
 }
 
 fn itself() -> Result<Command> {

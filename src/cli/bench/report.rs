@@ -179,6 +179,6 @@ impl Fact {
             }
             None => String::new(),
         };
-        vec![self.name.to_owned(), format!("{:.1}", self.value), self.unit.to_owned(), wanted]
+        vec![self.name.to_owned(), format!("{:.2}", self.value), self.unit.to_owned(), wanted]
     }
 }

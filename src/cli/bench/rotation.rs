@@ -20,7 +20,7 @@ use super::{
     Plan, Result,
     load::{self, Message, Shape},
     number,
-    process::{PUBLIC_URL, Redis, Store},
+    process::{Extra, PUBLIC_URL, Redis, Store},
     report::{Fact, Report, Wanted},
     world::{TENANT, World},
 };
@@ -60,7 +60,7 @@ pub(super) async fn run(plan: &Plan, redis: Option<&std::path::Path>, report: &m
     let store = redis.as_ref().map_or(Store::Embedded, |redis| Store::Redis(redis.address.clone()));
     let length = if plan.quick { LENGTH / 4 } else { LENGTH };
     plan.say(&format!("rotating keys for {} s", length.as_secs()));
-    let world = World::make(plan.dir.as_deref(), store).await?;
+    let world = World::make(plan.dir.as_deref(), store, Extra::None).await?;
     let seen = rotate(&world, length).await?;
     let keys = u64::try_from(seen.signed_by.len())?;
     report.add_fact(Fact::new("tokens issued while keys rotate", number(seen.tokens), "", None));

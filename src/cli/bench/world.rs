@@ -10,7 +10,7 @@ use tonic::{
 use super::{
     Result,
     load::{self, Client, Message, Shape, Work},
-    process::{ADMIN, Scratch, Service, Store},
+    process::{ADMIN, Extra, Scratch, Service, Store},
 };
 use crate::api::wire::{
     self, account_service_client::AccountServiceClient, client_service_client::ClientServiceClient,
@@ -23,6 +23,7 @@ use crate::api::wire::{
 pub(super) struct World {
     pub(super) service: Service,
     pub(super) store: Store,
+    extra: Extra,
     pub(super) dir: Scratch,
     pub(super) client_id: String,
     client_secret: String,
@@ -47,9 +48,9 @@ const MAKERS: usize = 32;
 
 impl World {
     /// Starts a service on an empty store.
-    pub(super) async fn make(parent: Option<&Path>, store: Store) -> Result<Self> {
+    pub(super) async fn make(parent: Option<&Path>, store: Store, extra: Extra) -> Result<Self> {
         let dir = Scratch::new(parent)?;
-        let service = Service::start(dir.path(), &store)?;
+        let service = Service::start(dir.path(), &store, &extra)?;
         let channel = load::channel(&service.address).await?;
         let admin = admin(&service).await?;
 
@@ -82,7 +83,8 @@ impl World {
 
         let own = Message::Issue(credentials(&client_id, &client_secret, &MANAGEMENT).into());
         let bearer = bearer(&send(&service, own, None).await?)?;
-        let mut world = Self { service, store, dir, client_id, client_secret, bearer, account_id: String::new() };
+        let mut world =
+            Self { service, store, extra, dir, client_id, client_secret, bearer, account_id: String::new() };
         world.account_id = world.create_account(&admin).await?;
         world.create_member(&admin).await?;
         Ok(world)
@@ -137,7 +139,7 @@ impl World {
     pub(super) async fn restart(&mut self, between: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
         self.service.process.end();
         between(self).await?;
-        self.service = Service::start(self.dir.path(), &self.store)?;
+        self.service = Service::start(self.dir.path(), &self.store, &self.extra)?;
         load::channel(&self.service.address).await?;
         Ok(())
     }

@@ -262,24 +262,21 @@ fn address(url: &SecretText) -> Result<ConnectionInfo> {
 }
 
 fn client(info: ConnectionInfo, tls: &Tls) -> Result<Client> {
-    match info.addr() {
-        ConnectionAddr::TcpTls { insecure: true, .. } => {
-            Err(Error::Unsuitable { why: "the URL of the Redis server says not to check its certificate".into() })
-        }
-        ConnectionAddr::TcpTls { .. } => {
-            let certificates = TlsCertificates {
-                client_tls: tls.identity.as_ref().map(|(cert, key)| ClientTlsConfig {
-                    client_cert: cert.clone(),
-                    client_key: key.expose().as_bytes().to_vec(),
-                }),
-                root_cert: tls.authorities.clone(),
-            };
-            Client::build_with_tls(info, certificates).map_err(|error| Error::Unsuitable {
-                why: format!("the files for TLS to Redis cannot be used: {error}"),
-            })
-        }
-        _ => Client::open(info).map_err(|_| unusable_url()),
+    let ConnectionAddr::TcpTls { insecure, .. } = info.addr() else {
+        return Client::open(info).map_err(|_| unusable_url());
+    };
+    if *insecure {
+        return Err(Error::Unsuitable { why: "the URL of the Redis server says not to check its certificate".into() });
     }
+    let certificates = TlsCertificates {
+        client_tls: tls.identity.as_ref().map(|(cert, key)| ClientTlsConfig {
+            client_cert: cert.clone(),
+            client_key: key.expose().as_bytes().to_vec(),
+        }),
+        root_cert: tls.authorities.clone(),
+    };
+    Client::build_with_tls(info, certificates)
+        .map_err(|error| Error::Unsuitable { why: format!("the files for TLS to Redis cannot be used: {error}") })
 }
 
 /// Says nothing of the URL: it may hold a password.

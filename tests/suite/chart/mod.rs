@@ -245,6 +245,8 @@ fn selectors_find_the_pods_of_the_service_and_no_others() {
                 .filter(|service| selector.iter().all(|(name, value)| service["metadata"]["labels"][name] == *value))
                 .collect();
             assert_eq!(found.len(), 1, "each pod is scraped once");
+            let job = &found[0]["metadata"]["labels"][monitor["spec"]["jobLabel"].as_str().unwrap()];
+            assert_eq!(job, "jeton", "what the rules ask for");
             let ports = found[0]["spec"]["ports"].as_array().unwrap();
             assert!(ports.iter().any(|port| port["name"] == monitor["spec"]["endpoints"][0]["port"]));
         }
@@ -272,7 +274,7 @@ fn the_network_lets_in_who_is_named() {
 
 #[test]
 fn rules_and_dashboards_are_handed_on_as_they_are() {
-    let files = |dir: &str| fs::read_dir(helm::chart().join("files").join(dir)).map_or(0, Iterator::count);
+    let files = |dir: &str| fs::read_dir(helm::chart().join("files").join(dir)).unwrap().count();
     assert_eq!(rendered().all("everything", "PrometheusRule").count(), files("prometheus"));
     let dashboards = rendered().all("everything", "ConfigMap");
     let dashboards = dashboards.filter(|map| map["metadata"]["labels"]["grafana_dashboard"] == "1");

@@ -76,6 +76,7 @@ fn leaf(key: &Key) -> Value {
         }
         Kind::Duration { .. } => json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$"}),
         Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Kind::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
         Kind::Bool => json!({"type": "boolean"}),
         Kind::Choice(words) => json!({"enum": words}),
         Kind::Secret => json!({"$ref": "#/$defs/secret"}),

@@ -1,5 +1,5 @@
-//! No secret leaves the process but in the reply that it is made for (I26): not in logs at their loudest, nor on the way to
-//! Redis, nor at rest.
+//! No secret leaves the process but in the reply that it is made for (I26): not in logs at their loudest, nor in traces and
+//! metrics, nor on the way to Redis, nor at rest.
 
 use std::{
     collections::HashSet,
@@ -16,7 +16,10 @@ use super::{
     calls::{BOUNDED, Client, FULL, Link, Wanted, bearing, issue_request},
     process::{ADMIN, ADMIN_SECRET, Jeton, MASTER_KEY, SOON, Setup},
 };
-use crate::servers::{Aof, Server};
+use crate::{
+    servers::{Aof, Server},
+    telemetry::{page::metrics, receiver::Receiver},
+};
 
 const REDIS_PASSWORD: &str = "open-sesame-0815-open-sesame";
 /// Any window of so many bytes counts as the secret.
@@ -126,6 +129,20 @@ fn redis(server: &Server, commands: &str) -> TcpStream {
     stream
 }
 
+/// Watched as closely as can be: every call traced, every metric read.
+fn watched(setup: Setup, receiver: &Receiver) -> Setup {
+    let setup = setup.arg("--log-level=trace").env("JETON_ADMIN_LISTEN", "127.0.0.1:0");
+    setup.env("JETON_OTLP_ENDPOINT", &receiver.endpoint).env("JETON_OTLP_SAMPLE_RATIO", "1")
+}
+
+/// What was exported until the process ended. Metrics come but once, behind the last spans.
+fn exported(receiver: &Receiver) -> String {
+    receiver.wait_for_any("metrics");
+    let spans = receiver.spans().len();
+    assert!(spans > 50, "only {spans} spans arrived");
+    receiver.text()
+}
+
 async fn stopped(jeton: Jeton) -> (String, String) {
     jeton.terminate();
     let ended = tokio::task::spawn_blocking(|| jeton.ended()).await.unwrap();
@@ -138,7 +155,8 @@ async fn no_secret_is_logged_or_sent_to_redis() {
     let server = Server::start_with(Aof::On, &["--requirepass", REDIS_PASSWORD]);
     let mut monitor = redis(&server, "MONITOR");
     let url = format!("redis://:{REDIS_PASSWORD}@127.0.0.1:{}/", server.port());
-    let jeton = Setup::redis_at(&url).arg("--log-level=trace").start();
+    let receiver = Receiver::start();
+    let jeton = watched(Setup::redis_at(&url), &receiver).start();
     let mut canaries = Canaries::new();
     use_secrets(&jeton.link(), &mut canaries).await;
     // Without the store there are other failures to tell.
@@ -146,7 +164,9 @@ async fn no_secret_is_logged_or_sent_to_redis() {
     let anybody = Client { id: ADMIN.to_owned(), secret: ADMIN_SECRET.to_owned() };
     jeton.link().issue(&anybody, &Wanted::default()).await.unwrap_err();
     server.cont();
+    canaries.assert_absent("metrics", metrics(&jeton).as_bytes());
     let (out, err) = stopped(jeton).await;
+    canaries.assert_absent("what is exported", exported(&receiver).as_bytes());
     canaries.assert_absent("standard output", out.as_bytes());
     canaries.assert_absent("the log", err.as_bytes());
     assert!(err.contains("TRACE") || err.contains("DEBUG"), "the log is not at its loudest");
@@ -173,11 +193,15 @@ async fn no_secret_is_logged_or_sent_to_redis() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_secret_is_logged_or_kept_in_the_embedded_store() {
-    let setup = Setup::embedded().env("JETON_MASTER_KEY", MASTER_KEY).arg("--log-level=trace").arg("--log-format=json");
+    let receiver = Receiver::start();
+    let setup = Setup::embedded().env("JETON_MASTER_KEY", MASTER_KEY).arg("--log-format=json");
+    let setup = watched(setup, &receiver);
     let jeton = setup.start();
     let mut canaries = Canaries::new();
     use_secrets(&jeton.link(), &mut canaries).await;
+    canaries.assert_absent("metrics", metrics(&jeton).as_bytes());
     let (out, err) = stopped(jeton).await;
+    canaries.assert_absent("what is exported", exported(&receiver).as_bytes());
     canaries.assert_absent("standard output", out.as_bytes());
     canaries.assert_absent("the log", err.as_bytes());
     for file in std::fs::read_dir(setup.data_dir()).unwrap() {

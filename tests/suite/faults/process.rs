@@ -182,6 +182,12 @@ impl Jeton {
         self.out.find(has).unwrap_or_else(|| panic!("it never prints {begin}: {}", self.out()))
     }
 
+    /// Waits until it has logged a text.
+    pub fn err_with(&self, text: &str) {
+        let found = self.err.find(|err| err.contains(text).then_some(()));
+        assert!(found.is_some(), "it never logs {text}: {}", self.err());
+    }
+
     pub fn err(&self) -> String {
         self.err.text()
     }
@@ -250,7 +256,7 @@ impl Drop for Jeton {
 // === impl Lines ===
 
 impl Lines {
-    fn follow(output: impl Read + Send + 'static) -> Self {
+    pub fn follow(output: impl Read + Send + 'static) -> Self {
         let lines = Self::default();
         let written = lines.clone();
         thread::spawn(move || {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Where it answers probes.
-fn admin_of(jeton: &Jeton) -> String {
+pub fn admin_of(jeton: &Jeton) -> String {
     const BEGIN: &str = "probes are answered on ";
     let out = jeton.out_with(BEGIN);
     format!("http://{}", out.lines().find_map(|line| line.strip_prefix(BEGIN)).unwrap())

@@ -1,3 +1,3 @@
 //! What is spoken in plain HTTP.
 
-mod admin;
+pub mod admin;

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jeton::{
     ambient::Clock,
     api::{
-        edge::{Edge, Limits},
+        edge::{Edge, Limits, Watch},
         face::Grpc,
         health::Health,
         policy::Policy,
@@ -201,6 +201,7 @@ impl Service {
             workloads: Workloads::new(others.issuers.clone()),
             outbound: Arc::clone(&others.outbound),
             sink: Sink::Webhook { to: remote::outbound(), url: receiver.url("/events"), secrets: Vec::new() },
+            metrics: Arc::default(),
         };
         let app = App::new(store, setup);
         let made = app.issuer.directory.bootstrap(None).await.unwrap();
@@ -226,7 +227,7 @@ impl Service {
         };
         let limits = Limits { call_timeout: SOON, ..Limits::default() };
         let authenticate = Bearer(Arc::clone(&app.issuer));
-        let edge = Arc::new(Edge::new(policy, authenticate, limits, WORKERS));
+        let edge = Arc::new(Edge::new(policy, authenticate, limits, WORKERS, Watch::default()));
         let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, WORKERS));
         let faces = listeners.into_iter().map(|listener| (secured(listener), Arc::clone(&grpc))).collect();
         let stop = CancellationToken::new();

@@ -12,8 +12,9 @@ use std::{
 use bytes::Bytes;
 use jeton::{
     ambient::{Clock, Time},
+    metrics::labels,
     revocation::{
-        cache::{Cache, Invalidate},
+        cache::{Cache, Invalidate, Seen},
         entry::{Effect, Entry},
         follower::{BOUND, Follower},
     },
@@ -105,7 +106,7 @@ impl Replica {
         let store = Arc::new(Connection::new(Arc::clone(sim), shards.clone()));
         let follower = Follower::new(store.clone(), clock.clone(), 2);
         let clients = if sim.keeps(Rule::SlowLoadsDropped) {
-            Copies::True(Arc::new(Cache::new(64, client_named)))
+            Copies::True(Arc::new(Cache::new(64, Seen(Arc::default(), labels::Cache::Clients), client_named)))
         } else {
             Copies::Naive(Arc::default())
         };

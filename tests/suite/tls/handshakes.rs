@@ -76,6 +76,20 @@ async fn whoever_shows_a_certificate_shows_one_that_holds() {
 }
 
 #[tokio::test]
+async fn no_connection_outlives_the_certificate_that_it_was_made_with() {
+    let secured = Secured::start(ClientAuth::Optional).await;
+    let brief = secured.clients.brief_client(&["dns:a.example"], Duration::from_secs(2));
+    // A slow machine has not even got this far in time.
+    let Ok(caller) = secured.service.try_showing(Some(&brief)).await else { return };
+    // The client connects again, and is refused.
+    let deadline = tokio::time::Instant::now() + SOON;
+    while caller.list_signing_keys(wire::ListSigningKeysRequest::default()).await.is_ok() {
+        assert!(tokio::time::Instant::now() < deadline, "the connection goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn where_certificates_are_required_nobody_connects_without() {
     let (authority, clients) = (Authority::new("servers"), Authority::new("clients"));
     let dir = tempfile::tempdir().unwrap();
@@ -179,7 +193,7 @@ impl Plain {
         health.ready().await;
         let mut listeners = listen::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let port = listeners[0].local_addr().unwrap().port();
-        let face: Arc<dyn Face> = Arc::new(Http::new(admin::routes(health)));
+        let face: Arc<dyn Face> = Arc::new(Http::new(admin::routes(health, Arc::default(), None)));
         let listener = secure(listeners.pop().unwrap());
         let options = Options {
             workers: 1,

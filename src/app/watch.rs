@@ -1,0 +1,113 @@
+//! What watches the service from outside: gauges, the store's observer, and what leaves by OTLP.
+
+use std::sync::Arc;
+
+use super::{App, Error, failed};
+use crate::{
+    ambient::Clock,
+    config::{self, Config},
+    metrics::{Kind, Labels, Metrics, Observed, Point, Unit, number},
+    serve::tls::Tls,
+    store::{self, Store},
+    telemetry::{self, otlp::Otlp, process},
+    trace::Tracer,
+};
+
+/// The store with somebody who looks on, if somebody wants to know.
+pub(super) fn observed(store: Arc<dyn Store>, config: &Config, metrics: &Arc<Metrics>) -> Arc<dyn Store> {
+    if config.otlp.is_none() && config.admin_listen.is_empty() {
+        return store;
+    }
+    let system = match config.store {
+        config::Store::Embedded => "embedded",
+        config::Store::Redis(_) => "redis",
+    };
+    store::observed::observe(store, Arc::clone(metrics), system)
+}
+
+/// Begins to export by OTLP, if the configuration says where to.
+pub(super) fn export(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<(Tracer, Otlp)>, Error> {
+    let Some(config) = &config.otlp else { return Ok(None) };
+    let tracer = Tracer::new(config.sample_ratio, Clock::default(), Arc::clone(metrics));
+    let otlp = Otlp::start(config, Clock::default(), tracer.clone(), Arc::clone(metrics));
+    Ok(Some((tracer, otlp.map_err(failed("start the export by OTLP"))?)))
+}
+
+/// Has the state of the parts, of the certificates, of the log and of the process read with `metrics`.
+pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>, log: Option<&telemetry::Guard>) {
+    // Weak: what is measured holds the metrics, and the store closes its file when the last of them is gone.
+    let follower = Arc::downgrade(&app.follower);
+    metrics.observe(Observed::one(
+        Kind::Gauge,
+        "jeton.follower.lag",
+        Unit::Seconds,
+        "How long ago the newest head of the revocation log was asked for that this replica has reached.",
+        move || follower.upgrade().map_or(0.0, |follower| follower.lag().as_secs_f64()),
+    ));
+    let follower = Arc::downgrade(&app.follower);
+    metrics.observe(Observed::one(
+        Kind::Gauge,
+        "jeton.log.head.age",
+        Unit::Seconds,
+        "How old the newest entry of the revocation log is that this replica has reached.",
+        move || follower.upgrade().map_or(0.0, |follower| follower.head_age().as_secs_f64()),
+    ));
+    let outbox = Arc::downgrade(&app.outbox);
+    metrics.observe(Observed::one(
+        Kind::Gauge,
+        "jeton.outbox.lag",
+        Unit::Seconds,
+        "For how long the next event had been due when it was last looked for.",
+        move || outbox.upgrade().map_or(0.0, |outbox| outbox.lag().as_secs_f64()),
+    ));
+    if let Some(log) = log {
+        let dropped = log.dropped();
+        metrics.observe(Observed::one(
+            Kind::Counter,
+            "jeton.log.lines.dropped",
+            Unit::None,
+            "Log lines that were dropped because they were not written in time.",
+            move || number(u64::try_from(dropped.lines()).unwrap_or(u64::MAX)),
+        ));
+    }
+    observe_certificates(metrics, tls);
+    process::observe(metrics);
+}
+
+/// Without TLS these metrics have no values.
+fn observe_certificates(metrics: &Metrics, tls: Option<&Arc<Tls>>) {
+    let observe = |kind: Kind, name: &'static str, unit: Unit, help: &'static str, read: fn(&Tls) -> f64| {
+        let tls = tls.cloned();
+        let value = move |tls: &Arc<Tls>| Point { labels: Labels::new(), value: read(tls) };
+        let read = Box::new(move || tls.iter().map(value).collect());
+        metrics.observe(Observed { name, help, unit, kind, read });
+    };
+    observe(
+        Kind::Gauge,
+        "jeton.tls.certificate.not_after",
+        Unit::Seconds,
+        "When the certificate in use, or one that leads to its authority, expires, in seconds since the Unix epoch.",
+        |tls| number(tls.not_after().as_secs()),
+    );
+    observe(
+        Kind::Counter,
+        "jeton.tls.reloads",
+        Unit::None,
+        "How often the certificates were replaced by others that are in use.",
+        |tls| number(tls.generation()),
+    );
+    observe(
+        Kind::Counter,
+        "jeton.tls.reload.failures",
+        Unit::None,
+        "How often the certificates were replaced by others that could not be used.",
+        |tls| number(tls.failures()),
+    );
+    observe(
+        Kind::Counter,
+        "jeton.tls.handshake.failures",
+        Unit::None,
+        "Connections that ended before they were secured.",
+        |tls| number(tls.handshake_failures()),
+    );
+}

@@ -1,0 +1,171 @@
+//! The port once more, looked at from outside: how long operations take, which fail, and a span for each that a sampled
+//! call waits for.
+
+use std::{future::Future, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    Change, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage,
+    Store, SubjectKey, Tail, Unique, Written,
+};
+use crate::{
+    ambient::Time,
+    metrics::{
+        Event, Metrics,
+        labels::{Operation, Revoked},
+    },
+    revocation::entry::{Effect, Entry},
+    token::{FamilyId, Ident, Position, TenantId, TokenId},
+    trace,
+};
+
+/// `inner`, which is a `system`, with its operations measured.
+pub fn observe(inner: Arc<dyn Store>, metrics: Arc<Metrics>, system: &'static str) -> Arc<dyn Store> {
+    Arc::new(Observed { inner, metrics, system })
+}
+
+/// A store whose operations are measured.
+#[derive(Debug)]
+struct Observed {
+    inner: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    /// `db.system.name` of its spans.
+    system: &'static str,
+}
+
+// === impl Observed ===
+
+impl Observed {
+    async fn observe<T>(&self, operation: Operation, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let span = trace::current().map(|current| current.call(operation.name()));
+        let started = Instant::now();
+        let outcome = call.await;
+        self.metrics.stored(operation, started.elapsed());
+        let failure = outcome.as_ref().err().map(kind);
+        if failure.is_some() {
+            self.metrics.count(Event::StoreFailed(operation));
+        }
+        if let Some(span) = span {
+            let mut attributes = vec![("db.system.name", self.system), ("db.operation.name", operation.name())];
+            attributes.extend(failure.map(|kind| ("error.type", kind)));
+            span.end(attributes, failure.is_some());
+        }
+        outcome
+    }
+}
+
+#[async_trait]
+impl Store for Observed {
+    async fn tail(&self, after: Position) -> Result<Tail> {
+        self.observe(Operation::Tail, self.inner.tail(after)).await
+    }
+
+    async fn append(&self, entries: &[Entry]) -> Result<Position> {
+        let position = self.observe(Operation::Append, self.inner.append(entries)).await?;
+        for entry in entries {
+            match entry.effect {
+                Effect::Revoke { .. } => self.metrics.count(Event::Revoked(revoked(&entry.ident))),
+                Effect::Changed => {}
+            }
+        }
+        Ok(position)
+    }
+
+    async fn state_page(&self, cursor: Option<String>) -> Result<StatePage> {
+        self.observe(Operation::StatePage, self.inner.state_page(cursor)).await
+    }
+
+    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
+        self.observe(Operation::Read, self.inner.read(keys)).await
+    }
+
+    async fn holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>> {
+        self.observe(Operation::Holders, self.inner.holders(tenant, names)).await
+    }
+
+    async fn write(&self, change: &Change) -> Result<Written> {
+        self.observe(Operation::Write, self.inner.write(change)).await
+    }
+
+    async fn remembered(&self, tenant: &TenantId, request: [u8; 16], now: Time) -> Result<Option<([u8; 16], String)>> {
+        self.observe(Operation::Remembered, self.inner.remembered(tenant, request, now)).await
+    }
+
+    async fn settle(&self, key: &RecordKey, version: u64) -> Result<()> {
+        self.observe(Operation::Settle, self.inner.settle(key, version)).await
+    }
+
+    async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
+        self.observe(Operation::List, self.inner.list(index, after, limit)).await
+    }
+
+    async fn mint(&self, mint: &Mint) -> Result<Minted> {
+        self.observe(Operation::Mint, self.inner.mint(mint)).await
+    }
+
+    async fn token(&self, id: &TokenId) -> Result<Option<Bytes>> {
+        self.observe(Operation::Token, self.inner.token(id)).await
+    }
+
+    async fn tokens(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
+        self.observe(Operation::Tokens, self.inner.tokens(ids)).await
+    }
+
+    async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>> {
+        self.observe(Operation::Family, self.inner.family(id)).await
+    }
+
+    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Time>>> {
+        self.observe(Operation::Sessions, self.inner.sessions(sessions)).await
+    }
+
+    async fn subject_page(
+        &self,
+        subject: &SubjectKey,
+        after: Option<&IndexEntry>,
+        now: Time,
+        limit: usize,
+    ) -> Result<Vec<IndexEntry>> {
+        self.observe(Operation::SubjectPage, self.inner.subject_page(subject, after, now, limit)).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.observe(Operation::Ping, self.inner.ping()).await
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.inner.warnings()
+    }
+}
+
+const fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::Unavailable { .. } => "unavailable",
+        Error::Corrupt { .. } => "corrupt",
+        Error::Unsuitable { .. } => "unsuitable",
+    }
+}
+
+const fn revoked(ident: &Ident) -> Revoked {
+    match ident {
+        Ident::Token(_) => Revoked::Token,
+        Ident::Family(_) => Revoked::Family,
+        Ident::Session(..) => Revoked::Session,
+        Ident::Client(_) => Revoked::Client,
+        Ident::Admission(..) => Revoked::Admission,
+        Ident::Account(_) => Revoked::Account,
+        Ident::Subtree(_) => Revoked::Subtree,
+        Ident::Member(_) => Revoked::Member,
+        Ident::Membership(..) => Revoked::Membership,
+        Ident::Group(_) => Revoked::Group,
+        Ident::Entity(..) => Revoked::Entity,
+        Ident::GroupMember(..) => Revoked::GroupMember,
+        Ident::Role(_) => Revoked::Role,
+        Ident::IdentityProfile(_) => Revoked::IdentityProfile,
+        Ident::Tenant(_) => Revoked::Tenant,
+        Ident::SigningKey(..) => Revoked::SigningKey,
+    }
+}
