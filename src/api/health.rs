@@ -21,7 +21,8 @@ use super::{
     policy::{Method, Policy},
 };
 
-/// Whether the server wants calls: as a whole (service "") and by service, which always agree. Clones share it.
+/// Whether the server wants calls: as a whole (service "") and by service, which always agree; and that it lives
+/// (service "liveness"). Clones share it.
 #[derive(Clone, Debug)]
 pub struct Health {
     reporter: HealthReporter,
@@ -29,6 +30,9 @@ pub struct Health {
     is_ready: Arc<AtomicBool>,
 }
 
+/// Served as long as the process answers at all, whatever becomes of the store: Kubernetes asks for it to know whether to
+/// restart a pod, which would heal no store.
+const LIVENESS: &str = "liveness";
 /// Requests of both services are names.
 const MAX_MESSAGE: usize = 64 * 1024;
 
@@ -42,6 +46,7 @@ impl Health {
         services.insert(String::new());
         let health = Self { reporter: HealthReporter::new(), services, is_ready: Arc::default() };
         health.not_ready().await;
+        health.reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
         health
     }
 

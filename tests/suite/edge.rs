@@ -811,6 +811,18 @@ async fn health_tells_whether_calls_are_wanted() {
 }
 
 #[tokio::test]
+async fn a_server_that_wants_no_calls_still_says_that_it_lives() {
+    let server = start().await;
+    let mut client = HealthClient::new(server.channel().await);
+    let ask = || HealthCheckRequest { service: "liveness".to_owned() };
+    assert_eq!(client.check(ask()).await.unwrap().into_inner().status, 1, "before it is ready");
+    server.health.ready().await;
+    server.health.not_ready().await;
+    assert_eq!(client.check(ask()).await.unwrap().into_inner().status, 1, "without its store");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_drain_is_told_to_watchers_and_ends_their_streams() {
     let server = start().await;
     server.health.ready().await;

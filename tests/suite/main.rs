@@ -4,6 +4,7 @@
 
 mod architecture;
 mod certificates;
+mod chart;
 mod edge;
 mod faults;
 mod federation;
@@ -18,4 +19,5 @@ mod simulation;
 mod store;
 mod telemetry;
 mod tls;
+mod tools;
 mod waits;

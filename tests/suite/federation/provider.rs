@@ -13,7 +13,7 @@ use reqwest::{
     redirect,
 };
 
-use crate::{remote::AUTHORITY, servers::installed};
+use crate::{remote::AUTHORITY, tools::installed};
 
 /// Where codes are sent to; both are registered.
 pub const CALLBACK: &str = "https://app.example.com/callback";

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::{
-    servers::installed,
     service::{
         calls::IssueExt as _,
         harness::{Service, plain},
         on_both_stores,
         signers::Signer,
     },
+    tools,
 };
 
 on_both_stores! {
@@ -25,12 +25,12 @@ on_both_stores! {
 static KEY: LazyLock<Signer> = LazyLock::new(|| Signer::new("own", Algorithm::ES256));
 
 async fn authlib_and_pyjwt_understand_it(service: Service) {
-    let program = installed("JETON_TEST_PYTHON", "venv/bin/python");
+    let program = tools::python();
     run(service, &program, "client.py", None).await;
 }
 
 async fn openid_client_and_jose_understand_it(service: Service) {
-    let library = installed("JETON_TEST_OAUTH_CLIENTS", "oauth-clients");
+    let library = tools::installed("JETON_TEST_OAUTH_CLIENTS", "oauth-clients");
     run(service, Path::new("node"), "client.mjs", Some(&library)).await;
 }
 

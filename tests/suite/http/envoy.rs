@@ -12,11 +12,11 @@ use tokio::{
 
 use super::client::{Answer, ask_at};
 use crate::{
-    servers::installed,
     service::{
         calls::IssueExt as _,
         harness::{Kind, PUBLIC_URL, Service, manager},
     },
+    tools,
 };
 
 /// A running proxy.
@@ -69,7 +69,7 @@ impl Envoy {
         });
         let (written, admin) = (dir.path().join("envoy.json"), dir.path().join("admin"));
         std::fs::write(&written, config.to_string()).unwrap();
-        let process = Command::new(installed("JETON_TEST_ENVOY", "bin/envoy"))
+        let process = Command::new(tools::program("envoy"))
             .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "error", "--config-path"])
             .arg(&written)
             .arg("--admin-address-path")

@@ -1,14 +1,10 @@
 //! A real OTLP receiver in a process of its own.
 
-use std::{
-    env,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::faults::process::Lines;
+use crate::{faults::process::Lines, tools};
 
 /// A running receiver. It ends when its standard input does.
 pub struct Receiver {
@@ -42,7 +38,7 @@ impl Receiver {
 
     fn run(mode: &str, tls: bool) -> Self {
         let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
-        let mut command = Command::new(python());
+        let mut command = Command::new(tools::python());
         command.arg(format!("{tests}/otlp-receiver/receiver.py")).arg(mode);
         if tls {
             command.args(["key", "pem"].map(|kind| format!("{tests}/suite/outbound/server.{kind}")));
@@ -136,14 +132,4 @@ fn spans_of(request: &Value) -> Vec<Span> {
     let resources = request["resource_spans"].as_array().into_iter().flatten();
     let scopes = resources.flat_map(|resource| resource["scope_spans"].as_array().into_iter().flatten());
     scopes.flat_map(|scope| scope["spans"].as_array().into_iter().flatten()).cloned().map(Span).collect()
-}
-
-/// Where `tests/run` installs what the receiver needs.
-fn python() -> PathBuf {
-    if let Some(program) = env::var_os("JETON_TEST_PYTHON") {
-        return program.into();
-    }
-    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.unwrap_or_else(|| PathBuf::from(env::var_os("HOME").unwrap()).join(".cache"));
-    cache.join("jeton-test-tools/venv/bin/python")
 }

@@ -26,7 +26,7 @@ fn read(path: &str) -> String {
 /// The alerts of the file, which is written one key to a line.
 fn alerts() -> Vec<Alert> {
     let mut alerts: Vec<Alert> = Vec::new();
-    let text = read("deploy/prometheus/alerts.yaml");
+    let text = read("helm/files/prometheus/alerts.yaml");
     let mut lines = text.lines().map(str::trim);
     while let Some(line) = lines.next() {
         if let Some(name) = line.strip_prefix("- alert: ") {
@@ -47,7 +47,7 @@ fn alerts() -> Vec<Alert> {
 
 /// The expressions of the dashboard.
 fn panels() -> Vec<String> {
-    let dashboard: Value = serde_json::from_str(&read("deploy/grafana/jeton.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&read("helm/files/grafana/jeton.json")).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
     let found: Vec<String> = targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect();
