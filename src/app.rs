@@ -128,6 +128,7 @@ async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) ->
     let tls = tls.map_err(failed("secure the listeners by the files of `tls`"))?;
     let for_operators = tls.as_ref().filter(|_| config.admin_tls).map(Tls::for_operators);
     let listeners = bind(&config.listen, tls.as_ref().map(Tls::for_callers))?;
+    let http = bind(&config.http_listen, tls.as_ref().map(Tls::for_callers))?;
     let admin = bind(&config.admin_listen, for_operators)?;
     let shutdown = Shutdown::new();
     let signals = shutdown.clone();
@@ -177,18 +178,20 @@ async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) ->
     }
     let health = Health::new(&policy).await;
     let readiness = tokio::spawn(watch_store(Arc::clone(&app.store), health.clone(), shutdown.clone()));
-    announce(&listeners, &admin, config);
+    announce(&listeners, &http, &admin, config);
     let watch = Watch { metrics: Arc::clone(&metrics), tracer };
     let limits = settings::limits(config);
     let edge = Arc::new(Edge::new(policy, Bearer(Arc::clone(&app.issuer)), limits, workers, watch));
     let routes = routes(&app, &health, config.reflection)?;
+    let oauth = oauth(&app, Arc::clone(&edge));
     let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, workers));
-    let admin_face: Arc<dyn Face> =
-        Arc::new(Http::new(http::admin::routes(health.clone(), metrics, log.map(telemetry::Guard::levels))));
+    let admin_routes = http::admin::routes(health.clone(), metrics, log.map(telemetry::Guard::levels));
+    let operators: Arc<dyn Face> = Arc::new(Http::new(admin_routes, |_| ()));
     let speak = |listeners: Vec<Listener>, face: &Arc<dyn Face>| {
         listeners.into_iter().zip(iter::repeat(Arc::clone(face))).collect::<Vec<_>>()
     };
-    let faces = speak(listeners, &grpc).into_iter().chain(speak(admin, &admin_face)).collect();
+    let faces =
+        [speak(listeners, &grpc), speak(http, &oauth), speak(admin, &operators)].into_iter().flatten().collect();
     let served = serve_all(settings::options(config, workers), faces, shutdown.clone(), health.not_ready()).await;
 
     stop.cancel();
@@ -271,6 +274,12 @@ pub fn routes(
     Ok(move || routes.clone())
 }
 
+/// OAuth 2 on the same limits, proofs and handlers as gRPC.
+pub fn oauth(app: &App, edge: Arc<Edge<Bearer>>) -> Arc<dyn Face> {
+    let routes = http::oauth::routes::<Bearer>(Services::new(Arc::clone(&app.issuer)));
+    Arc::new(Http::new(routes, move |peer| Arc::new(edge.direct(peer))))
+}
+
 /// Makes what every start needs, and tells the first administrator where the credentials are.
 async fn start(app: &App, config: &Config, bootstrap: Option<Bootstrap>) -> Result<(), Error> {
     let directory = &app.issuer.directory;
@@ -320,10 +329,13 @@ fn write_bootstrap(dir: &Path, client: &Client, shown: &ShownSecret) -> Result<(
 }
 
 /// Tells on standard output where the service is and how to try it.
-fn announce(listeners: &[Listener], admin: &[Listener], config: &Config) {
+fn announce(listeners: &[Listener], http: &[Listener], admin: &[Listener], config: &Config) {
     let mut text = String::new();
     for listener in listeners {
         let _ = writeln!(text, "jeton listens on {}", listener.address());
+    }
+    for listener in http {
+        let _ = writeln!(text, "OAuth 2 is spoken on {}", listener.address());
     }
     for listener in admin {
         let _ = writeln!(text, "probes are answered on {}", listener.address());

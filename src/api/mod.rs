@@ -7,12 +7,14 @@
 //! Invariant: it knows nothing of stores, keys or rules. What a call means is said in `issuer` and `directory`; who may
 //! make it is said in the contract (`proto/jeton/v1/`), which [`policy`] reads and [`edge`] enforces.
 //!
-//! Start reading at [`edge`]: it is the path of a call. [`server`] is where connections come from.
+//! Start reading at [`edge`]: it is the path of a call. [`face`] is where connections come from, and [`direct`] what is called
+//! without gRPC.
 
 pub mod account;
 mod batch;
 pub mod client;
 pub mod convert;
+pub mod direct;
 pub mod edge;
 pub mod face;
 pub mod group;

@@ -86,7 +86,7 @@ fn observe_certificates(metrics: &Metrics, tls: Option<&Arc<Tls>>) {
         Kind::Gauge,
         "jeton.tls.certificate.not_after",
         Unit::Seconds,
-        "When the certificate in use, or one that leads to its authority, expires, in seconds since the Unix epoch.",
+        "When the first certificate of the chain in use expires, in seconds since the Unix epoch.",
         |tls| number(tls.not_after().as_secs()),
     );
     observe(

@@ -1,11 +1,13 @@
 //! The contract as the operator commands see it: the descriptor set that the server enforces, comments included.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io};
 
+use prost::Message as _;
 use prost_reflect::{
     DescriptorError, DescriptorPool, EnumDescriptor, FieldDescriptor, FileDescriptor, MessageDescriptor,
     MethodDescriptor, OneofDescriptor,
 };
+use prost_types::FileDescriptorSet;
 
 /// The descriptor set with its comments.
 #[derive(Debug)]
@@ -27,6 +29,17 @@ pub(super) enum OwnProof {
 pub(super) const PACKAGE: &str = "jeton.v1";
 
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
+
+/// The contract with all that it imports and the types of error details: an encoded `FileDescriptorSet`, as transcoders
+/// of other protocols want it.
+pub(super) fn descriptor_set() -> io::Result<Vec<u8>> {
+    let mut pool = DescriptorPool::decode(DESCRIPTORS).map_err(io::Error::other)?;
+    let details = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)?.file;
+    // Both import files of protobuf itself, which are not the same to the byte.
+    let new: Vec<_> = details.into_iter().filter(|file| pool.get_file_by_name(file.name()).is_none()).collect();
+    pool.add_file_descriptor_protos(new).map_err(io::Error::other)?;
+    Ok(pool.encode_to_vec())
+}
 
 // === impl Contract ===
 
@@ -125,6 +138,49 @@ mod tests {
         assert!(contract.field_comment(&format).starts_with("Optional. How the token is written"));
         let grant = method.input().oneofs().next().unwrap();
         assert_eq!(contract.oneof_comment(&grant), "Required. What to issue.");
+    }
+
+    #[test]
+    fn every_method_has_one_place_of_its_own_over_http() {
+        let pool = DescriptorPool::decode(descriptor_set().unwrap().as_slice()).unwrap();
+        let http = pool.get_extension_by_name("google.api.http").unwrap();
+        let ours = pool.services().filter(|service| service.package_name() == PACKAGE);
+        let mut places = std::collections::BTreeMap::new();
+        for method in ours.flat_map(|service| service.methods().collect::<Vec<_>>()) {
+            let (name, options) = (method.full_name().to_owned(), method.options());
+            assert!(options.has_extension(&http), "{name} has none");
+            let rule = options.get_extension(&http).as_message().unwrap().clone();
+            let text = |field: &str| rule.get_field_by_name(field).unwrap().as_str().unwrap().to_owned();
+            let verbs = ["get", "put", "post", "delete", "patch"];
+            let (verb, path) = verbs.iter().map(|verb| (*verb, text(verb))).find(|(_, path)| !path.is_empty()).unwrap();
+            // Fields in the path and the body must be there.
+            for field in path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()) {
+                let found = field.split('.').try_fold(method.input(), |message, part| {
+                    let field = message.get_field_by_name(part)?;
+                    Some(field.kind().as_message().cloned().unwrap_or(message))
+                });
+                assert!(found.is_some(), "{name}: {field}");
+            }
+            let body = text("body");
+            assert!(
+                body.is_empty() || body == "*" || method.input().get_field_by_name(&body).is_some(),
+                "{name}: {body}"
+            );
+            assert_eq!(body.is_empty(), matches!(verb, "get" | "delete"), "{name}: only what has a body has one");
+            let pattern: Vec<&str> = path.split(['{', '}']).step_by(2).collect();
+            let earlier = places.insert((verb, pattern.join("{}")), name.clone());
+            assert_eq!(earlier, None, "{name} is at {path}, too");
+        }
+        assert!(places.len() > 80, "{}", places.len());
+    }
+
+    #[test]
+    fn the_descriptor_set_has_what_it_refers_to_and_the_details_of_errors() {
+        let pool = DescriptorPool::decode(descriptor_set().unwrap().as_slice()).unwrap();
+        for name in ["google.rpc.Status", "google.rpc.ErrorInfo", "google.rpc.BadRequest", "jeton.v1.IssueTokenRequest"]
+        {
+            assert!(pool.get_message_by_name(name).is_some(), "{name}");
+        }
     }
 
     #[test]

@@ -62,11 +62,31 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
         Some(("serve", matches)) => {
             serve::configuration(matches, environment).map(|config| Invocation::Serve(Box::new(config)))
         }
+        Some((CONTRACT, _)) => Err(print_contract()),
         Some(("bench", matches)) => bench::prepare(matches).map(|plan| Invocation::Bench(Box::new(plan))),
         Some((noun, matches)) => call::prepare(contract, noun, matches)
             .map(|call| Invocation::Call(Box::new(call)))
             .map_err(|failure| fail(&failure)),
         None => Err(ExitCode::from(2)),
+    }
+}
+
+/// The command that prints the contract.
+const CONTRACT: &str = "contract";
+
+/// Prints the contract, for programs.
+fn print_contract() -> ExitCode {
+    let printed = contract::descriptor_set().and_then(|set| {
+        let mut out = io::stdout().lock();
+        out.write_all(&set)?;
+        out.flush()
+    });
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("error: cannot print the contract: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -98,6 +118,15 @@ fn command(contract: &Contract) -> Command {
         .arg_required_else_help(true)
         .subcommand(serve::command())
         .subcommand(bench::command())
+        .subcommand(
+            Command::new(CONTRACT)
+                .about("Prints the contract as an encoded FileDescriptorSet, for transcoders and proxies")
+                .long_about(
+                    "Prints the contract as an encoded FileDescriptorSet, with everything that it imports and the types of \
+                     error details: `jeton contract > jeton.binpb`. With its `google.api.http` annotations, proxies such \
+                     as Envoy offer it as JSON over HTTP.",
+                ),
+        )
         .subcommands(nouns)
 }
 

@@ -41,6 +41,8 @@ use crate::{
 pub struct Config {
     /// Where to listen; at least one.
     pub listen: Vec<Listen>,
+    /// Where to listen for OAuth 2 over HTTP; may be empty.
+    pub http_listen: Vec<Listen>,
     /// Where to listen for those who run the service; may be empty.
     pub admin_listen: Vec<Listen>,
     /// Whether those who run the service are served under TLS; only with `tls`.
@@ -196,6 +198,7 @@ pub fn load(flags: &ArgMatches, environment: &Environment, read: ReadFile<'_>) -
 fn typed(reader: &mut values::Reader<'_>, environment: &Environment) -> Config {
     Config {
         listen: reader.list("listen", values::listen),
+        http_listen: reader.list("http.listen", values::listen),
         admin_listen: reader.list("admin.listen", values::listen),
         admin_tls: admin_tls(reader),
         tls: tls(reader),

@@ -144,6 +144,7 @@ fn the_flag_for_the_file_beats_its_variable() {
 fn every_key_can_be_set_in_every_source() {
     let sample = |key: &registry::Key| match key.path {
         "listen" => "unix:/run/jeton.sock",
+        "http.listen" => "127.0.0.1:7480",
         "admin.listen" => "127.0.0.1:7090",
         "store" => "redis",
         "master_key" => KEY,

@@ -19,12 +19,18 @@ use hyper_util::{
 use tower::Service as _;
 
 use crate::{
-    api::face::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_LIST, STREAMS_PER_CONNECTION},
-    serve::{Calls, Conversation, Face, Partner, listen::Io},
+    api::{
+        edge::mutations_ended,
+        face::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_LIST, STREAMS_PER_CONNECTION},
+    },
+    serve::{Calls, Conversation, Face, Partner, Peer, listen::Io},
 };
 
-/// HTTP on the connections of a listener. Requests carry their [`Peer`](crate::serve::Peer) as an extension.
-pub struct Http(Router);
+/// HTTP on the connections of a listener. Requests carry what `connect` makes of their connection as an extension.
+pub struct Http<C> {
+    routes: Router,
+    connect: Box<dyn Fn(Peer) -> C + Send + Sync>,
+}
 
 /// How long a peer may take for the head of a request. A connection that waits for its next request ends after it, too.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,9 +48,10 @@ struct Open(Arc<Requests>);
 
 // === impl Http ===
 
-impl Http {
-    pub const fn new(routes: Router) -> Self {
-        Self(routes)
+impl<C> Http<C> {
+    /// `connect` is called on the worker that serves the connection.
+    pub fn new(routes: Router, connect: impl Fn(Peer) -> C + Send + Sync + 'static) -> Self {
+        Self { routes, connect: Box::new(connect) }
     }
 }
 
@@ -61,7 +68,7 @@ fn protocol() -> auto::Builder<TokioExecutor> {
     protocol
 }
 
-impl Face for Http {
+impl<C: Clone + Send + Sync + 'static> Face for Http<C> {
     fn first_bytes(&self) -> usize {
         FIRST_LINE_LEN
     }
@@ -74,10 +81,11 @@ impl Face for Http {
         let Partner { peer, finish, drain: _ } = partner;
         let requests = Arc::new(Requests::default());
         let calls = Arc::clone(&requests);
-        let routes = self.0.clone();
+        let routes = self.routes.clone();
+        let connection = (self.connect)(peer);
         let speaking = async move {
             let service = service_fn(|mut request: http::Request<Incoming>| {
-                request.extensions_mut().insert(peer.clone());
+                request.extensions_mut().insert(connection.clone());
                 let open = Open::new(&requests);
                 let answer = routes.clone().call(request.map(Body::new));
                 async move {
@@ -99,12 +107,13 @@ impl Face for Http {
         Conversation { speaking: Box::pin(speaking), calls }
     }
 
+    /// Mutations outlive their requests and connections.
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(std::future::ready(()))
+        Box::pin(mutations_ended())
     }
 }
 
-impl fmt::Debug for Http {
+impl<C> fmt::Debug for Http<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Http").finish_non_exhaustive()
     }

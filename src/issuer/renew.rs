@@ -48,6 +48,13 @@ struct Renewable {
 // === impl Issuer ===
 
 impl Issuer {
+    /// REFRESH_INVALID for a genuine refresh token of another tenant than the one to whose issuer it was presented.
+    pub fn check_tenant(&self, refresh_token: &str, tenant: &str) -> Result<()> {
+        let content = RefreshContent::from_text(refresh_token, &*self.directory.ring);
+        let is_foreign = content.is_some_and(|(content, _)| content.tenant.to_string() != tenant);
+        if is_foreign { Err(invalid()) } else { Ok(()) }
+    }
+
     /// Exchanges a refresh token for its successor.
     pub async fn renew(&self, call: &Call, request: &Request) -> Result<Issued> {
         let Some((content, _)) = RefreshContent::from_text(&request.refresh_token, &*self.directory.ring) else {

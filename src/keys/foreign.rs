@@ -147,6 +147,9 @@ const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
 // === impl Algorithm ===
 
 impl Algorithm {
+    /// All that are accepted.
+    pub const ALL: [Self; 5] = [Self::EdDsa, Self::Es256, Self::Es384, Self::Rs256, Self::Ps256];
+
     /// The name in JWT headers and JWKs (RFC 7518 §3.1, RFC 8037 §3.1).
     pub const fn name(self) -> &'static str {
         match self {
@@ -160,7 +163,7 @@ impl Algorithm {
 
     /// The algorithm of this name, if it is accepted.
     fn named(name: &str) -> Option<Self> {
-        [Self::EdDsa, Self::Es256, Self::Es384, Self::Rs256, Self::Ps256].into_iter().find(|own| own.name() == name)
+        Self::ALL.into_iter().find(|own| own.name() == name)
     }
 
     /// What the library calls it.

@@ -43,7 +43,8 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ),
     ("serve", &["ambient", "worker"]),
     ("api", &["ambient", "directory", "issuer", "keys", "metrics", "serve", "token", "trace", "worker"]),
-    ("http", &["api", "metrics", "serve", "telemetry"]),
+    // It speaks in messages of the contract and tells of errors, both by their names.
+    ("http", &["api", "metrics", "serve", "telemetry", "token"]),
     ("config", &["ambient", "keys", "outbound", "outbox", "serve", "token"]),
     ("telemetry", &["ambient", "config", "metrics", "token", "trace"]),
     // The contract's descriptors are the only thing of the edge that commands need.

@@ -19,5 +19,4 @@ mod simulation;
 mod store;
 mod telemetry;
 mod tls;
-mod tools;
 mod waits;

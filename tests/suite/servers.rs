@@ -225,6 +225,16 @@ fn spawn(speaks: Speaks, port: u16, dir: &Path, args: &[String]) -> Child {
         .expect("start the server")
 }
 
+/// What `tests/run` has installed: where the variable says, or else below its own directory.
+pub fn installed(variable: &str, name: &str) -> PathBuf {
+    if let Some(path) = env::var_os(variable) {
+        return path.into();
+    }
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| PathBuf::from(env::var_os("HOME").unwrap()).join(".cache"));
+    cache.join("jeton-test-tools").join(name)
+}
+
 /// `JETON_TEST_REDIS_BIN`, else `valkey-server`, else `redis-server`.
 fn program() -> PathBuf {
     if let Some(named) = env::var_os("JETON_TEST_REDIS_BIN") {

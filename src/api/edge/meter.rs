@@ -26,10 +26,18 @@ pub struct Watch {
 #[derive(Debug)]
 pub(super) struct Meter {
     watch: Arc<Watch>,
+    protocol: Protocol,
     method: Option<&'static Method>,
     started: Instant,
     span: Option<Box<Open>>,
     over: bool,
+}
+
+/// How a call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Grpc,
+    Http,
 }
 
 /// What stands for a method that is none of the contract's: paths are the caller's text.
@@ -42,6 +50,7 @@ impl Meter {
     /// each other's caches.
     pub(super) fn begin(
         watch: &Arc<Watch>,
+        protocol: Protocol,
         method: Option<&'static Method>,
         started: Instant,
         headers: &HeaderMap,
@@ -51,7 +60,7 @@ impl Meter {
             let traceparent = single(headers, "traceparent").ok().flatten().map(http::HeaderValue::as_bytes);
             tracer.begin(name(method), traceparent).map(Box::new)
         });
-        Self { watch: Arc::clone(watch), method, started, span, over: false }
+        Self { watch: Arc::clone(watch), protocol, method, started, span, over: false }
     }
 
     /// For what is done on the call's behalf.
@@ -77,7 +86,10 @@ impl Meter {
         }
         if let Some(span) = self.span.take() {
             let mut attributes = vec![
-                ("rpc.system.name", "grpc"),
+                match self.protocol {
+                    Protocol::Grpc => ("rpc.system.name", "grpc"),
+                    Protocol::Http => ("network.protocol.name", "http"),
+                },
                 ("rpc.method", name(self.method)),
                 ("rpc.response.status_code", code.name()),
             ];

@@ -9,6 +9,7 @@
 //! introspection is served in about ten microseconds.
 
 mod body;
+mod direct;
 mod limits;
 mod metadata;
 mod meter;
@@ -34,18 +35,19 @@ use tower::Service;
 
 pub use self::{
     body::Reply,
+    direct::{Call, Direct, Refusal},
     limits::Limits,
     meter::Watch,
     mutation::{mutations_ended, run_to_end},
-    record::RequestId,
+    record::{REQUEST_ID, RequestId},
 };
 use self::{
     body::{Limited, Stream},
-    limits::{Open, Places, Taken},
+    limits::{Open, Place, Places, Taken},
     metadata::{bearer, invalid_metadata, is_grpc, single, timeout},
-    meter::Meter,
+    meter::{Meter, Protocol},
     mutation::{CALL, Mutating},
-    record::{REQUEST_ID, Record},
+    record::Record,
 };
 use super::{
     policy::{Access, Kind, Method, Policy, Rule},
@@ -146,6 +148,20 @@ impl<A: Authenticate> Edge<A> {
         Connection { edge: Arc::clone(self), routes, peer, places, watch, drain }
     }
 
+    /// What the handler of a method of the contract is told.
+    async fn admitted(
+        &self,
+        rule: &'static Rule,
+        headers: &HeaderMap,
+        deadline: Instant,
+        request_id: &RequestId,
+        peer: &Peer,
+    ) -> Result<Admitted<A::Caller>> {
+        let (caller, holds_scope) = self.admit(rule, headers).await?;
+        let (request_id, identities) = (request_id.clone(), peer.identities.clone());
+        Ok(Admitted { caller, rule, holds_scope, deadline, request_id, identities })
+    }
+
     /// The caller, if there is a bearer, and whether it holds the declared scope.
     async fn admit(&self, rule: &'static Rule, headers: &HeaderMap) -> Result<(Option<A::Caller>, bool)> {
         let Some(bearer) = bearer(headers)? else {
@@ -188,7 +204,7 @@ impl<A: Authenticate> Connection<A> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let method = self.edge.policy.method(path).ok_or_else(|| path.chars().take(MAX_PATH_CHARS).collect());
-        let meter = Meter::begin(&self.watch, method.as_ref().ok().copied(), started, &parts.headers);
+        let meter = Meter::begin(&self.watch, Protocol::Grpc, method.as_ref().ok().copied(), started, &parts.headers);
         let request_id = RequestId::of(&parts.headers);
         let mut record = Record { started, method, request_id, peer: self.peer.clone(), meter };
 
@@ -232,10 +248,9 @@ impl<A: Authenticate> Connection<A> {
 
         let work = async {
             if let Kind::Ours(rule) = &method.kind {
-                let (caller, holds_scope) = self.edge.admit(rule, &parts.headers).await?;
-                let request_id = record.request_id.clone();
-                let identities = self.peer.identities.clone();
-                parts.extensions.insert(Admitted { caller, rule, holds_scope, deadline, request_id, identities });
+                let admitted =
+                    self.edge.admitted(rule, &parts.headers, deadline, &record.request_id, &self.peer).await?;
+                parts.extensions.insert(admitted);
             }
             let body = Body::new(Limited::new(body, method));
             let mut routes = self.routes.clone();
@@ -243,19 +258,8 @@ impl<A: Authenticate> Connection<A> {
             routes.call(http::Request::from_parts(parts, body)).await.map_err(never)
         };
 
-        // The place is given back at the latest when the reply begins: what a stream costs is bounded by the streams
-        // of its connection.
-        let (_place, call) = if method.reads_only {
-            (Some(place), None)
-        } else {
-            let request_id = record.request_id.clone();
-            (None, Some(Arc::new(Mutating { method, request_id, _place: place })))
-        };
-        let work = trace::within(record.meter.current(), CALL.scope(call, unwinding(work)));
-        match timeout_at(deadline, work).await {
-            Ok(answer) => answer,
-            Err(_) => Err(deadline_exceeded()),
-        }
+        let work = trace::within(record.meter.current(), work);
+        bounded(method, place, deadline, &record.request_id, work).await
     }
 
     /// When the caller stops to wait, or we do.
@@ -269,6 +273,28 @@ impl<A: Authenticate> Connection<A> {
         };
         // A timer fires only for work that has to wait; work without any would run after its deadline.
         if timeout.is_zero() { Err(deadline_exceeded()) } else { Ok(started + timeout) }
+    }
+}
+
+/// Runs the work of a call until its deadline; a mutation that it began goes on behind it.
+///
+/// The place is given back at the latest when the reply begins: what a stream costs is bounded by the streams of its
+/// connection.
+async fn bounded<T>(
+    method: &'static Method,
+    place: Place,
+    deadline: Instant,
+    request_id: &RequestId,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let (_place, call) = if method.reads_only {
+        (Some(place), None)
+    } else {
+        (None, Some(Arc::new(Mutating { method, request_id: request_id.clone(), _place: place })))
+    };
+    match timeout_at(deadline, CALL.scope(call, unwinding(work))).await {
+        Ok(answer) => answer,
+        Err(_) => Err(deadline_exceeded()),
     }
 }
 

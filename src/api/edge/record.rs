@@ -31,7 +31,8 @@ pub(super) struct Record {
 
 pub(super) const TARGET: &str = "jeton::call";
 
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The name of the entry that it stands in.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const MAX_REQUEST_ID_LEN: usize = 64;
 
@@ -104,7 +105,7 @@ impl Record {
         self.meter.end(Code::Ok, None);
     }
 
-    fn failed(&mut self, status: &Status) {
+    pub(super) fn failed(&mut self, status: &Status) {
         // Tells only what the caller did wrong apart from what we did: the message may repeat the request, so it is
         // written only for failures of ours.
         macro_rules! line {
@@ -163,7 +164,8 @@ impl Record {
 // === impl RequestId ===
 
 impl RequestId {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    /// The one that a request brings, or a new one.
+    pub fn of(headers: &HeaderMap) -> Self {
         let given = headers.get(REQUEST_ID).filter(|id| {
             (1..=MAX_REQUEST_ID_LEN).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
         });
@@ -175,6 +177,11 @@ impl RequestId {
         MADE.set((begin, count.wrapping_add(1)));
         let id = format!("{begin:016x}-{count:x}");
         Self(HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-")))
+    }
+
+    /// As it stands in a reply.
+    pub fn value(&self) -> HeaderValue {
+        self.0.clone()
     }
 
     pub fn as_str(&self) -> &str {

@@ -25,10 +25,10 @@ struct Case {
 }
 
 /// One side's blocks together.
-struct Seen {
-    calls: f64,
+pub(super) struct Seen {
+    pub(super) calls: f64,
     elapsed: Duration,
-    cpu: Duration,
+    pub(super) cpu: Duration,
     latency: Histogram<u64>,
 }
 
@@ -123,7 +123,8 @@ async fn measure(plan: &Plan, world: &World, case: &Case, shape: Shape) -> Resul
     })
 }
 
-async fn one(
+/// A block of calls, with the CPU time that `process` took for them.
+pub(super) async fn one(
     process: &Process,
     clients: &[Client],
     shape: Shape,
@@ -194,11 +195,11 @@ async fn refill(world: &World, name: &str, plan: &Plan, shape: Shape, work: &Wor
 // === impl Seen ===
 
 impl Seen {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         Ok(Self { calls: 0.0, elapsed: Duration::ZERO, cpu: Duration::ZERO, latency: Histogram::new(3)? })
     }
 
-    fn add(&mut self, other: &Self) -> Result<()> {
+    pub(super) fn add(&mut self, other: &Self) -> Result<()> {
         self.calls += other.calls;
         self.elapsed += other.elapsed;
         self.cpu += other.cpu;
@@ -207,7 +208,7 @@ impl Seen {
     }
 
     /// CPU per call.
-    fn micros(&self) -> f64 {
+    pub(super) fn micros(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.calls.max(1.0)
     }
 }

@@ -13,6 +13,7 @@ mod calls;
 mod echo;
 mod facts;
 mod flat;
+mod http;
 mod load;
 mod pages;
 mod process;
@@ -63,7 +64,7 @@ enum Role {
 }
 
 /// What `--only` takes.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "introspect-jwt",
     "introspect-opaque",
     "introspect-bounded",
@@ -74,6 +75,7 @@ const NAMES: [&str; 18] = [
     "renew",
     "revoke",
     "batch",
+    "http",
     "flat",
     "pages",
     "telemetry",
@@ -192,6 +194,7 @@ impl Plan {
             facts::start(self, &mut report).await?;
             facts::group_commit(self, &mut report).await?;
             calls::run(self, &Store::Embedded, &mut report).await?;
+            http::run(self, &Store::Embedded, &mut report).await?;
             flat::run(self, None, &mut report).await?;
             pages::run(self, None, &mut report).await?;
             telemetry::run(self, None, &mut report).await?;
@@ -203,6 +206,7 @@ impl Plan {
             let redis = Redis::start(program, self.dir.as_deref())?;
             let mut report = Report::new(&redis.address.product()?);
             calls::run(self, &Store::Redis(redis.address.clone()), &mut report).await?;
+            http::run(self, &Store::Redis(redis.address.clone()), &mut report).await?;
             drop(redis);
             facts::memory(self, program, &mut report).await?;
             flat::run(self, Some(program), &mut report).await?;
@@ -215,7 +219,8 @@ impl Plan {
         if let Some(url) = &self.redis_url {
             let address = RedisAddress::new(url)?;
             let mut report = Report::new(&address.product()?);
-            calls::run(self, &Store::Redis(address), &mut report).await?;
+            calls::run(self, &Store::Redis(address.clone()), &mut report).await?;
+            http::run(self, &Store::Redis(address), &mut report).await?;
             reports.push(report);
         }
         Ok(reports)

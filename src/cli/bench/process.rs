@@ -55,6 +55,8 @@ pub(super) struct Service {
     pub(super) process: Process,
     /// As tonic takes it.
     pub(super) address: String,
+    /// Where it speaks OAuth 2.
+    pub(super) http: String,
     pub(super) started: Instant,
 }
 
@@ -80,6 +82,8 @@ const OUTPUT: &str = "output.txt";
 const LOG: &str = "log.txt";
 /// What the service and the echo say before their address.
 pub(super) const LISTENS: &str = "listens on ";
+/// What the service says before that of its HTTP side.
+const SPEAKS: &str = "OAuth 2 is spoken on ";
 /// How long a process may take to answer.
 const READY: Duration = Duration::from_secs(30);
 
@@ -94,12 +98,12 @@ impl Process {
         Ok(Self(command.spawn()?))
     }
 
-    /// Where it says that it listens: it takes a free port itself, so that nobody else has it meanwhile.
-    fn authority(&mut self, dir: &Path) -> Result<String> {
+    /// What it says behind `said`, where it listens: it takes a free port itself, so that nobody else has it meanwhile.
+    fn authority(&mut self, dir: &Path, said: &str) -> Result<String> {
         let deadline = Instant::now() + READY;
         loop {
             let output = fs::read_to_string(dir.join(OUTPUT))?;
-            let line = output.lines().find_map(|line| line.split_once(LISTENS));
+            let line = output.lines().find_map(|line| line.split_once(said));
             if let Some((_, authority)) = line.filter(|_| output.ends_with('\n')) {
                 return Ok(authority.to_owned());
             }
@@ -177,7 +181,10 @@ impl Service {
     pub(super) fn start(dir: &Path, store: &Store, extra: &Extra) -> Result<Self> {
         let mut command = itself()?;
         command.arg("serve").env_clear();
-        command.env("JETON_LISTEN", "127.0.0.1:0").env("JETON_DATA_DIR", dir.join("data"));
+        command
+            .env("JETON_LISTEN", "127.0.0.1:0")
+            .env("JETON_HTTP_LISTEN", "127.0.0.1:0")
+            .env("JETON_DATA_DIR", dir.join("data"));
         command.env("JETON_PUBLIC_URL", PUBLIC_URL);
         command.env("JETON_BOOTSTRAP_CLIENT_ID", ADMIN.0).env("JETON_BOOTSTRAP_CLIENT_SECRET", ADMIN.1);
         if let Store::Redis(address) = store {
@@ -201,9 +208,9 @@ impl Service {
         };
         let started = Instant::now();
         let mut process = Process::start(&mut command, dir)?;
-        let authority = process.authority(dir)?;
-        let address = format!("{scheme}://{authority}");
-        Ok(Self { process, address, started })
+        let address = format!("{scheme}://{}", process.authority(dir, LISTENS)?);
+        let http = format!("{scheme}://{}", process.authority(dir, SPEAKS)?);
+        Ok(Self { process, address, http, started })
     }
 }
 
@@ -212,7 +219,7 @@ pub(super) fn start_echo(dir: &Path) -> Result<(Process, String)> {
     let mut command = itself()?;
     command.args(["bench", "echo", "--replies"]).arg(dir).env_clear();
     let mut process = Process::start(&mut command, dir)?;
-    let authority = process.authority(dir)?;
+    let authority = process.authority(dir, LISTENS)?;
     Ok((process, format!("http://{authority}")))
 }
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::tools;
+use crate::servers::installed;
 
 /// The namespace of every case.
 pub const NAMESPACE: &str = "auth";
@@ -72,7 +72,7 @@ pub fn cases() -> BTreeMap<String, PathBuf> {
 pub fn helm(verb: &[&str], more: &[&str]) -> Output {
     // Its own settings and plugins are nobody's business here.
     let home = tempfile::tempdir().unwrap();
-    Command::new(tools::directory().join("bin/helm"))
+    Command::new(installed("JETON_TEST_HELM", "bin/helm"))
         .args(verb)
         .arg(chart())
         .args(["--namespace", NAMESPACE])
@@ -182,7 +182,7 @@ impl Checkov {
 
 /// Isolated: what lies in the working directory is no module.
 fn python(args: &[&str], home: &TempDir) -> Output {
-    Command::new(tools::python())
+    Command::new(installed("JETON_TEST_PYTHON", "venv/bin/python"))
         .arg("-I")
         .args(args)
         .env_clear()

@@ -21,7 +21,7 @@ use self::helm::{cases, pods, rendered, template};
 use crate::{
     certificates::Authority,
     faults::process::{MASTER_KEY, Setup},
-    tools,
+    servers::installed,
 };
 
 /// What checkov may say: the rule, the kind it speaks of, and why it is not kept.
@@ -368,7 +368,7 @@ fn the_chart_installs_the_version_that_it_lies_beside() {
 #[test]
 fn hadolint_finds_no_fault_with_the_dockerfile() {
     let dockerfile = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/Dockerfile");
-    let mut hadolint = Command::new(tools::directory().join("bin/hadolint"));
+    let mut hadolint = Command::new(installed("JETON_TEST_HADOLINT", "bin/hadolint"));
     let output = hadolint.arg("--failure-threshold=style").arg(dockerfile).env_clear().output();
     let output = output.expect("hadolint runs: tests/run installs it");
     assert!(output.status.success(), "{}", said(&output));

@@ -1,9 +1,7 @@
 //! A real OpenID provider in a process of its own. One serves all tests, and ends with them.
 
 use std::{
-    env,
     io::{BufRead as _, BufReader},
-    path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     sync::LazyLock,
 };
@@ -15,7 +13,7 @@ use reqwest::{
     redirect,
 };
 
-use crate::{remote::AUTHORITY, tools};
+use crate::{remote::AUTHORITY, servers::installed};
 
 /// Where codes are sent to; both are registered.
 pub const CALLBACK: &str = "https://app.example.com/callback";
@@ -93,7 +91,7 @@ impl OpenIdProvider {
         let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
         let mut process = Command::new("node")
             .arg(format!("{tests}/openid-provider/server.mjs"))
-            .arg(library())
+            .arg(installed("JETON_TEST_OPENID_PROVIDER", "openid-provider"))
             .args(["key", "pem"].map(|kind| format!("{tests}/suite/outbound/server.{kind}")))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -106,12 +104,4 @@ impl OpenIdProvider {
         assert!(!issuer.is_empty(), "the provider starts: tests/run installs it");
         Self { issuer: issuer.trim().to_owned(), _process: process, _output: output }
     }
-}
-
-/// Where `tests/run` installs it.
-fn library() -> PathBuf {
-    if let Some(directory) = env::var_os("JETON_TEST_OPENID_PROVIDER") {
-        return directory.into();
-    }
-    tools::directory().join("openid-provider")
 }

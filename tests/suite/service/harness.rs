@@ -1,6 +1,6 @@
 //! A server like the real one, on a store of its own.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jeton::{
@@ -28,7 +28,7 @@ use jeton::{
     outbox::Sink,
     serve::{
         Face, Options, Shutdown,
-        listen::{self, Listener},
+        listen::{self, Address, Listener},
         serve,
         tls::Security,
     },
@@ -58,7 +58,10 @@ pub struct Service {
     pub clock: Clock,
     pub admin: Credentials,
     channel: Channel,
-    port: u16,
+    /// Where it speaks gRPC.
+    pub grpc: SocketAddr,
+    /// Where it speaks OAuth 2.
+    pub http: SocketAddr,
     app: App,
     /// What lies behind it. Replicas share it.
     backing: Arc<Backing>,
@@ -78,6 +81,8 @@ struct Others {
     outbound: Arc<Outbound>,
     /// How it is called; `None`: not under TLS.
     security: Option<(Security, Arc<Authority>)>,
+    /// Whether issuers are URLs that lead to it.
+    reachable: bool,
 }
 
 enum Backing {
@@ -110,7 +115,7 @@ impl Service {
         };
         // It begins at the real time, because Redis tells its own.
         let clock = Clock::manual(Clock::default().now());
-        let others = Others { issuers: Vec::new(), outbound: remote::outbound(), security: None };
+        let others = Others { issuers: Vec::new(), outbound: remote::outbound(), security: None, reachable: false };
         Self::on(Arc::new(backing), clock, vec![master(1)], others, None).await
     }
 
@@ -175,6 +180,13 @@ impl Service {
         self.restart(masters).await
     }
 
+    /// Ends this service and starts another one on its store whose issuers lead to it.
+    pub async fn reachable(mut self) -> Self {
+        self.others.reachable = true;
+        let masters = self.masters.clone();
+        self.restart(masters).await
+    }
+
     /// The Redis server, to be killed or frozen.
     pub fn redis(&self) -> &RedisServer {
         let Backing::Redis(server) = &*self.backing else { panic!("not on Redis") };
@@ -192,11 +204,14 @@ impl Service {
         let store = open(&backing, &clock).await;
         let ring = Arc::new(Keyring::new(&masters).unwrap());
         let receiver = Remote::start(|_| Reply::status(204)).await;
+        let any: Address = "127.0.0.1:0".parse().unwrap();
+        let listeners = listen::bind(&[any.clone(), any]).unwrap();
+        let [grpc, http] = [0, 1].map(|i: usize| listeners[i].local_addr().unwrap());
         let setup = Setup {
             ring,
             clock: clock.clone(),
             places: WORKERS + 1,
-            public_url: PUBLIC_URL.to_owned(),
+            public_url: if others.reachable { format!("http://{http}") } else { PUBLIC_URL.to_owned() },
             bootstrap: None,
             workloads: Workloads::new(others.issuers.clone()),
             outbound: Arc::clone(&others.outbound),
@@ -212,8 +227,6 @@ impl Service {
 
         let policy = Policy::load().unwrap();
         let health = Health::new(&policy).await;
-        let listeners = listen::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
-        let port = listeners[0].local_addr().unwrap().port();
         let secured = |listener: Listener| match &others.security {
             Some((security, _)) => listener.secured(security),
             None => listener,
@@ -228,8 +241,9 @@ impl Service {
         let limits = Limits { call_timeout: SOON, ..Limits::default() };
         let authenticate = Bearer(Arc::clone(&app.issuer));
         let edge = Arc::new(Edge::new(policy, authenticate, limits, WORKERS, Watch::default()));
-        let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, WORKERS));
-        let faces = listeners.into_iter().map(|listener| (secured(listener), Arc::clone(&grpc))).collect();
+        let oauth = app::oauth(&app, Arc::clone(&edge));
+        let speaks_grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, WORKERS));
+        let faces = listeners.into_iter().map(secured).zip([speaks_grpc, oauth]).collect();
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
         let (shutdown, asked) = (Shutdown::new(), stop.clone());
@@ -242,11 +256,11 @@ impl Service {
         tokio::spawn(serve(options, faces, shutdown, std::future::ready(())));
         health.ready().await;
         let endpoint = match &others.security {
-            Some((_, authority)) => authority.endpoint(port, None),
-            None => Endpoint::try_from(format!("http://127.0.0.1:{port}")).unwrap(),
+            Some((_, authority)) => authority.endpoint(grpc.port(), None),
+            None => Endpoint::try_from(format!("http://{grpc}")).unwrap(),
         };
         let channel = endpoint.connect().await.unwrap();
-        Self { clock, admin, channel, port, app, backing, masters, others, receiver, _stop: stop.drop_guard() }
+        Self { clock, admin, channel, grpc, http, app, backing, masters, others, receiver, _stop: stop.drop_guard() }
     }
 
     /// The data of all events so far, in the order of their delivery.
@@ -272,12 +286,12 @@ impl Service {
     /// The same where the service may refuse the connection.
     pub async fn try_showing(&self, shown: Option<&Certified>) -> Result<Caller, tonic::transport::Error> {
         let (_, authority) = self.others.security.as_ref().expect("a service under TLS");
-        let channel = authority.endpoint(self.port, shown).connect().await?;
+        let channel = authority.endpoint(self.grpc.port(), shown).connect().await?;
         Ok(Caller { channel, authorization: Vec::new() })
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.grpc.port()
     }
 
     /// The bearer of a token.

@@ -23,9 +23,11 @@ macro_rules! on_both_stores {
     };
 }
 
+pub(crate) use on_both_stores;
+
 pub mod calls;
 pub mod harness;
-mod signers;
+pub mod signers;
 
 mod account_grant;
 mod accounts;

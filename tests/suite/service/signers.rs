@@ -22,6 +22,8 @@ pub struct Signer {
     pub kid: String,
     pub algorithm: Algorithm,
     key: EncodingKey,
+    /// As libraries read it.
+    pub pem: String,
 }
 
 /// All that are accepted.
@@ -61,10 +63,10 @@ impl Signer {
         jeton::app::install_crypto();
         let random = SystemRandom::new();
         let elliptic = |curve: &'static EcdsaSigningAlgorithm| {
-            EncodingKey::from_ec_der(EcdsaKeyPair::generate_pkcs8(curve, &random).unwrap().as_ref())
+            EcdsaKeyPair::generate_pkcs8(curve, &random).unwrap().as_ref().to_vec()
         };
-        let key = if algorithm == Algorithm::EdDSA {
-            EncodingKey::from_ed_der(Ed25519KeyPair::generate_pkcs8v1(&random).unwrap().as_ref())
+        let der = if algorithm == Algorithm::EdDSA {
+            Ed25519KeyPair::generate_pkcs8v1(&random).unwrap().as_ref().to_vec()
         } else if algorithm == Algorithm::ES256 {
             elliptic(&ECDSA_P256_SHA256_FIXED_SIGNING)
         } else if algorithm == Algorithm::ES384 {
@@ -72,11 +74,17 @@ impl Signer {
         } else {
             let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
             let der: Pkcs8V1Der<'_> = pair.as_der().unwrap();
-            let body = STANDARD.encode(der.as_ref());
-            let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
+            der.as_ref().to_vec()
+        };
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(&der));
+        let key = if algorithm == Algorithm::EdDSA {
+            EncodingKey::from_ed_der(&der)
+        } else if matches!(algorithm, Algorithm::ES256 | Algorithm::ES384) {
+            EncodingKey::from_ec_der(&der)
+        } else {
             EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap()
         };
-        Self { kid: kid.to_owned(), algorithm, key }
+        Self { kid: kid.to_owned(), algorithm, key, pem }
     }
 
     /// The public key (RFC 7517).

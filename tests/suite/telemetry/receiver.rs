@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::{faults::process::Lines, tools};
+use crate::{faults::process::Lines, servers::installed};
 
 /// A running receiver. It ends when its standard input does.
 pub struct Receiver {
@@ -38,7 +38,7 @@ impl Receiver {
 
     fn run(mode: &str, tls: bool) -> Self {
         let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
-        let mut command = Command::new(tools::python());
+        let mut command = Command::new(installed("JETON_TEST_PYTHON", "venv/bin/python"));
         command.arg(format!("{tests}/otlp-receiver/receiver.py")).arg(mode);
         if tls {
             command.args(["key", "pem"].map(|kind| format!("{tests}/suite/outbound/server.{kind}")));

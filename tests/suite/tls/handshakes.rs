@@ -193,7 +193,7 @@ impl Plain {
         health.ready().await;
         let mut listeners = listen::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let port = listeners[0].local_addr().unwrap().port();
-        let face: Arc<dyn Face> = Arc::new(Http::new(admin::routes(health, Arc::default(), None)));
+        let face: Arc<dyn Face> = Arc::new(Http::new(admin::routes(health, Arc::default(), None), |_| ()));
         let listener = secure(listeners.pop().unwrap());
         let options = Options {
             workers: 1,
