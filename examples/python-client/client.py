@@ -1,9 +1,9 @@
-"""Issues a token, calls a service with it, renews it and revokes it.
+r"""Issues a token, calls a service with it, renews it and revokes it.
 
     pip install -r requirements.txt
     mkdir generated
     python -m grpc_tools.protoc -I ../../proto -I ../../third_party --python_out=generated --grpc_python_out=generated \
-        $(cd ../../proto && find jeton -name '*.proto') $(cd ../../third_party && find . -name '*.proto')
+        $(cd ../../proto && find jeton -name '*.proto') $(cd ../../third_party && find * -name '*.proto')
     PYTHONPATH=generated python client.py
 
 Environment: JETON and SERVICE (host:port), CLIENT_ID, CLIENT_SECRET.

@@ -6,6 +6,7 @@ mod architecture;
 mod certificates;
 mod chart;
 mod edge;
+mod examples;
 mod faults;
 mod federation;
 mod follower;
