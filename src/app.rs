@@ -42,7 +42,7 @@ use crate::{
         Face, Shutdown,
         listen::{self, Address, Listener},
         serve as serve_all,
-        tls::{self, Security, Tls},
+        tls::{self, ClientAuth, Security, Tls},
     },
     store::{self, Store, embedded::Embedded, redis::Redis},
     telemetry,
@@ -181,9 +181,10 @@ async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) ->
     announce(&listeners, &http, &admin, config);
     let watch = Watch { metrics: Arc::clone(&metrics), tracer };
     let limits = settings::limits(config);
+    let takes_certificates = config.tls.as_ref().is_some_and(|tls| tls.client_auth != ClientAuth::Off);
     let edge = Arc::new(Edge::new(policy, Bearer(Arc::clone(&app.issuer)), limits, workers, watch));
     let routes = routes(&app, &health, config.reflection)?;
-    let oauth = oauth(&app, Arc::clone(&edge));
+    let oauth = oauth(&app, Arc::clone(&edge), takes_certificates);
     let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, workers));
     let admin_routes = http::admin::routes(health.clone(), metrics, log.map(telemetry::Guard::levels));
     let operators: Arc<dyn Face> = Arc::new(Http::new(admin_routes, |_| ()));
@@ -274,9 +275,9 @@ pub fn routes(
     Ok(move || routes.clone())
 }
 
-/// OAuth 2 on the same limits, proofs and handlers as gRPC.
-pub fn oauth(app: &App, edge: Arc<Edge<Bearer>>) -> Arc<dyn Face> {
-    let routes = http::oauth::routes::<Bearer>(Services::new(Arc::clone(&app.issuer)));
+/// OAuth 2 on the same limits, proofs and handlers as gRPC. `certificates`: whether its listeners take those of clients.
+pub fn oauth(app: &App, edge: Arc<Edge<Bearer>>, certificates: bool) -> Arc<dyn Face> {
+    let routes = http::oauth::routes::<Bearer>(Services::new(Arc::clone(&app.issuer)), certificates);
     Arc::new(Http::new(routes, move |peer| Arc::new(edge.direct(peer))))
 }
 

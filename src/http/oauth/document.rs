@@ -50,12 +50,12 @@ struct Metadata<'a> {
     /// There is no authorization endpoint. The member is required all the same, and must not be empty (§3.2).
     response_types_supported: [&'static str; 1],
     grant_types_supported: [&'static str; 4],
-    token_endpoint_auth_methods_supported: [&'static str; 3],
+    token_endpoint_auth_methods_supported: &'a [&'static str],
     token_endpoint_auth_signing_alg_values_supported: [&'static str; 5],
-    introspection_endpoint_auth_methods_supported: [&'static str; 3],
+    introspection_endpoint_auth_methods_supported: &'a [&'static str],
     introspection_endpoint_auth_signing_alg_values_supported: [&'static str; 5],
     /// Possession of a token suffices to revoke it.
-    revocation_endpoint_auth_methods_supported: [&'static str; 4],
+    revocation_endpoint_auth_methods_supported: &'a [&'static str],
     revocation_endpoint_auth_signing_alg_values_supported: [&'static str; 5],
 }
 
@@ -81,9 +81,11 @@ pub(super) fn keys(listed: &wire::ListSigningKeysResponse, headers: &HeaderMap) 
 }
 
 /// Where the endpoints of `issuer` are, and what they understand.
-pub(super) fn metadata(issuer: &str, listed: &wire::ListSigningKeysResponse) -> Response {
-    let methods = ["client_secret_basic", "client_secret_post", "private_key_jwt"];
-    let [basic, post, assertion] = methods;
+pub(super) fn metadata(issuer: &str, listed: &wire::ListSigningKeysResponse, certificates: bool) -> Response {
+    let mut methods = vec!["client_secret_basic", "client_secret_post", "private_key_jwt"];
+    // RFC 8705 §2.1.1.
+    methods.extend(certificates.then_some("tls_client_auth"));
+    let or_none = [methods.as_slice(), &["none"]].concat();
     let algorithms = assertion_algorithms();
     let metadata = Metadata {
         issuer,
@@ -93,11 +95,11 @@ pub(super) fn metadata(issuer: &str, listed: &wire::ListSigningKeysResponse) -> 
         jwks_uri: format!("{issuer}/oauth2/jwks"),
         response_types_supported: ["none"],
         grant_types_supported: grant::ALL,
-        token_endpoint_auth_methods_supported: methods,
+        token_endpoint_auth_methods_supported: &methods,
         token_endpoint_auth_signing_alg_values_supported: algorithms,
-        introspection_endpoint_auth_methods_supported: methods,
+        introspection_endpoint_auth_methods_supported: &methods,
         introspection_endpoint_auth_signing_alg_values_supported: algorithms,
-        revocation_endpoint_auth_methods_supported: [basic, post, assertion, "none"],
+        revocation_endpoint_auth_methods_supported: &or_none,
         revocation_endpoint_auth_signing_alg_values_supported: algorithms,
     };
     public(reply::json(StatusCode::OK, &metadata), listed)

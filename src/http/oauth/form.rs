@@ -54,7 +54,7 @@ const MAX_PARAMETERS: usize = 64;
 /// Those that may be given several times (RFC 8693 §2.1, RFC 8707 §2).
 const REPEATABLE: [&str; 2] = ["audience", "resource"];
 /// How much of a parameter's name is repeated to whoever sent it.
-const MAX_NAME_CHARS: usize = 64;
+const MAX_NAME_LEN: usize = 64;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -112,7 +112,9 @@ impl<'a> Form<'a> {
                 ));
             }
             if !REPEATABLE.contains(&&*name) && parameters.iter().any(|(earlier, _)| *earlier == name) {
-                let field = name.chars().take(MAX_NAME_CHARS).collect();
+                // What looks like no name may be a secret in the wrong place.
+                let is_name = name.len() <= MAX_NAME_LEN && name.bytes().all(|c| c.is_ascii_lowercase() || c == b'_');
+                let field = if is_name { name.clone().into_owned() } else { "a parameter".to_owned() };
                 repeated.push(Violation { field, description: "must not be given twice".to_owned() });
             }
             parameters.push((name, value));

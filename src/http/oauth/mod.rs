@@ -53,17 +53,19 @@ struct Asking<A> {
 /// How long a `token_type_hint` may be, in characters.
 const MAX_HINT_CHARS: usize = 64;
 
-/// Everything that is served. Requests carry their connection's [`Direct`] as an extension.
-pub fn routes<A: Bearers>(services: Services) -> Router {
+/// Everything that is served. Requests carry their connection's [`Direct`] as an extension. `certificates`: whether clients
+/// may prove themselves by that of their connection.
+pub fn routes<A: Bearers>(services: Services, certificates: bool) -> Router {
+    let metadata = move |services, asking| metadata::<A>(services, asking, certificates);
     Router::new()
         .route("/t/{tenant}/oauth2/token", post(token::<A>))
         .route("/t/{tenant}/oauth2/introspect", post(introspect::<A>))
         .route("/t/{tenant}/oauth2/revoke", post(revoke::<A>))
         .route("/t/{tenant}/oauth2/jwks", get(jwks::<A>))
         // Where RFC 8414 wants it, and where clients of OpenID Connect look.
-        .route("/.well-known/oauth-authorization-server/t/{tenant}", get(metadata::<A>))
-        .route("/.well-known/openid-configuration/t/{tenant}", get(metadata::<A>))
-        .route("/t/{tenant}/.well-known/openid-configuration", get(metadata::<A>))
+        .route("/.well-known/oauth-authorization-server/t/{tenant}", get(metadata))
+        .route("/.well-known/openid-configuration/t/{tenant}", get(metadata))
+        .route("/t/{tenant}/.well-known/openid-configuration", get(metadata))
         .method_not_allowed_fallback(method_not_allowed)
         .fallback(nothing_there)
         .with_state(services)
@@ -173,12 +175,12 @@ async fn jwks<A: Bearers>(State(services): State<Services>, asking: Asking<A>) -
 }
 
 /// RFC 8414 §3.
-async fn metadata<A: Bearers>(State(services): State<Services>, asking: Asking<A>) -> Response {
+async fn metadata<A: Bearers>(State(services): State<Services>, asking: Asking<A>, certificates: bool) -> Response {
     let id = asking.id.clone();
     let issuer = services.issuer_of(&asking.tenant).unwrap_or_default();
     // Asked for whether there is such a tenant, and for how long that may be believed.
     let answer = listed(&services, asking, "metadata").await;
-    told(answer.map(|(listed, _)| document::metadata(&issuer, &listed)), Presented::Client, &id)
+    told(answer.map(|(listed, _)| document::metadata(&issuer, &listed, certificates)), Presented::Client, &id)
 }
 
 /// A tenant's keys, with the headers of who asks.

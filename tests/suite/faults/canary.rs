@@ -10,7 +10,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jeton::api::wire;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use super::{
     calls::{BOUNDED, Client, FULL, Link, Wanted, bearing, issue_request},
@@ -22,6 +22,10 @@ use crate::{
 };
 
 const REDIS_PASSWORD: &str = "open-sesame-0815-open-sesame";
+/// What the receiver of traces and metrics is told.
+const EXPORT_PASSWORD: &str = "swordfish-4711-swordfish-4711";
+/// What signs events.
+const EVENT_SECRET: &str = "d2hhdC1zaWducy1ldmVudHMtaXMtbm9ib2R5cw==";
 /// Any window of so many bytes counts as the secret.
 const WINDOW: usize = 16;
 
@@ -39,6 +43,7 @@ impl Canaries {
         canaries.add("the master key", MASTER_KEY.as_bytes());
         canaries.add("the master key's bytes", &unhex(MASTER_KEY));
         canaries.add("the password of Redis", REDIS_PASSWORD.as_bytes());
+        canaries.add("the secret of events", EVENT_SECRET.as_bytes());
         canaries
     }
 
@@ -80,8 +85,11 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
 }
 
-/// Makes every call that takes or gives a secret, right and wrong ones.
-async fn use_secrets(link: &Link, canaries: &mut Canaries) {
+/// Makes every call that takes or gives a secret, right and wrong ones, over gRPC and over HTTP. Returns what failures say.
+async fn use_secrets(jeton: &Jeton, canaries: &mut Canaries) -> String {
+    let link = &jeton.link();
+    let http = http_of(jeton);
+    let mut failures = String::new();
     let admin = link.admin().await;
     canaries.add("the administrator's token", admin.rsplit('.').next().unwrap().as_bytes());
     let client = link.new_client(&admin, Duration::from_secs(10)).await;
@@ -100,15 +108,50 @@ async fn use_secrets(link: &Link, canaries: &mut Canaries) {
         }
         // As a bearer where it may not be one, and where the message is wrong.
         let request = bearing(&first.access_token, wire::GetCallerRequest {});
-        link.tokens().get_caller(request).await.unwrap_err();
+        failures += &told(&link.tokens().get_caller(request).await.unwrap_err());
         let mut wrong = issue_request(&client, &wanted);
         wrong.request_id.clone_from(&second.refresh_token);
-        assert_eq!(link.tokens().issue_token(wrong).await.unwrap_err().code(), Code::InvalidArgument);
+        let status = link.tokens().issue_token(wrong).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        failures += &told(&status);
         let other = Client { id: ADMIN.to_owned(), secret: client.secret.clone() };
-        link.renew(&other, &second.refresh_token).await.unwrap_err();
+        failures += &told(&link.renew(&other, &second.refresh_token).await.unwrap_err());
+        // The same secrets in forms and headers, some of them where they do not belong.
+        let (id, secret, access) = (client.id.as_str(), client.secret.as_str(), second.access_token.as_str());
+        for (path, user, form) in [
+            ("introspect", Some((id, secret)), vec![("token", access)]),
+            ("token", Some((ADMIN, secret)), vec![("grant_type", "client_credentials")]),
+            (
+                "token",
+                None,
+                vec![
+                    ("grant_type", "refresh_token"),
+                    ("refresh_token", access),
+                    ("client_id", id),
+                    ("client_secret", secret),
+                ],
+            ),
+            ("token", Some((id, secret)), vec![("grant_type", secret), ("scope", &second.refresh_token)]),
+            ("token", Some((id, secret)), vec![("grant_type", "client_credentials"), ("client_secret", secret)]),
+            ("introspect", Some((id, ADMIN_SECRET)), vec![(secret, secret), (secret, access)]),
+            ("revoke", Some((id, secret)), vec![("token", access), ("token_type_hint", secret)]),
+        ] {
+            let url = format!("{http}/t/default/oauth2/{path}");
+            let request = reqwest::Client::new().post(url).header("content-type", "application/x-www-form-urlencoded");
+            let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+            let request = match user {
+                Some((id, secret)) => request.basic_auth(id, Some(secret)),
+                None => request,
+            };
+            let answer = request.body(body).send().await.unwrap();
+            if !answer.status().is_success() {
+                failures += &format!("{:?}", answer.headers());
+                failures += &answer.text().await.unwrap();
+            }
+        }
         link.revoke(&second.access_token).await.unwrap();
         link.revoke(&second.refresh_token).await.unwrap();
-        link.renew(&client, &second.refresh_token).await.unwrap_err();
+        failures += &told(&link.renew(&client, &second.refresh_token).await.unwrap_err());
         let both = wire::InvalidateTokensRequest {
             access_token: first.access_token.clone(),
             refresh_token: first.refresh_token.clone(),
@@ -116,6 +159,19 @@ async fn use_secrets(link: &Link, canaries: &mut Canaries) {
         };
         link.tokens().invalidate_tokens(both).await.unwrap();
     }
+    failures
+}
+
+/// All that a caller can see of a failure.
+fn told(status: &Status) -> String {
+    format!("{status:?}{}", String::from_utf8_lossy(status.details()))
+}
+
+/// Where it speaks OAuth 2.
+fn http_of(jeton: &Jeton) -> String {
+    const BEGIN: &str = "OAuth 2 is spoken on ";
+    let out = jeton.out_with(BEGIN);
+    format!("http://{}", out.lines().find_map(|line| line.strip_prefix(BEGIN)).unwrap())
 }
 
 /// A connection to Redis that has sent some commands.
@@ -132,7 +188,13 @@ fn redis(server: &Server, commands: &str) -> TcpStream {
 /// Watched as closely as can be: every call traced, every metric read.
 fn watched(setup: Setup, receiver: &Receiver) -> Setup {
     let setup = setup.arg("--log-level=trace").env("JETON_ADMIN_LISTEN", "127.0.0.1:0");
-    setup.env("JETON_OTLP_ENDPOINT", &receiver.endpoint).env("JETON_OTLP_SAMPLE_RATIO", "1")
+    setup
+        .env("JETON_HTTP_LISTEN", "127.0.0.1:0")
+        .env("JETON_OTLP_ENDPOINT", &receiver.endpoint)
+        .env("JETON_OTLP_SAMPLE_RATIO", "1")
+        .env("JETON_OTLP_HEADERS", &format!("x-password={EXPORT_PASSWORD}"))
+        .env("JETON_WEBHOOK_URL", "https://events.example.com/")
+        .env("JETON_WEBHOOK_SECRET", &format!("whsec_{EVENT_SECRET}"))
 }
 
 /// What was exported until the process ended. Metrics come but once, behind the last spans.
@@ -158,15 +220,19 @@ async fn no_secret_is_logged_or_sent_to_redis() {
     let receiver = Receiver::start();
     let jeton = watched(Setup::redis_at(&url), &receiver).start();
     let mut canaries = Canaries::new();
-    use_secrets(&jeton.link(), &mut canaries).await;
+    let failures = use_secrets(&jeton, &mut canaries).await;
+    canaries.assert_absent("failures", failures.as_bytes());
     // Without the store there are other failures to tell.
     server.stop();
     let anybody = Client { id: ADMIN.to_owned(), secret: ADMIN_SECRET.to_owned() };
     jeton.link().issue(&anybody, &Wanted::default()).await.unwrap_err();
     server.cont();
-    canaries.assert_absent("metrics", metrics(&jeton).as_bytes());
+    let page = metrics(&jeton);
     let (out, err) = stopped(jeton).await;
     canaries.assert_absent("what is exported", exported(&receiver).as_bytes());
+    // The receiver alone is told.
+    canaries.add("the password of the receiver", EXPORT_PASSWORD.as_bytes());
+    canaries.assert_absent("metrics", page.as_bytes());
     canaries.assert_absent("standard output", out.as_bytes());
     canaries.assert_absent("the log", err.as_bytes());
     assert!(err.contains("TRACE") || err.contains("DEBUG"), "the log is not at its loudest");
@@ -198,10 +264,14 @@ async fn no_secret_is_logged_or_kept_in_the_embedded_store() {
     let setup = watched(setup, &receiver);
     let jeton = setup.start();
     let mut canaries = Canaries::new();
-    use_secrets(&jeton.link(), &mut canaries).await;
-    canaries.assert_absent("metrics", metrics(&jeton).as_bytes());
+    let failures = use_secrets(&jeton, &mut canaries).await;
+    canaries.assert_absent("failures", failures.as_bytes());
+    let page = metrics(&jeton);
     let (out, err) = stopped(jeton).await;
     canaries.assert_absent("what is exported", exported(&receiver).as_bytes());
+    // The receiver alone is told.
+    canaries.add("the password of the receiver", EXPORT_PASSWORD.as_bytes());
+    canaries.assert_absent("metrics", page.as_bytes());
     canaries.assert_absent("standard output", out.as_bytes());
     canaries.assert_absent("the log", err.as_bytes());
     for file in std::fs::read_dir(setup.data_dir()).unwrap() {

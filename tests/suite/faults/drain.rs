@@ -1,6 +1,7 @@
 //! SIGTERM under load.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +19,10 @@ use super::{
     calls::{Client, Link, Wanted, is_unknown, reason, request_id},
     process::{Jeton, Setup},
 };
-use crate::servers::{Aof, Server};
+use crate::{
+    servers::{Aof, Server, until},
+    telemetry::receiver::Receiver,
+};
 
 /// The preface of an HTTP/2 client with an empty SETTINGS frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -73,10 +77,23 @@ async fn call_on(links: [Link; 2], client: Client, stop: Arc<AtomicBool>) -> Don
     done
 }
 
+/// Every sampled call that the log tells of has left its span, those of the last moment included.
+fn assert_exported(log: &str, receiver: &Receiver) {
+    let logged: BTreeSet<&str> = log.split("trace_id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(logged.len() > 5, "only {} calls were sampled", logged.len());
+    until("all spans arrive", || {
+        let spans = receiver.spans();
+        let arrived: BTreeSet<&str> = spans.iter().map(|span| span.text("trace_id")).collect();
+        logged.is_subset(&arrived)
+    });
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_is_terminated_under_load_fails_no_call_that_is_retried() {
     let server = Server::start(Aof::Off);
+    let receiver = Receiver::start();
     let setup = Setup::redis(&server).env("JETON_DRAIN_TIMEOUT", "5s");
+    let setup = setup.env("JETON_OTLP_ENDPOINT", &receiver.endpoint).env("JETON_OTLP_SAMPLE_RATIO", "0.05");
     let mut jetons = [Some(setup.start()), Some(setup.start())];
     let link = jetons[0].as_ref().unwrap().link();
     let client = link.new_client(&link.admin().await, Duration::from_secs(300)).await;
@@ -94,6 +111,8 @@ async fn a_replica_that_is_terminated_under_load_fails_no_call_that_is_retried()
         assert!(ended.status.success(), "{:?}: {}", ended.status, ended.err);
         assert!(began.elapsed() < DRAIN, "a silent connection does not hold the drain: {:?}", began.elapsed());
         assert!(!ended.err.contains("cut short"), "{}", ended.err);
+        assert!(ended.err.lines().last().is_some_and(|last| last.contains("stopped")), "{}", ended.err);
+        assert_exported(&ended.err, &receiver);
         drop(silent);
         // The other one goes on to serve them all.
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -241,7 +241,7 @@ impl Service {
         let limits = Limits { call_timeout: SOON, ..Limits::default() };
         let authenticate = Bearer(Arc::clone(&app.issuer));
         let edge = Arc::new(Edge::new(policy, authenticate, limits, WORKERS, Watch::default()));
-        let oauth = app::oauth(&app, Arc::clone(&edge));
+        let oauth = app::oauth(&app, Arc::clone(&edge), others.security.is_some());
         let speaks_grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, WORKERS));
         let faces = listeners.into_iter().map(secured).zip([speaks_grpc, oauth]).collect();
         let stop = CancellationToken::new();

@@ -109,7 +109,7 @@ fn what_a_start_prints_works_as_it_stands() {
 
 #[test]
 fn a_certificate_is_all_that_a_client_needs() {
-    let secured = Secured::start(|setup| setup);
+    let secured = Secured::start(|setup| setup.env("JETON_HTTP_LISTEN", "127.0.0.1:0"));
     let create = "client create --tenant default --display-name billing --allowed-scopes read --default-scopes read \
                   --certificate-identities spiffe://example.org/billing";
     let created: Value = serde_json::from_str(&secured.command(create)).unwrap();
@@ -128,6 +128,18 @@ fn a_certificate_is_all_that_a_client_needs() {
     assert_eq!(issued["token"]["scopes"], serde_json::json!(["read"]));
     let refused = issue(&other, &other_key);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("(INVALID_CLIENT)"), "{refused:?}");
+    const BEGIN: &str = "OAuth 2 is spoken on ";
+    let out = secured.jeton.out_with(BEGIN);
+    let http = out.lines().find_map(|line| line.strip_prefix(BEGIN)).unwrap();
+    let curl = |arguments: &str| -> Value {
+        serde_json::from_str(&secured.ok(&format!("curl -s --cacert $CA_FILE https://{http}/{arguments}"))).unwrap()
+    };
+    let methods = &curl("t/default/.well-known/openid-configuration")["token_endpoint_auth_methods_supported"];
+    assert!(methods.as_array().unwrap().contains(&"tls_client_auth".into()), "{methods}");
+    let asked = format!("t/default/oauth2/token -d grant_type=client_credentials -d client_id={id}");
+    let shown = |cert: &str, key: &str| curl(&format!("{asked} --cert {cert} --key {key}"));
+    assert_eq!(shown(&cert, &key)["scope"], "read");
+    assert_eq!(shown(&other, &other_key)["error"], "invalid_client");
     if has_grpcurl() {
         let target = secured.jeton.address();
         let call = format!(
