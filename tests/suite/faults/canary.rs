@@ -13,7 +13,7 @@ use jeton::api::wire;
 use tonic::{Code, Status};
 
 use super::{
-    calls::{BOUNDED, Client, FULL, Link, Wanted, bearing, issue_request},
+    calls::{BOUNDED, Client, FULL, Wanted, bearing, issue_request},
     process::{ADMIN, ADMIN_SECRET, Jeton, MASTER_KEY, SOON, Setup},
 };
 use crate::{
