@@ -31,6 +31,8 @@ const ADDING: usize = 300;
 const READING: usize = 4000;
 const ROUNDS: usize = 4;
 const WARM: usize = 200;
+/// The client's own tokens that are asked about in turn.
+const OWN: usize = 1000;
 
 /// A service on a store that was filled.
 pub(super) struct Place {
@@ -119,6 +121,16 @@ impl Place {
         let world = World::make(plan.dir.as_deref(), store, extra).await?;
         let clients = Shape::WIDE.connect(&world.service.address).await?;
         Ok(Self { world, clients, _redis: redis })
+    }
+
+    /// Issues of the client's own JWTs, or introspections of some.
+    pub(super) async fn own(&self, introspects: bool) -> Result<Arc<Work>> {
+        let issue = self.world.issue_own(TokenFormat::Jwt);
+        if introspects {
+            self.world.introspections(&issue, OWN, ConsistencyLevel::Full, "").await
+        } else {
+            Ok(Work::cycle(None, vec![Message::Issue(issue.into())]))
+        }
     }
 
     async fn work(&self, name: &str) -> Result<Arc<Work>> {

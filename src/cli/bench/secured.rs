@@ -1,18 +1,14 @@
 //! What TLS costs a call on connections that are kept: two services that differ in nothing else, block by block in turns.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use super::{
     Plan, Result,
     flat::{Place, compare},
-    load::{Message, Work},
     process::Extra,
     report::{Fact, Report, Wanted},
 };
-use crate::api::wire::{ConsistencyLevel, TokenFormat};
 
-/// Tokens that are asked about in turn.
-const WARM: usize = 1000;
 /// Calls in each block.
 const READING: usize = 8000;
 const ISSUING: usize = 2000;
@@ -30,7 +26,7 @@ pub(super) async fn run(plan: &Plan, redis: Option<&Path>, report: &mut Report) 
         (["introspect, plain", "introspect, TLS", "introspect, TLS / plain"], true, READING),
         (["issue, plain", "issue, TLS", "issue, TLS / plain"], false, ISSUING),
     ] {
-        let (less, more) = (work(&plain, introspects).await?, work(&secured, introspects).await?);
+        let (less, more) = (plain.own(introspects).await?, secured.own(introspects).await?);
         let ([without, with], _) = compare(plan, [(&plain, &less), (&secured, &more)], calls).await?;
         let [plain_name, tls_name, ratio_name] = names;
         report.add_fact(Fact::new(plain_name, without, "CPU µs", None));
@@ -38,13 +34,4 @@ pub(super) async fn run(plan: &Plan, redis: Option<&Path>, report: &mut Report) 
         report.add_fact(Fact::new(ratio_name, with / without, "×", Some(Wanted::AtMost(WANTED))));
     }
     Ok(())
-}
-
-async fn work(place: &Place, introspects: bool) -> Result<Arc<Work>> {
-    let issue = place.world.issue_own(TokenFormat::Jwt);
-    if introspects {
-        place.world.introspections(&issue, WARM, ConsistencyLevel::Full, "").await
-    } else {
-        Ok(Work::cycle(None, vec![Message::Issue(issue.into())]))
-    }
 }

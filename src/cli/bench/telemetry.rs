@@ -1,7 +1,7 @@
 //! What it costs to be watched: a service with metrics and OTLP, of which one call in a hundred is traced, against one
 //! without, in blocks that take turns.
 
-use std::{net::Ipv4Addr, path::Path, sync::Arc};
+use std::{net::Ipv4Addr, path::Path};
 
 use opentelemetry_proto::tonic::collector::{
     metrics::v1::{
@@ -22,11 +22,9 @@ use tonic::{
 use super::{
     Plan, Result,
     flat::{Place, compare},
-    load::{Message, Work},
     process::Extra,
     report::{Fact, Report, Wanted},
 };
-use crate::api::wire::{ConsistencyLevel, TokenFormat};
 
 /// Takes everything and keeps nothing. It is part of this process, whose CPU time is not counted.
 #[derive(Debug)]
@@ -34,8 +32,6 @@ struct Sink;
 
 /// Calls in each block.
 const CALLS: usize = 20_000;
-/// Tokens that are asked about in turn.
-const WARM: usize = 1000;
 /// The most that a call may cost with telemetry, as a multiple of one without.
 const WANTED: f64 = 1.1;
 
@@ -53,23 +49,15 @@ pub(super) async fn run(plan: &Plan, redis: Option<&Path>, report: &mut Report) 
 
     let off = Place::with(plan, redis, Extra::None).await?;
     let on = Place::with(plan, redis, Extra::Telemetry { endpoint }).await?;
-    for (name, what) in [
-        ("issue-jwt", "CPU of an issue with metrics and OTLP / without"),
-        ("introspect-jwt", "CPU of an introspection with metrics and OTLP / without"),
+    for (introspects, what) in [
+        (false, "CPU of an issue with metrics and OTLP / without"),
+        (true, "CPU of an introspection with metrics and OTLP / without"),
     ] {
-        let (less, more) = (work(&off, name).await?, work(&on, name).await?);
+        let (less, more) = (off.own(introspects).await?, on.own(introspects).await?);
         let ([without, with], _) = compare(plan, [(&off, &less), (&on, &more)], plan.tokens(CALLS)).await?;
         report.add_fact(Fact::new(what, with / without, "×", Some(Wanted::AtMost(WANTED))));
     }
     Ok(())
-}
-
-async fn work(place: &Place, name: &str) -> Result<Arc<Work>> {
-    let issue = place.world.issue_own(TokenFormat::Jwt);
-    Ok(match name {
-        "issue-jwt" => Work::cycle(None, vec![Message::Issue(issue.into())]),
-        _ => place.world.introspections(&issue, WARM, ConsistencyLevel::Full, "").await?,
-    })
 }
 
 // === impl Sink ===
