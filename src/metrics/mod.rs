@@ -96,9 +96,11 @@ pub struct Observed {
     pub help: &'static str,
     pub unit: Unit,
     pub kind: Kind,
-    /// Must neither wait nor fail.
-    pub read: Box<dyn Fn(&Metrics) -> Vec<Point<f64>> + Send + Sync>,
+    pub read: Read,
 }
+
+/// Tells the values as they stand now; must neither wait nor fail.
+pub type Read = Box<dyn Fn(&Metrics) -> Vec<Point<f64>> + Send + Sync>;
 
 /// What a value may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
