@@ -148,7 +148,7 @@ thread_local! {
 }
 
 /// A number by chance, all equally likely, in a nanosecond (SplitMix64, seeded anew on every thread). Whoever sees some can tell the
-/// next: it decides which calls are sampled and names spans, and nothing that must not be guessed.
+/// next: it decides which calls are sampled, and nothing that must not be guessed.
 pub fn chance() -> u64 {
     let state = CHANCE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
     CHANCE.set(state);

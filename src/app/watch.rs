@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{App, Error, failed};
 use crate::{
-    ambient::Clock,
     config::{self, Config},
     metrics::{Kind, Labels, Metrics, Observed, Point, Unit, number},
     serve::tls::Tls,
@@ -25,12 +24,10 @@ pub(super) fn observed(store: Arc<dyn Store>, config: &Config, metrics: &Arc<Met
     store::observed::observe(store, Arc::clone(metrics), system)
 }
 
-/// Begins to export by OTLP, if the configuration says where to.
+/// Begins to export by OTLP what is observed by now, if the configuration says where to.
 pub(super) fn export(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<(Tracer, Otlp)>, Error> {
     let Some(config) = &config.otlp else { return Ok(None) };
-    let tracer = Tracer::new(config.sample_ratio, Clock::default(), Arc::clone(metrics));
-    let otlp = Otlp::start(config, Clock::default(), tracer.clone(), Arc::clone(metrics));
-    Ok(Some((tracer, otlp.map_err(failed("start the export by OTLP"))?)))
+    Otlp::start(config, metrics).map(Some).map_err(failed("start the export by OTLP"))
 }
 
 /// Has the state of the parts, of the certificates, of the log and of the process read with `metrics`.
@@ -79,7 +76,7 @@ fn observe_certificates(metrics: &Metrics, tls: Option<&Arc<Tls>>) {
     let observe = |kind: Kind, name: &'static str, unit: Unit, help: &'static str, read: fn(&Tls) -> f64| {
         let tls = tls.cloned();
         let value = move |tls: &Arc<Tls>| Point { labels: Labels::new(), value: read(tls) };
-        let read = Box::new(move || tls.iter().map(value).collect());
+        let read = Box::new(move |_: &Metrics| tls.iter().map(value).collect());
         metrics.observe(Observed { name, help, unit, kind, read });
     };
     observe(

@@ -274,7 +274,7 @@ pub const KEYS: &[Key] = &[
         path: "otlp.headers",
         kind: Kind::Secret,
         default: None,
-        help: "What to send along as metadata, for example an API key: `name=value`, several of them separated by commas. A percent sign and two hexadecimal digits stand for a byte of a value, as in `OTEL_EXPORTER_OTLP_HEADERS`.",
+        help: "What to send along as metadata, for example an API key: `name=value`, several of them separated by commas. A percent sign and two hexadecimal digits stand for a byte of a value, as in `OTEL_EXPORTER_OTLP_HEADERS`, whose headers are sent as well.",
     },
     Key {
         path: "otlp.ca_file",

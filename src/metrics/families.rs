@@ -1,7 +1,7 @@
 //! The metrics as they are read: what each is called, and where its values stand.
 
 use super::{
-    DISTRIBUTION, Distribution, Event, Family, Kind, Labels, Method, Metrics, Point, Points, Unit,
+    DISTRIBUTION, Distribution, Event, Family, Kind, Labels, Method, Metrics, Observed, Point, Points, Unit,
     labels::{Activity, Cache, Code, Delivery, Grant, Lane, Operation, Revoked, Signal},
     number, place,
 };
@@ -9,8 +9,90 @@ use crate::token::Reason;
 
 /// What stands for a method that is none of the contract's. Callers choose paths, so they are no labels.
 const UNKNOWN: &str = "unknown";
-/// The same, as OpenTelemetry calls it.
-const OTHER: &str = "_OTHER";
+
+/// How long operations of the store took: the name, and what it says.
+pub(super) const STORE_DURATION: (&str, &str) =
+    ("jeton.store.duration", "How long operations of the store took, whatever became of them.");
+/// What the duration of calls says, whatever it is called.
+pub(super) const CALL_DURATION_HELP: &str = "How long calls took.";
+
+/// Our counters and gauges.
+pub(super) fn own() -> Vec<Observed> {
+    let mut own = counters();
+    own.extend([
+        Observed {
+            name: "jeton.calls.in_flight",
+            help: "Calls that are not answered to their end yet, open streams included.",
+            unit: Unit::None,
+            kind: Kind::Gauge,
+            read: Box::new(|metrics| Lane::ALL.iter().map(|lane| metrics.in_flight(*lane)).collect()),
+        },
+        Observed {
+            name: "jeton.connections.open",
+            help: "Connections for gRPC that are open.",
+            unit: Unit::None,
+            kind: Kind::Gauge,
+            read: Box::new(|metrics| vec![metrics.open_connections()]),
+        },
+        Observed {
+            name: "jeton.build.info",
+            help: "The version that runs; the value is always 1.",
+            unit: Unit::None,
+            kind: Kind::Gauge,
+            read: Box::new(|_| vec![Point { labels: label("version", env!("CARGO_PKG_VERSION")), value: 1.0 }]),
+        },
+    ]);
+    own
+}
+
+#[rustfmt::skip]
+fn counters() -> Vec<Observed> {
+    vec![
+        counter("jeton.tokens.issued", "Access tokens that were issued, by grant.",
+            Grant::ALL.iter().map(|grant| (label("grant", grant.name()), Event::Issued(*grant)))),
+        counter("jeton.tokens.renewed", "Refresh tokens that were exchanged for their successor.",
+            one(Event::Renewed)),
+        counter("jeton.renewals.replayed", "Renewals that were answered with the successor of an earlier one.",
+            one(Event::Replayed)),
+        counter("jeton.reuse.detected", "Refresh tokens that came back after their replay window; their families were revoked.",
+            one(Event::ReuseDetected)),
+        counter("jeton.revocations", "Entries of the log that revoke, by what they name, as this replica appended them.",
+            Revoked::ALL.iter().map(|kind| (label("kind", kind.name()), Event::Revoked(*kind)))),
+        counter("jeton.introspections", "Tokens that were asked about, by what was found.",
+            Activity::ALL.iter().map(|found| (label("active", found.name()), Event::Introspected(*found)))),
+        counter("jeton.calls.shed", "Calls that were refused because too many were in flight.",
+            Lane::ALL.iter().map(|lane| (label("lane", lane.name()), Event::Shed(*lane)))),
+        counter("jeton.connections.accepted", "Connections for gRPC that were accepted.",
+            one(Event::ConnectionOpened)),
+        counter("jeton.failures", "Calls that failed, by the reason that callers were told.",
+            Reason::ALL.iter().map(|reason| (label("reason", reason.name()), Event::Failed(*reason)))),
+        counter("jeton.cache.hits", "Look-ups that were answered from memory.",
+            Cache::ALL.iter().map(|cache| (label("cache", cache.name()), Event::CacheHit(*cache)))),
+        counter("jeton.cache.misses", "Look-ups that memory could not answer.",
+            Cache::ALL.iter().map(|cache| (label("cache", cache.name()), Event::CacheMissed(*cache)))),
+        counter("jeton.store.errors", "Operations of the store that failed.",
+            Operation::ALL.iter().map(|own| (label("operation", own.name()), Event::StoreFailed(*own)))),
+        counter("jeton.outbox.deliveries", "Attempts to deliver an event, and events that expired undelivered.",
+            Delivery::ALL.iter().map(|own| (label("outcome", own.name()), Event::Delivered(*own)))),
+        counter("jeton.spans.dropped", "Sampled spans that were lost because the OTLP receiver did not take them in time.",
+            one(Event::SpanDropped)),
+        counter("jeton.export.failures", "Exports by OTLP that failed.",
+            Signal::ALL.iter().map(|own| (label("signal", own.name()), Event::ExportFailed(*own)))),
+    ]
+}
+
+fn counter(name: &'static str, help: &'static str, events: impl Iterator<Item = (Labels, Event)>) -> Observed {
+    let events: Vec<(Labels, Event)> = events.collect();
+    // All of them, zeros included: what appears only with its first event has no increase to alert on.
+    let read = move |metrics: &Metrics| {
+        let point = |(labels, event): &(Labels, Event)| Point {
+            labels: labels.clone(),
+            value: number(metrics.sum(event.cell())),
+        };
+        events.iter().map(point).collect()
+    };
+    Observed { name, help, unit: Unit::None, kind: Kind::Counter, read: Box::new(read) }
+}
 
 // === impl Metrics ===
 
@@ -18,57 +100,9 @@ impl Metrics {
     /// Ours, and what gRPC dashboards expect.
     pub fn for_prometheus(&self) -> Vec<Family> {
         let mut families = self.calls_by_go_names();
-        families.extend(self.own());
-        families
-    }
-
-    /// Ours, and what OpenTelemetry's semantic conventions for RPC say.
-    pub fn for_otlp(&self) -> Vec<Family> {
-        let mut families = vec![self.calls_by_conventions()];
-        families.extend(self.own());
-        families
-    }
-
-    fn own(&self) -> Vec<Family> {
-        let mut families = self.counters();
-        families.push(Family {
-            name: "jeton.calls.in_flight",
-            help: "Calls that are not answered to their end yet, open streams included.",
-            unit: Unit::None,
-            points: Points::Gauge(Lane::ALL.iter().map(|lane| self.in_flight(*lane)).collect()),
-        });
-        families.push(Family {
-            name: "jeton.connections.open",
-            help: "Connections for gRPC that are open.",
-            unit: Unit::None,
-            points: Points::Gauge(vec![self.open_connections()]),
-        });
-        families.push(Family {
-            name: "jeton.store.duration",
-            help: "How long operations of the store took, whatever became of them.",
-            unit: Unit::Seconds,
-            points: Points::Histogram(
-                Operation::ALL
-                    .iter()
-                    .map(|operation| Point {
-                        labels: vec![("operation", operation.name().into())],
-                        value: self.distribution(place::STORE + operation.index() * DISTRIBUTION),
-                    })
-                    .filter(|point| point.value.count() > 0)
-                    .collect(),
-            ),
-        });
-        families.push(Family {
-            name: "jeton.build.info",
-            help: "The version that runs; the value is always 1.",
-            unit: Unit::None,
-            points: Points::Gauge(vec![Point {
-                labels: vec![("version", env!("CARGO_PKG_VERSION").into())],
-                value: 1.0,
-            }]),
-        });
+        families.push(self.operations());
         families.extend(self.observed.lock().iter().map(|observed| {
-            let points = (observed.read)();
+            let points = (observed.read)(self);
             let points = match observed.kind {
                 Kind::Counter => Points::Counter(points),
                 Kind::Gauge => Points::Gauge(points),
@@ -78,46 +112,14 @@ impl Metrics {
         families
     }
 
-    #[rustfmt::skip]
-    fn counters(&self) -> Vec<Family> {
-        vec![
-            self.counter("jeton.tokens.issued", "Access tokens that were issued, by grant.",
-                Grant::ALL.iter().map(|grant| (label("grant", grant.name()), Event::Issued(*grant)))),
-            self.counter("jeton.tokens.renewed", "Refresh tokens that were exchanged for their successor.",
-                one(Event::Renewed)),
-            self.counter("jeton.renewals.replayed", "Renewals that were answered with the successor of an earlier one.",
-                one(Event::Replayed)),
-            self.counter("jeton.reuse.detected", "Refresh tokens that came back after their replay window; their families were revoked.",
-                one(Event::ReuseDetected)),
-            self.counter("jeton.revocations", "Entries of the log that revoke, by what they name, as this replica appended them.",
-                Revoked::ALL.iter().map(|kind| (label("kind", kind.name()), Event::Revoked(*kind)))),
-            self.counter("jeton.introspections", "Tokens that were asked about, by what was found.",
-                Activity::ALL.iter().map(|found| (label("active", found.name()), Event::Introspected(*found)))),
-            self.counter("jeton.calls.shed", "Calls that were refused because too many were in flight.",
-                Lane::ALL.iter().map(|lane| (label("lane", lane.name()), Event::Shed(*lane)))),
-            self.counter("jeton.connections.accepted", "Connections for gRPC that were accepted.",
-                one(Event::ConnectionOpened)),
-            self.counter("jeton.failures", "Calls that failed, by the reason that callers were told.",
-                Reason::ALL.iter().map(|reason| (label("reason", reason.name()), Event::Failed(*reason)))),
-            self.counter("jeton.cache.hits", "Look-ups that were answered from memory.",
-                Cache::ALL.iter().map(|cache| (label("cache", cache.name()), Event::CacheHit(*cache)))),
-            self.counter("jeton.cache.misses", "Look-ups that memory could not answer.",
-                Cache::ALL.iter().map(|cache| (label("cache", cache.name()), Event::CacheMissed(*cache)))),
-            self.counter("jeton.store.errors", "Operations of the store that failed.",
-                Operation::ALL.iter().map(|own| (label("operation", own.name()), Event::StoreFailed(*own)))),
-            self.counter("jeton.outbox.deliveries", "Attempts to deliver an event, and events that expired undelivered.",
-                Delivery::ALL.iter().map(|own| (label("outcome", own.name()), Event::Delivered(*own)))),
-            self.counter("jeton.spans.dropped", "Sampled spans that were lost because the OTLP receiver did not take them in time.",
-                one(Event::SpanDropped)),
-            self.counter("jeton.export.failures", "Exports by OTLP that failed.",
-                Signal::ALL.iter().map(|own| (label("signal", own.name()), Event::ExportFailed(*own)))),
-        ]
-    }
-
-    fn counter(&self, name: &'static str, help: &'static str, events: impl Iterator<Item = (Labels, Event)>) -> Family {
-        // All of them, zeros included: what appears only with its first event has no increase to alert on.
-        let points = events.map(|(labels, event)| Point { labels, value: number(self.sum(event.cell())) }).collect();
-        Family { name, help, unit: Unit::None, points: Points::Counter(points) }
+    fn operations(&self) -> Family {
+        let point = |operation: &Operation| Point {
+            labels: label("operation", operation.name()),
+            value: self.distribution(place::STORE + operation.index() * DISTRIBUTION),
+        };
+        let points = Operation::ALL.iter().map(point).filter(|point| point.value.count() > 0).collect();
+        let (name, help) = STORE_DURATION;
+        Family { name, help, unit: Unit::Seconds, points: Points::Histogram(points) }
     }
 
     fn open_connections(&self) -> Point<f64> {
@@ -175,39 +177,11 @@ impl Metrics {
             },
             Family {
                 name: "grpc.server.handling",
-                help: "How long calls took.",
+                help: CALL_DURATION_HELP,
                 unit: Unit::Seconds,
                 points: Points::Histogram(took),
             },
         ]
-    }
-
-    fn calls_by_conventions(&self) -> Family {
-        let mut points = Vec::new();
-        for (index, method) in self.methods() {
-            for code in Code::ALL {
-                let value = self.handled(index, *code);
-                if value.count() == 0 {
-                    continue;
-                }
-                let name = method.map_or(OTHER.into(), |method| format!("{}/{}", method.service, method.name).into());
-                let mut labels = vec![
-                    ("rpc.system.name", "grpc".into()),
-                    ("rpc.method", name),
-                    ("rpc.response.status_code", code.name().into()),
-                ];
-                if code.is_fault() {
-                    labels.push(("error.type", code.name().into()));
-                }
-                points.push(Point { labels, value });
-            }
-        }
-        Family {
-            name: "rpc.server.call.duration",
-            help: "How long calls took.",
-            unit: Unit::Seconds,
-            points: Points::Histogram(points),
-        }
     }
 
     /// All methods with their indexes, and the one that stands for all others.

@@ -2,32 +2,44 @@
 //!
 //! Promises: recording costs a few nanoseconds and no lock, because every worker writes to cells of its own, which are
 //! only added up when somebody reads; and nothing of a request can become a label, because labels are enums and the
-//! contract's methods. Both ways out, [`text`] and OTLP, read the same cells.
+//! contract's methods. Both ways out read the same cells: [`text`] for Prometheus, and OpenTelemetry's instruments
+//! ([`Metrics::instrument`]). While there are such instruments, durations cost a lock and a look-up besides, because
+//! they are told each one.
 //!
 //! Invariant: knows what is counted and nothing of how it comes about. Start reading at [`labels`] (what is told apart)
 //! and [`Event`].
 
 mod families;
+mod instruments;
 pub mod labels;
 pub mod text;
 
 use std::{
     borrow::Cow,
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use parking_lot::Mutex;
 
-use self::labels::{Activity, Cache, Code, Delivery, Grant, Lane, Operation, Revoked, Signal};
+use self::{
+    instruments::Durations,
+    labels::{Activity, Cache, Code, Delivery, Grant, Lane, Operation, Revoked, Signal},
+};
 use crate::{token::Reason, worker::PerWorker};
 
 /// All metrics of one process.
 pub struct Metrics {
     workers: PerWorker<Cells>,
     methods: Vec<Method>,
-    observed: Mutex<Vec<Observed>>,
+    /// Counters and gauges: our own, and those of whoever asked.
+    observed: Mutex<Vec<Arc<Observed>>>,
+    /// Where durations go besides their cells.
+    durations: OnceLock<Durations>,
 }
 
 /// A method of the contract, as metrics name it. Its place in the list that [`Metrics::new`] takes is its index.
@@ -77,15 +89,18 @@ pub enum Event {
     ExportFailed(Signal),
 }
 
-/// What else reads a value when metrics are read.
+/// A counter or a gauge, which is read when metrics are read.
 pub struct Observed {
     /// As OpenTelemetry writes it: `jeton.follower.lag`.
     pub name: &'static str,
     pub help: &'static str,
     pub unit: Unit,
     pub kind: Kind,
-    pub read: Box<dyn Fn() -> Vec<Point<f64>> + Send + Sync>,
+    pub read: Read,
 }
+
+/// Tells the values as they stand now; must neither wait nor fail.
+pub type Read = Box<dyn Fn(&Metrics) -> Vec<Point<f64>> + Send + Sync>;
 
 /// What a value may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,7 +225,8 @@ impl Metrics {
     pub fn new(threads: usize, methods: Vec<Method>) -> Self {
         let cells = place::METHODS + (methods.len() + 1) * METHOD;
         let workers = PerWorker::new(threads, |_| Cells((0..cells).map(|_| AtomicU64::new(0)).collect()));
-        Self { workers, methods, observed: Mutex::default() }
+        let observed = families::own().into_iter().map(Arc::new).collect();
+        Self { workers, methods, observed: Mutex::new(observed), durations: OnceLock::new() }
     }
 
     /// Counts what happened.
@@ -226,21 +242,32 @@ impl Metrics {
     /// A call ended.
     pub fn ended(&self, method: Option<usize>, code: Code, took: Duration) {
         self.measure(self.method(method) + 1 + code.index() * DISTRIBUTION, took);
+        if let Some(durations) = self.durations.get() {
+            durations.call(self.row(method), code, took);
+        }
     }
 
     /// An operation of the store ended.
     pub fn stored(&self, operation: Operation, took: Duration) {
         self.measure(place::STORE + operation.index() * DISTRIBUTION, took);
+        if let Some(durations) = self.durations.get() {
+            durations.store(operation, took);
+        }
     }
 
-    /// Reads another value whenever metrics are read. `observed.read` must neither wait nor fail.
+    /// Reads another value whenever metrics are read.
     pub fn observe(&self, observed: Observed) {
-        self.observed.lock().push(observed);
+        self.observed.lock().push(Arc::new(observed));
+    }
+
+    /// Where a method stands; what is none stands behind them all.
+    fn row(&self, method: Option<usize>) -> usize {
+        let unknown = self.methods.len();
+        method.unwrap_or(unknown).min(unknown)
     }
 
     fn method(&self, method: Option<usize>) -> usize {
-        let unknown = self.methods.len();
-        place::METHODS + method.unwrap_or(unknown).min(unknown) * METHOD
+        place::METHODS + self.row(method) * METHOD
     }
 
     fn measure(&self, first: usize, took: Duration) {
@@ -324,7 +351,7 @@ impl Observed {
         help: &'static str,
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Self {
-        let read = Box::new(move || vec![Point { labels: Labels::new(), value: read() }]);
+        let read = Box::new(move |_: &Metrics| vec![Point { labels: Labels::new(), value: read() }]);
         Self { name, help, unit, kind, read }
     }
 }

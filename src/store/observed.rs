@@ -40,7 +40,9 @@ struct Observed {
 
 impl Observed {
     async fn observe<T>(&self, operation: Operation, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        let span = trace::current().map(|current| current.call(operation.name()));
+        // All that is known of it already: a call that is cut short says it, too.
+        let known = [("db.system.name", self.system), ("db.operation.name", operation.name())];
+        let span = trace::current().map(|current| current.call(operation.name(), known));
         let started = Instant::now();
         let outcome = call.await;
         self.metrics.stored(operation, started.elapsed());
@@ -49,9 +51,7 @@ impl Observed {
             self.metrics.count(Event::StoreFailed(operation));
         }
         if let Some(span) = span {
-            let mut attributes = vec![("db.system.name", self.system), ("db.operation.name", operation.name())];
-            attributes.extend(failure.map(|kind| ("error.type", kind)));
-            span.end(attributes, failure.is_some());
+            span.end(failure.map(|kind| ("error.type", kind)), failure.is_some());
         }
         outcome
     }

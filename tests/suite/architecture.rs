@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("worker", &[]),
     ("token", &["ambient"]),
     ("metrics", &["token", "worker"]),
-    ("trace", &["ambient", "metrics"]),
+    ("trace", &["ambient"]),
     ("outbound", &["ambient", "token"]),
     ("federation", &["ambient", "outbound", "token"]),
     ("keys", &["ambient", "token"]),
@@ -46,7 +46,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     // It speaks in messages of the contract and tells of errors, both by their names.
     ("http", &["api", "metrics", "serve", "telemetry", "token"]),
     ("config", &["ambient", "keys", "outbound", "outbox", "serve", "token"]),
-    ("telemetry", &["ambient", "config", "metrics", "token", "trace"]),
+    ("telemetry", &["ambient", "config", "metrics", "trace"]),
     // The contract's descriptors are the only thing of the edge that commands need.
     ("cli", &["ambient", "api", "config", "token"]),
 ];
@@ -54,9 +54,11 @@ const ROOMS: [(&str, &[&str]); 19] = [
 const ROOTS: [&str; 3] = ["app", "lib", "main"];
 
 /// Which crates stay where. A place is the beginning of a path below `src/`.
-const CRATES: [(&str, &[&str]); 17] = [
-    ("tonic", &["api/", "cli/", "telemetry/otlp/", "app.rs"]),
-    ("opentelemetry_proto", &["telemetry/otlp/"]),
+const CRATES: [(&str, &[&str]); 19] = [
+    ("tonic", &["api/", "cli/", "telemetry/otlp.rs", "app.rs"]),
+    ("opentelemetry", &["metrics/instruments.rs", "telemetry/otlp.rs", "trace.rs"]),
+    ("opentelemetry_sdk", &["telemetry/otlp.rs", "trace.rs"]),
+    ("opentelemetry_otlp", &["telemetry/otlp.rs"]),
     ("prometheus_client", &["metrics/text.rs"]),
     ("tonic_health", &["api/"]),
     ("tonic_reflection", &["api/"]),

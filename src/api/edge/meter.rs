@@ -57,7 +57,7 @@ impl Meter {
     ) -> Self {
         watch.metrics.began(method.map(|method| method.index));
         let span = watch.tracer.as_ref().and_then(|tracer| {
-            let traceparent = single(headers, "traceparent").ok().flatten().map(http::HeaderValue::as_bytes);
+            let traceparent = single(headers, "traceparent").ok().flatten().and_then(|value| value.to_str().ok());
             tracer.begin(name(method), traceparent).map(Box::new)
         });
         Self { watch: Arc::clone(watch), protocol, method, started, span, over: false }
@@ -65,7 +65,7 @@ impl Meter {
 
     /// For what is done on the call's behalf.
     pub(super) fn current(&self) -> Option<Current> {
-        self.span.as_ref().map(|span| span.current().clone())
+        self.span.as_ref().map(|span| span.current())
     }
 
     /// The id of the trace that the call is sampled for.

@@ -87,7 +87,7 @@ async fn a_sampled_call_and_its_store(setup: Setup, system: &str) {
     ] {
         assert_eq!(server.attribute(name), Some(value), "{server:?}");
     }
-    assert_eq!((server.attribute("error.type"), &server.0["status"]), (None, &Value::Null), "{server:?}");
+    assert_eq!((server.attribute("error.type"), &server.0["status"]["code"]), (None, &Value::Null), "{server:?}");
     let children: Vec<&Span> = spans.iter().filter(|span| span.text("kind") == "SPAN_KIND_CLIENT").collect();
     for child in &children {
         assert_eq!(child.text("parent_span_id"), server.text("span_id"), "{child:?}");
@@ -139,7 +139,7 @@ async fn a_fault_of_ours_is_an_error_and_one_of_the_callers_is_none() {
         })
     };
     let refused = of("UNAUTHENTICATED");
-    assert_eq!((refused.attribute("error.type"), &refused.0["status"]), (None, &Value::Null), "{refused:?}");
+    assert_eq!((refused.attribute("error.type"), &refused.0["status"]["code"]), (None, &Value::Null), "{refused:?}");
     assert_eq!(refused.attribute("jeton.error.reason"), Some("INVALID_CLIENT"));
     let failed = of("UNAVAILABLE");
     assert_eq!(failed.attribute("error.type"), Some("UNAVAILABLE"), "{failed:?}");
@@ -179,6 +179,13 @@ async fn metrics_arrive_with_the_conventions_names_and_ours() {
         points.into_iter().find(own).filter(|point| point["as_double"] == 1.0)
     });
     assert!(issued["start_time_unix_nano"].as_str() < issued["time_unix_nano"].as_str(), "{issued}");
+    let stored = receiver.wait("metrics", |request| {
+        let points = metric(request, "jeton.store.duration")?["histogram"]["data_points"].as_array()?.clone();
+        points.into_iter().find(|point| attribute(&point["attributes"], "operation") == Some("mint"))
+    });
+    assert_eq!(stored["explicit_bounds"], point["explicit_bounds"]);
+    let build = receiver.wait("metrics", |request| metric(request, "jeton.build.info"));
+    assert_eq!((&build["gauge"]["data_points"][0]["as_double"], &build["unit"]), (&1.0.into(), &"1".into()), "{build}");
     let told = receiver.wait_for_any("metrics");
     assert_eq!(attribute(&resource(&told, "metrics"), "service.name"), Some("jeton"));
 }
