@@ -3,12 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Write as _,
     path::Path,
+    process::{Command, Stdio},
 };
 
 use serde_json::Value;
 
 use super::page::{metrics, setup};
+use crate::tools;
 
 /// One alert, as far as it is looked at.
 #[derive(Debug, Default)]
@@ -93,6 +96,26 @@ fn every_metric_of_the_alerts_and_of_the_dashboard_is_on_the_page() {
         }
     }
     assert!(seen.len() > 20, "only {} metrics were read: {seen:?}", seen.len());
+}
+
+/// By a parser that is not ours.
+#[test]
+fn every_expression_is_promql() {
+    const PARSE: &str = "import json, promql_parser, sys\n\
+        for text in json.load(sys.stdin): promql_parser.parse(text)\n\
+        print('parsed')";
+    // What Grafana puts in.
+    let bare = |text: &str| text.replace("$__rate_interval", "5m").replace("$__range", "1h");
+    let expressions: Vec<String> =
+        alerts().into_iter().map(|alert| alert.expr).chain(panels()).map(|text| bare(&text)).collect();
+    let mut python = Command::new(tools::python());
+    let mut python =
+        python.args(["-c", PARSE]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = python.stdin.take().unwrap();
+    input.write_all(serde_json::to_string(&expressions).unwrap().as_bytes()).unwrap();
+    drop(input);
+    let output = python.wait_with_output().unwrap();
+    assert!(output.stdout.starts_with(b"parsed"), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
