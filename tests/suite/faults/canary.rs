@@ -88,7 +88,7 @@ fn unhex(text: &str) -> Vec<u8> {
 /// Makes every call that takes or gives a secret, right and wrong ones, over gRPC and over HTTP. Returns what failures say.
 async fn use_secrets(jeton: &Jeton, canaries: &mut Canaries) -> String {
     let link = &jeton.link();
-    let http = http_of(jeton);
+    let http = format!("http://{}", jeton.http());
     let mut failures = String::new();
     let admin = link.admin().await;
     canaries.add("the administrator's token", admin.rsplit('.').next().unwrap().as_bytes());
@@ -165,13 +165,6 @@ async fn use_secrets(jeton: &Jeton, canaries: &mut Canaries) -> String {
 /// All that a caller can see of a failure.
 fn told(status: &Status) -> String {
     format!("{status:?}{}", String::from_utf8_lossy(status.details()))
-}
-
-/// Where it speaks OAuth 2.
-fn http_of(jeton: &Jeton) -> String {
-    const BEGIN: &str = "OAuth 2 is spoken on ";
-    let out = jeton.out_with(BEGIN);
-    format!("http://{}", out.lines().find_map(|line| line.strip_prefix(BEGIN)).unwrap())
 }
 
 /// A connection to Redis that has sent some commands.

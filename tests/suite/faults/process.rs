@@ -167,6 +167,13 @@ impl Jeton {
         &self.address
     }
 
+    /// Where it speaks OAuth 2, if `JETON_HTTP_LISTEN` is set: `host:port`.
+    pub fn http(&self) -> String {
+        const BEGIN: &str = "OAuth 2 is spoken on ";
+        let out = self.out_with(BEGIN);
+        out.lines().find_map(|line| line.strip_prefix(BEGIN)).unwrap().to_owned()
+    }
+
     /// A connection of its own, made at the first call.
     pub fn link(&self) -> Link {
         Link::new(&self.address)

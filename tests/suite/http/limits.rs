@@ -4,17 +4,9 @@ use std::process::Command;
 
 use super::client::encoded;
 use crate::{
-    faults::process::{ADMIN, ADMIN_SECRET, Jeton, Setup},
+    faults::process::{ADMIN, ADMIN_SECRET, Setup},
     servers::until,
 };
-
-const BEGIN: &str = "OAuth 2 is spoken on ";
-
-/// Where it speaks OAuth 2.
-fn http_of(jeton: &Jeton) -> String {
-    let out = jeton.out_with(BEGIN);
-    format!("http://{}", out.lines().find_map(|line| line.strip_prefix(BEGIN)).unwrap())
-}
 
 /// The reply to a form, with its status behind it.
 fn post(url: &str, form: &[(&str, &str)], more: &[&str]) -> String {
@@ -26,7 +18,7 @@ fn post(url: &str, form: &[(&str, &str)], more: &[&str]) -> String {
 #[test]
 fn calls_are_logged_once_by_their_methods_and_without_secrets() {
     let jeton = Setup::embedded().env("JETON_HTTP_LISTEN", "127.0.0.1:0").arg("--log-level=trace").start();
-    let http = format!("{}/t/system/oauth2", http_of(&jeton));
+    let http = format!("{}/t/system/oauth2", format!("http://{}", jeton.http()));
     let own = [("grant_type", "client_credentials"), ("client_id", ADMIN), ("client_secret", ADMIN_SECRET)];
     let reply = post(&format!("{http}/token"), &own, &["-H", "x-request-id: first"]);
     assert!(reply.ends_with(" 200"), "{reply}");
@@ -69,7 +61,7 @@ fn a_call_over_http_takes_a_place_as_any_other() {
         .env("JETON_WORKERS", "1")
         .env("JETON_LIMITS_MAX_IN_FLIGHT", "1")
         .start();
-    let address = http_of(&jeton).replace("http://", "");
+    let address = format!("http://{}", jeton.http()).replace("http://", "");
     let head = "POST /t/system/oauth2/token HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\
                 content-type: application/x-www-form-urlencoded\r\n\r\n";
     // A form that never ends holds the only place.
@@ -90,7 +82,7 @@ fn a_call_over_http_takes_a_place_as_any_other() {
 fn a_store_that_does_not_answer_is_told_within_a_second() {
     let server = crate::servers::Server::start(crate::servers::Aof::Off);
     let jeton = Setup::redis(&server).env("JETON_HTTP_LISTEN", "127.0.0.1:0").start();
-    let url = format!("{}/t/system/oauth2/token", http_of(&jeton));
+    let url = format!("{}/t/system/oauth2/token", format!("http://{}", jeton.http()));
     let own = [("grant_type", "client_credentials"), ("client_id", ADMIN), ("client_secret", ADMIN_SECRET)];
     assert!(post(&url, &own, &[]).ends_with(" 200"));
     server.stop();

@@ -9,7 +9,10 @@ use jeton::api::wire;
 use serde_json::Value;
 use tonic::{Request, metadata::MetadataValue};
 
-use super::receiver::{Receiver, Span, attribute};
+use super::{
+    page,
+    receiver::{Receiver, Span, attribute},
+};
 use crate::{
     faults::{
         calls::{Client, FULL, Link, Wanted, issue_request},
@@ -108,6 +111,37 @@ async fn a_sampled_call_and_its_store(setup: Setup, system: &str) {
     let ended = stopped(jeton).await;
     assert!(ended.err.contains(&format!("trace_id=\"{trace}\"")), "{}", ended.err);
     assert!(!ended.err.contains(unwanted), "{}", ended.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_over_http_is_traced_and_counted_as_the_method_that_it_is() {
+    let receiver = Receiver::start();
+    let setup = exporting(page::setup(), &receiver).env("JETON_HTTP_LISTEN", "127.0.0.1:0");
+    let jeton = setup.start();
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let ask = |grant: &str| {
+        let url = format!("http://{}/t/system/oauth2/token", jeton.http());
+        let (user, form) = (format!("{ADMIN}:{ADMIN_SECRET}"), format!("grant_type={grant}"));
+        let parent = format!("traceparent: 00-{trace}-{CALLER}-01");
+        page::curl(&[&url, "-u", &user, "-d", &form, "-H", &parent]).0
+    };
+    assert_eq!(ask("client_credentials"), "200");
+    assert_eq!(ask("password"), "400");
+    let spans = receiver.spans_of(trace, 3);
+    let server = the_one(&spans, "SPAN_KIND_SERVER");
+    assert_eq!((server.text("name"), server.text("parent_span_id")), ("jeton.v1.TokenService/IssueToken", CALLER));
+    assert_eq!(server.attribute("network.protocol.name"), Some("http"));
+    assert_eq!(server.attribute("rpc.system.name"), None, "{server:?}");
+    let told = page::metrics(&jeton);
+    for (service, method, code) in
+        [("jeton.v1.TokenService", "IssueToken", "OK"), ("unknown", "unknown", "Unimplemented")]
+    {
+        let series = format!(
+            "grpc_server_handled_total{{grpc_type=\"unary\",grpc_service=\"{service}\",grpc_method=\"{method}\",\
+             grpc_code=\"{code}\"}} 1.0"
+        );
+        assert!(told.contains(&series), "{series} is not in:\n{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -128,9 +128,7 @@ fn a_certificate_is_all_that_a_client_needs() {
     assert_eq!(issued["token"]["scopes"], serde_json::json!(["read"]));
     let refused = issue(&other, &other_key);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("(INVALID_CLIENT)"), "{refused:?}");
-    const BEGIN: &str = "OAuth 2 is spoken on ";
-    let out = secured.jeton.out_with(BEGIN);
-    let http = out.lines().find_map(|line| line.strip_prefix(BEGIN)).unwrap();
+    let http = secured.jeton.http();
     let curl = |arguments: &str| -> Value {
         serde_json::from_str(&secured.ok(&format!("curl -s --cacert $CA_FILE https://{http}/{arguments}"))).unwrap()
     };
