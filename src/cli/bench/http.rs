@@ -1,7 +1,10 @@
 //! What a token costs over HTTP, against IssueToken over gRPC: the same store, client and token, and as many connections
 //! with as many calls on each. Blocks of both take turns.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use reqwest::{
     Client,
@@ -12,9 +15,10 @@ use tokio::task::JoinSet;
 use super::{
     Plan, Result,
     calls::{Seen, one},
+    flat::Place,
     load::{Message, Shape, Side, Work},
     number,
-    process::{Extra, Store},
+    process::Extra,
     report::{Fact, Report, Wanted},
     world::{TENANT, World},
 };
@@ -47,11 +51,13 @@ const CASES: [Case; 2] = [
 /// The most CPU time that a call over HTTP may take, in that of a call over gRPC.
 const WANTED: f64 = 1.25;
 
-pub(super) async fn run(plan: &Plan, store: &Store, report: &mut Report) -> Result<()> {
+/// Measures both on the embedded store or a Redis of their own.
+pub(super) async fn run(plan: &Plan, redis: Option<&Path>, report: &mut Report) -> Result<()> {
     if !plan.wants("http") {
         return Ok(());
     }
-    let world = World::make(plan.dir.as_deref(), store.clone(), Extra::None).await?;
+    let place = Place::with(plan, redis, Extra::None).await?;
+    let world = &place.world;
     let (form, authorization) = world.issue_own_over_http();
     let post = Post { url: format!("{}/t/{TENANT}/oauth2/token", world.service.http), form, authorization };
     let work = Work::cycle(None, vec![Message::Issue(world.issue_own(TokenFormat::Jwt).into())]);
@@ -60,11 +66,11 @@ pub(super) async fn run(plan: &Plan, store: &Store, report: &mut Report) -> Resu
         let http = case.clients()?;
         let (mut plain, mut framed) = (Cost::default(), Seen::new()?);
         // Once without measuring.
-        case.block(&world, &http, &post, plan.block / 4).await?;
+        case.block(world, &http, &post, plan.block / 4).await?;
         one(&world.service.process, &grpc, case.shape, &work, Side::Service, plan.block / 4).await?;
         for _ in 0..plan.rounds {
             framed.add(&one(&world.service.process, &grpc, case.shape, &work, Side::Service, plan.block).await?)?;
-            plain.add(case.block(&world, &http, &post, plan.block).await?);
+            plain.add(case.block(world, &http, &post, plan.block).await?);
         }
         report.add_fact(Fact::new(case.name, plain.micros() / framed.micros(), "x CPU", Some(Wanted::AtMost(WANTED))));
     }

@@ -194,7 +194,7 @@ impl Plan {
             facts::start(self, &mut report).await?;
             facts::group_commit(self, &mut report).await?;
             calls::run(self, &Store::Embedded, &mut report).await?;
-            http::run(self, &Store::Embedded, &mut report).await?;
+            http::run(self, None, &mut report).await?;
             flat::run(self, None, &mut report).await?;
             pages::run(self, None, &mut report).await?;
             telemetry::run(self, None, &mut report).await?;
@@ -206,8 +206,8 @@ impl Plan {
             let redis = Redis::start(program, self.dir.as_deref())?;
             let mut report = Report::new(&redis.address.product()?);
             calls::run(self, &Store::Redis(redis.address.clone()), &mut report).await?;
-            http::run(self, &Store::Redis(redis.address.clone()), &mut report).await?;
             drop(redis);
+            http::run(self, Some(program), &mut report).await?;
             facts::memory(self, program, &mut report).await?;
             flat::run(self, Some(program), &mut report).await?;
             pages::run(self, Some(program), &mut report).await?;
@@ -219,8 +219,7 @@ impl Plan {
         if let Some(url) = &self.redis_url {
             let address = RedisAddress::new(url)?;
             let mut report = Report::new(&address.product()?);
-            calls::run(self, &Store::Redis(address.clone()), &mut report).await?;
-            http::run(self, &Store::Redis(address), &mut report).await?;
+            calls::run(self, &Store::Redis(address), &mut report).await?;
             reports.push(report);
         }
         Ok(reports)
