@@ -18,7 +18,7 @@ fn post(url: &str, form: &[(&str, &str)], more: &[&str]) -> String {
 #[test]
 fn calls_are_logged_once_by_their_methods_and_without_secrets() {
     let jeton = Setup::embedded().env("JETON_HTTP_LISTEN", "127.0.0.1:0").arg("--log-level=trace").start();
-    let http = format!("{}/t/system/oauth2", format!("http://{}", jeton.http()));
+    let http = format!("http://{}/t/system/oauth2", jeton.http());
     let own = [("grant_type", "client_credentials"), ("client_id", ADMIN), ("client_secret", ADMIN_SECRET)];
     let reply = post(&format!("{http}/token"), &own, &["-H", "x-request-id: first"]);
     assert!(reply.ends_with(" 200"), "{reply}");
@@ -82,7 +82,7 @@ fn a_call_over_http_takes_a_place_as_any_other() {
 fn a_store_that_does_not_answer_is_told_within_a_second() {
     let server = crate::servers::Server::start(crate::servers::Aof::Off);
     let jeton = Setup::redis(&server).env("JETON_HTTP_LISTEN", "127.0.0.1:0").start();
-    let url = format!("{}/t/system/oauth2/token", format!("http://{}", jeton.http()));
+    let url = format!("http://{}/t/system/oauth2/token", jeton.http());
     let own = [("grant_type", "client_credentials"), ("client_id", ADMIN), ("client_secret", ADMIN_SECRET)];
     assert!(post(&url, &own, &[]).ends_with(" 200"));
     server.stop();
