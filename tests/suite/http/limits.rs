@@ -61,7 +61,7 @@ fn a_call_over_http_takes_a_place_as_any_other() {
         .env("JETON_WORKERS", "1")
         .env("JETON_LIMITS_MAX_IN_FLIGHT", "1")
         .start();
-    let address = format!("http://{}", jeton.http()).replace("http://", "");
+    let address = jeton.http();
     let head = "POST /t/system/oauth2/token HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\
                 content-type: application/x-www-form-urlencoded\r\n\r\n";
     // A form that never ends holds the only place.
