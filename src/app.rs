@@ -5,7 +5,7 @@ mod watch;
 
 use std::{
     env,
-    fmt::{self, Write as _},
+    fmt::Write as _,
     fs::{self, OpenOptions},
     io::{self, Write as _},
     iter,
@@ -30,6 +30,7 @@ use crate::{
     },
     config::{self, Config},
     directory::{Directory, Parts, clients::ShownSecret, record::Client},
+    failure::{Failure, failed},
     federation::RelyingParty,
     http::{self, Http},
     issuer::{self, Bootstrap, Issuer, authenticate::Recognized, foreign::Workloads},
@@ -49,13 +50,6 @@ use crate::{
     token::{self, error::chain},
     worker,
 };
-
-/// The service could not start, or ended with an error.
-#[derive(Debug)]
-pub struct Error {
-    attempted: String,
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
 
 /// The parts that answer calls, without their server. Tests and the bench make one, too.
 #[derive(Debug)]
@@ -102,7 +96,7 @@ const TASKS_END: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// If it cannot start, or ends before it was told to.
-pub fn serve(config: &Config, log: Option<&telemetry::Guard>) -> Result<(), Error> {
+pub fn serve(config: &Config, log: Option<&telemetry::Guard>) -> Result<(), Failure> {
     install_crypto();
     let workers = config.workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
     // What runs beside the workers has a place of its own behind theirs. Without it the heartbeat would sometimes read
@@ -123,7 +117,7 @@ pub fn install_crypto() {
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
-async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) -> Result<(), Error> {
+async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) -> Result<(), Failure> {
     let tls = config.tls.clone().map(|files| Tls::load(files, Clock::default())).transpose();
     let tls = tls.map_err(failed("secure the listeners by the files of `tls`"))?;
     let for_operators = tls.as_ref().filter(|_| config.admin_tls).map(Tls::for_operators);
@@ -268,7 +262,7 @@ pub fn routes(
     app: &App,
     health: &Health,
     reflection: bool,
-) -> Result<impl Fn() -> Routes + Send + Sync + 'static, Error> {
+) -> Result<impl Fn() -> Routes + Send + Sync + 'static, Failure> {
     let mut builder = health::routes(health, reflection).map_err(failed("read the descriptors for reflection"))?;
     Services::new(Arc::clone(&app.issuer)).add_to(&mut builder);
     let routes = builder.routes();
@@ -282,7 +276,7 @@ pub fn oauth(app: &App, edge: Arc<Edge<Bearer>>, certificates: bool) -> Arc<dyn 
 }
 
 /// Makes what every start needs, and tells the first administrator where the credentials are.
-async fn start(app: &App, config: &Config, bootstrap: Option<Bootstrap>) -> Result<(), Error> {
+async fn start(app: &App, config: &Config, bootstrap: Option<Bootstrap>) -> Result<(), Failure> {
     let directory = &app.issuer.directory;
     directory.check_master_keys().await.map_err(failed("check the master keys"))?;
     if directory.ring.has_old_keys() {
@@ -312,7 +306,7 @@ async fn start(app: &App, config: &Config, bootstrap: Option<Bootstrap>) -> Resu
     Ok(())
 }
 
-fn write_bootstrap(dir: &Path, client: &Client, shown: &ShownSecret) -> Result<(), Error> {
+fn write_bootstrap(dir: &Path, client: &Client, shown: &ShownSecret) -> Result<(), Failure> {
     let path = dir.join(BOOTSTRAP_FILE);
     let body = serde_json::json!({
         "client_id": client.id.to_string(),
@@ -379,7 +373,7 @@ fn announce(listeners: &[Listener], http: &[Listener], admin: &[Listener], confi
 }
 
 /// Opens the configured store; `None`: told to stop before it could be reached.
-async fn open_store(config: &Config, places: usize, shutdown: &Shutdown) -> Result<Option<Arc<dyn Store>>, Error> {
+async fn open_store(config: &Config, places: usize, shutdown: &Shutdown) -> Result<Option<Arc<dyn Store>>, Failure> {
     let redis = match &config.store {
         config::Store::Embedded => {
             let path = config.data_dir.join(STORE_FILE);
@@ -432,7 +426,7 @@ async fn watch_store(store: Arc<dyn Store>, health: Health, shutdown: Shutdown) 
 }
 
 /// The master keys, newest first. The embedded store makes one where there is none.
-fn master_keys(config: &Config) -> Result<Vec<MasterKey>, Error> {
+fn master_keys(config: &Config) -> Result<Vec<MasterKey>, Failure> {
     if matches!(config.store, config::Store::Embedded) {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
         made.map_err(failed(&format!("make the data directory {}", config.data_dir.display())))?;
@@ -453,7 +447,7 @@ fn master_keys(config: &Config) -> Result<Vec<MasterKey>, Error> {
     MasterKey::load_or_create(&key).map_err(failed("get a master key"))
 }
 
-fn bind(addresses: &[config::Listen], security: Option<Security>) -> Result<Vec<Listener>, Error> {
+fn bind(addresses: &[config::Listen], security: Option<Security>) -> Result<Vec<Listener>, Failure> {
     let address = |listen: &config::Listen| {
         let text = listen.to_string();
         text.parse::<Address>().map_err(failed(&format!("read the address {text}")))
@@ -464,23 +458,4 @@ fn bind(addresses: &[config::Listen], security: Option<Security>) -> Result<Vec<
         Some(security) => listeners.into_iter().map(|listener| listener.secured(&security)).collect(),
         None => listeners,
     })
-}
-
-// === impl Error ===
-
-fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(attempted: &str) -> impl FnOnce(E) -> Error + use<E> {
-    let attempted = attempted.to_owned();
-    move |source| Error { attempted, source: source.into() }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.attempted)
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.source)
-    }
 }

@@ -9,6 +9,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod directory;
+pub mod failure;
 pub mod federation;
 pub mod http;
 pub mod issuer;

@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use super::{Error, failed};
 use crate::{
     api::edge::Limits,
     config::{self, Config},
+    failure::{Failure, failed},
     outbound::{self, Outbound},
     outbox::Sink,
     serve::Options,
@@ -13,7 +13,7 @@ use crate::{
     token::secret::SecretText,
 };
 
-pub(super) fn outbound(config: &Config) -> Result<Outbound, Error> {
+pub(super) fn outbound(config: &Config) -> Result<Outbound, Failure> {
     let config::Outbound { allow, ca_file, timeout } = &config.outbound;
     let authorities = ca_file.as_deref().map(read).transpose()?;
     let options = outbound::Options { allow: allow.clone(), authorities, timeout: *timeout };
@@ -53,7 +53,7 @@ pub(super) fn limits(config: &Config) -> Limits {
     }
 }
 
-pub(super) fn redis_tls(files: &config::RedisTls) -> Result<redis::Tls, Error> {
+pub(super) fn redis_tls(files: &config::RedisTls) -> Result<redis::Tls, Failure> {
     let identity = files.identity.as_ref().map(|(cert, key)| {
         let key = String::from_utf8(read(key)?).map_err(|_| failed("read redis.key_file")("it is not PEM"))?;
         Ok((read(cert)?, SecretText::new(key)))
@@ -62,6 +62,6 @@ pub(super) fn redis_tls(files: &config::RedisTls) -> Result<redis::Tls, Error> {
     Ok(redis::Tls { authorities, identity: identity.transpose()? })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(failed(&format!("read {}", path.display())))
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{App, Error, failed};
+use super::App;
 use crate::{
     config::{self, Config},
+    failure::{Failure, failed},
     metrics::{Kind, Labels, Metrics, Observed, Point, Unit, number},
     serve::tls::Tls,
     store::{self, Store},
@@ -25,7 +26,7 @@ pub(super) fn observed(store: Arc<dyn Store>, config: &Config, metrics: &Arc<Met
 }
 
 /// Begins to export by OTLP what is observed by now, if the configuration says where to.
-pub(super) fn export(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<(Tracer, Otlp)>, Error> {
+pub(super) fn export(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<(Tracer, Otlp)>, Failure> {
     let Some(config) = &config.otlp else { return Ok(None) };
     Otlp::start(config, metrics).map(Some).map_err(failed("start the export by OTLP"))
 }

@@ -5,7 +5,7 @@
 //! Invariant: makes no span itself, so that it cannot trace its own exports.
 
 use std::{
-    fmt, fs,
+    fs,
     mem::ManuallyDrop,
     sync::{
         Arc,
@@ -34,6 +34,7 @@ use tonic::{
 
 use crate::{
     ambient, config,
+    failure::{Failure, failed},
     metrics::{Event, Metrics, labels::Signal},
     trace::Tracer,
 };
@@ -45,13 +46,6 @@ use crate::{
 pub struct Otlp {
     traces: ManuallyDrop<SdkTracerProvider>,
     metrics: ManuallyDrop<SdkMeterProvider>,
-}
-
-/// The export cannot begin.
-#[derive(Debug)]
-pub struct Error {
-    attempted: String,
-    source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// How often spans are exported.
@@ -107,7 +101,7 @@ impl Otlp {
     ///
     /// # Errors
     /// If the certificates cannot be read or used.
-    pub fn start(config: &config::Otlp, metrics: &Arc<Metrics>) -> Result<(Tracer, Self), Error> {
+    pub fn start(config: &config::Otlp, metrics: &Arc<Metrics>) -> Result<(Tracer, Self), Failure> {
         let channel = endpoint(config)?.connect_lazy();
         let resource = resource(config)?;
         let watch = |signal| Watch { signal, metrics: Arc::clone(metrics), is_failing: AtomicBool::new(false) };
@@ -174,7 +168,7 @@ fn ending(end: impl FnOnce() -> OTelSdkResult + Send + 'static) -> oneshot::Rece
     ended
 }
 
-fn endpoint(config: &config::Otlp) -> Result<Endpoint, Error> {
+fn endpoint(config: &config::Otlp) -> Result<Endpoint, Failure> {
     let endpoint = Endpoint::from_shared(config.endpoint.clone()).map_err(failed("read otlp.endpoint"))?;
     let endpoint = endpoint.connect_timeout(config.timeout).timeout(config.timeout);
     if config.endpoint.starts_with("http:") {
@@ -190,7 +184,7 @@ fn endpoint(config: &config::Otlp) -> Result<Endpoint, Error> {
 
 /// What describes this process. What the environment says has the last word, and its last entry the very last; the
 /// library's own reading of it would neither decode nor refuse anything.
-fn resource(config: &config::Otlp) -> Result<Resource, Error> {
+fn resource(config: &config::Otlp) -> Result<Resource, Failure> {
     let instance: [u8; 16] = ambient::random().map_err(failed("name this instance"))?;
     let instance = format!("{:032x}", u128::from_be_bytes(instance));
     let own = [("service.name", NAME), ("service.version", VERSION), ("service.instance.id", &instance)];
@@ -294,25 +288,6 @@ impl Watch {
             }
         }
         sent
-    }
-}
-
-// === impl Error ===
-
-fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(attempted: &str) -> impl FnOnce(E) -> Error + use<E> {
-    let attempted = attempted.to_owned();
-    move |source| Error { attempted, source: source.into() }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.attempted)
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.source)
     }
 }
 

@@ -12,9 +12,10 @@ use std::{
 use prost_reflect::DescriptorPool;
 
 /// Which rooms each room may know. `app` and the thin files around it may know all.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("ambient", &[]),
     ("worker", &[]),
+    ("failure", &[]),
     ("token", &["ambient"]),
     ("metrics", &["token", "worker"]),
     ("trace", &["ambient"]),
@@ -46,7 +47,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     // It speaks in messages of the contract and tells of errors, both by their names.
     ("http", &["api", "metrics", "serve", "telemetry", "token"]),
     ("config", &["ambient", "keys", "outbound", "outbox", "serve", "token"]),
-    ("telemetry", &["ambient", "config", "metrics", "trace"]),
+    ("telemetry", &["ambient", "config", "failure", "metrics", "trace"]),
     // The contract's descriptors are the only thing of the edge that commands need.
     ("cli", &["ambient", "api", "config", "token"]),
 ];
