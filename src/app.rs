@@ -24,9 +24,9 @@ use crate::{
     api::{
         Services,
         edge::{Authenticate, Edge, Watch},
-        face::Grpc,
         health::{self, Health},
         policy::Policy,
+        protocol::Grpc,
     },
     config::{self, Config},
     directory::{Directory, Parts, clients::ShownSecret, record::Client},
@@ -40,7 +40,7 @@ use crate::{
     outbox::{Outbox, Sink},
     revocation::follower::Follower,
     serve::{
-        Face, Shutdown,
+        Protocol, Shutdown,
         listen::{self, Address, Listener},
         serve as serve_all,
         tls::{self, ClientAuth, Security, Tls},
@@ -179,15 +179,15 @@ async fn run(config: &Config, workers: usize, log: Option<&telemetry::Guard>) ->
     let edge = Arc::new(Edge::new(policy, Bearer(Arc::clone(&app.issuer)), limits, workers, watch));
     let routes = routes(&app, &health, config.reflection)?;
     let oauth = oauth(&app, Arc::clone(&edge), takes_certificates);
-    let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, workers));
+    let grpc: Arc<dyn Protocol> = Arc::new(Grpc::new(edge, routes, workers));
     let admin_routes = http::admin::routes(health.clone(), metrics, log.map(telemetry::Guard::levels));
-    let operators: Arc<dyn Face> = Arc::new(Http::new(admin_routes, |_| ()));
-    let speak = |listeners: Vec<Listener>, face: &Arc<dyn Face>| {
-        listeners.into_iter().zip(iter::repeat(Arc::clone(face))).collect::<Vec<_>>()
+    let operators: Arc<dyn Protocol> = Arc::new(Http::new(admin_routes, |_| ()));
+    let serving = |listeners: Vec<Listener>, protocol: &Arc<dyn Protocol>| {
+        listeners.into_iter().zip(iter::repeat(Arc::clone(protocol))).collect::<Vec<_>>()
     };
-    let faces =
-        [speak(listeners, &grpc), speak(http, &oauth), speak(admin, &operators)].into_iter().flatten().collect();
-    let served = serve_all(settings::options(config, workers), faces, shutdown.clone(), health.not_ready()).await;
+    let protocols =
+        [serving(listeners, &grpc), serving(http, &oauth), serving(admin, &operators)].into_iter().flatten().collect();
+    let served = serve_all(settings::options(config, workers), protocols, shutdown.clone(), health.not_ready()).await;
 
     stop.cancel();
     readiness.abort();
@@ -270,7 +270,7 @@ pub fn routes(
 }
 
 /// OAuth 2 on the same limits, proofs and handlers as gRPC. `certificates`: whether its listeners take those of clients.
-pub fn oauth(app: &App, edge: Arc<Edge<Bearer>>, certificates: bool) -> Arc<dyn Face> {
+pub fn oauth(app: &App, edge: Arc<Edge<Bearer>>, certificates: bool) -> Arc<dyn Protocol> {
     let routes = http::oauth::routes::<Bearer>(Services::new(Arc::clone(&app.issuer)), certificates);
     Arc::new(Http::new(routes, move |peer| Arc::new(edge.direct(peer))))
 }

@@ -7,7 +7,7 @@
 //! Invariant: it knows nothing of stores, keys or rules. What a call means is said in `issuer` and `directory`; who may
 //! make it is said in the contract (`proto/jeton/v1/`), which [`policy`] reads and [`edge`] enforces.
 //!
-//! Start reading at [`edge`]: it is the path of a call. [`face`] is where connections come from, and [`direct`] what is called
+//! Start reading at [`edge`]: it is the path of a call. [`protocol`] is where connections come from, and [`direct`] what is called
 //! without gRPC.
 
 pub mod account;
@@ -16,13 +16,13 @@ pub mod client;
 pub mod convert;
 pub mod direct;
 pub mod edge;
-pub mod face;
 pub mod group;
 pub mod health;
 pub mod member;
 mod person;
 pub mod policy;
 mod profile;
+pub mod protocol;
 mod role;
 mod settings;
 mod signin;

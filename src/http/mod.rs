@@ -1,9 +1,9 @@
-//! What is spoken in plain HTTP: OAuth 2, and the admin listener.
+//! Plain HTTP: OAuth 2, and the admin listener.
 //!
 //! Invariant: adds no rule of its own to what the verbs do.
 
 pub mod admin;
-mod face;
 pub mod oauth;
+mod protocol;
 
-pub use face::Http;
+pub use protocol::Http;

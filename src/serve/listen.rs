@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::{
-    Face, Peer, PeerAddress,
+    Peer, PeerAddress, Protocol,
     tls::{Secured, Security},
 };
 
@@ -49,12 +49,12 @@ pub struct Accepted(Raw);
 #[derive(Debug)]
 pub struct Io {
     stream: Stream,
-    /// How many bytes are missing until the peer has shown that it speaks the protocol.
+    /// How many of the protocol's first bytes the peer has not sent yet.
     missing: usize,
-    spoke: Spoke,
+    begun: Begun,
 }
 
-/// A connection that can be spoken on.
+/// A connection that is ready to be served.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) io: Io,
@@ -63,9 +63,9 @@ pub(super) struct Opened {
     pub(super) holds_for: Option<Duration>,
 }
 
-/// Whether the peer has begun to speak.
+/// Whether the peer has sent the protocol's first bytes.
 #[derive(Clone, Debug, Default)]
-pub struct Spoke(Arc<AtomicBool>);
+pub struct Begun(Arc<AtomicBool>);
 
 /// Text that is no address.
 #[derive(Debug, PartialEq, Eq)]
@@ -264,9 +264,9 @@ impl Accepted {
         }
     }
 
-    /// Moves the connection onto the calling runtime and secures it, if its listener is to be, for what `face` speaks;
-    /// `None`: that was not done `within` so long.
-    pub(super) async fn open(self, face: &dyn Face, within: Duration) -> io::Result<Option<Opened>> {
+    /// Moves the connection onto the calling runtime and secures it, if its listener is to be, for `protocol`;
+    /// `None`: the handshake took longer than `within`.
+    pub(super) async fn open(self, protocol: &dyn Protocol, within: Duration) -> io::Result<Option<Opened>> {
         let address = self.peer();
         let (stream, identities, holds_for) = match self.0 {
             Raw::Tcp(stream, peer, security) => {
@@ -276,7 +276,7 @@ impl Accepted {
                 match security {
                     None => (Stream::Tcp(stream), None, None),
                     Some(security) => {
-                        let secured = security.secure(stream, peer, face.protocols(), within).await;
+                        let secured = security.secure(stream, peer, protocol.alpn(), within).await;
                         let Some((stream, shown)) = secured else { return Ok(None) };
                         let holds_for = shown.as_ref().map(|shown| security.left(shown));
                         (Stream::Tls(Box::new(stream)), shown.and_then(|shown| shown.identities), holds_for)
@@ -285,7 +285,7 @@ impl Accepted {
             }
             Raw::Unix(stream) => (Stream::Unix(UnixStream::from_std(stream)?), None, None),
         };
-        let io = Io { stream, missing: face.first_bytes(), spoke: Spoke::default() };
+        let io = Io { stream, missing: protocol.first_bytes(), begun: Begun::default() };
         Ok(Some(Opened { io, peer: Peer { address, identities }, holds_for }))
     }
 }
@@ -293,13 +293,13 @@ impl Accepted {
 // === impl Io ===
 
 impl Io {
-    /// Tells from elsewhere whether the peer has spoken.
-    pub(super) fn spoke(&self) -> Spoke {
-        self.spoke.clone()
+    /// A handle that tells whether the peer has sent the protocol's first bytes.
+    pub(super) fn begun(&self) -> Begun {
+        self.begun.clone()
     }
 }
 
-impl Spoke {
+impl Begun {
     pub(super) fn yet(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -316,7 +316,7 @@ impl AsyncRead for Io {
         if self.missing > 0 {
             self.missing = self.missing.saturating_sub(buf.filled().len() - before);
             if self.missing == 0 {
-                self.spoke.0.store(true, Ordering::Relaxed);
+                self.begun.0.store(true, Ordering::Relaxed);
             }
         }
         Poll::Ready(Ok(()))

@@ -1,7 +1,7 @@
-//! Serving connections, whatever is spoken on them: listeners, worker threads, and how connections end.
+//! Serves connections: listeners, worker threads, and how connections end.
 //!
 //! Promises: every connection has an end, and so has the drain; see [`serve`]. Invariant: knows neither HTTP nor the
-//! domain. What is spoken on a listener is its [`Face`].
+//! domain. What a listener serves is its [`Protocol`].
 
 mod certificates;
 pub mod listen;
@@ -18,25 +18,25 @@ use self::{listen::Io, tls::Identities};
 /// Why a connection ended before its time.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is spoken on the connections of a listener. All workers share it.
-pub trait Face: fmt::Debug + Send + Sync + 'static {
+/// The protocol of a listener's connections. All workers share it.
+pub trait Protocol: fmt::Debug + Send + Sync + 'static {
     /// How many bytes a peer sends at the least before it waits for an answer. One that has not sent them in time is
     /// closed.
     fn first_bytes(&self) -> usize;
 
-    /// What is spoken, as ALPN calls it (RFC 7301), the best first.
-    fn protocols(&self) -> &'static [&'static str];
+    /// The names that ALPN negotiates (RFC 7301), the preferred one first.
+    fn alpn(&self) -> &'static [&'static str];
 
-    /// Begins to speak with a peer. Called on its worker, within the worker's runtime.
-    fn converse(&self, io: Io, partner: Partner) -> Conversation;
+    /// Begins to serve a connection. Called on its worker, within the worker's runtime.
+    fn serve(&self, io: Io, connection: Connection) -> Serving;
 
     /// Ends when nothing of the calling worker's connections goes on behind them.
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
-/// Who is spoken with, and until when.
+/// The peer of a connection, and the signals that end it.
 #[derive(Debug)]
-pub struct Partner {
+pub struct Connection {
     pub peer: Peer,
     /// Cancelled when the connection shall take no new calls and end after those that are open.
     pub finish: CancellationToken,
@@ -45,9 +45,9 @@ pub struct Partner {
 }
 
 /// A connection that is being served.
-pub struct Conversation {
-    /// Ends with the connection.
-    pub speaking: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
+pub struct Serving {
+    /// Completes when the connection ends.
+    pub ended: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
     pub calls: Arc<dyn Calls>,
 }
 
@@ -72,11 +72,11 @@ pub enum PeerAddress {
     Unix,
 }
 
-// === impl Conversation ===
+// === impl Serving ===
 
-impl fmt::Debug for Conversation {
+impl fmt::Debug for Serving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Conversation").finish_non_exhaustive()
+        f.debug_struct("Serving").finish_non_exhaustive()
     }
 }
 

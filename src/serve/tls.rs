@@ -179,7 +179,7 @@ impl fmt::Debug for Tls {
 // === impl Security ===
 
 impl Security {
-    /// Secures a connection on which one of `protocols` will be spoken (ALPN, RFC 7301). Returns it with what its client
+    /// Secures a connection for one of `protocols` (ALPN, RFC 7301). Returns it with what its client
     /// certificate says, if one was shown; `None`: it was not secured in time, and that was logged.
     pub(super) async fn secure(
         &self,

@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Conversation, Error, Face, Partner,
+    Connection, Error, Protocol, Serving,
     listen::{Accepted, Acceptor, Listener, Opened},
 };
 use crate::{ambient, worker};
@@ -41,7 +41,7 @@ pub struct Options {
     pub connections: usize,
     /// How long a new connection may take to be secured, where it must be.
     pub handshake_timeout: Duration,
-    /// How long a new connection may take to begin to speak.
+    /// How long a new connection may take until its peer sends the first frame.
     pub first_frame_timeout: Duration,
     /// After about so long (± 20 %) a connection is asked to go, so that load spreads over new replicas.
     pub connection_age: Duration,
@@ -86,17 +86,17 @@ const USUAL_OPEN_FILES: usize = 1024;
 /// If a thread or a listener cannot be started, or a worker ended before its time.
 pub async fn serve(
     options: Options,
-    listeners: Vec<(Listener, Arc<dyn Face>)>,
+    listeners: Vec<(Listener, Arc<dyn Protocol>)>,
     shutdown: Shutdown,
     draining: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let open = |(listener, face): (Listener, Arc<dyn Face>)| Ok((listener.open()?, face));
-    let acceptors: Vec<(Acceptor, Arc<dyn Face>)> = listeners.into_iter().map(open).collect::<io::Result<_>>()?;
-    let faces: Vec<Arc<dyn Face>> = acceptors.iter().map(|(_, face)| Arc::clone(face)).collect();
+    let open = |(listener, protocol): (Listener, Arc<dyn Protocol>)| Ok((listener.open()?, protocol));
+    let acceptors: Vec<(Acceptor, Arc<dyn Protocol>)> = listeners.into_iter().map(open).collect::<io::Result<_>>()?;
+    let protocols: Vec<Arc<dyn Protocol>> = acceptors.iter().map(|(_, protocol)| Arc::clone(protocol)).collect();
     let ends = Ends::new();
     // Whatever happens to this future, nothing goes on behind it.
     let _stop = ends.stop.clone().drop_guard();
-    let (workers, mut running) = start_workers(&options, &faces, &ends)?;
+    let (workers, mut running) = start_workers(&options, &protocols, &ends)?;
     let accepting = accept_all(acceptors, workers, &options, &ends);
 
     let early = tokio::select! {
@@ -211,7 +211,7 @@ struct Workers(Vec<(mpsc::UnboundedSender<Handed>, Arc<AtomicUsize>)>);
 #[derive(Debug)]
 struct Handed {
     accepted: Accepted,
-    face: Arc<dyn Face>,
+    protocol: Arc<dyn Protocol>,
     place: Place,
 }
 
@@ -224,7 +224,7 @@ struct Place {
 
 /// Accepts on all listeners. The tracker is empty when they are closed.
 fn accept_all(
-    acceptors: Vec<(Acceptor, Arc<dyn Face>)>,
+    acceptors: Vec<(Acceptor, Arc<dyn Protocol>)>,
     workers: Workers,
     options: &Options,
     ends: &Ends,
@@ -233,12 +233,12 @@ fn accept_all(
     let workers = Arc::new(workers);
     // Half of the files stay for the store, logs and the sockets that are being closed.
     let connections = Arc::new(Semaphore::new(options.connections.min(open_files() / 2).min(Semaphore::MAX_PERMITS)));
-    for (acceptor, face) in acceptors {
+    for (acceptor, protocol) in acceptors {
         let (workers, connections, end) = (Arc::clone(&workers), Arc::clone(&connections), ends.accept.clone());
         tasks.spawn(async move {
             tokio::select! {
                 () = end.cancelled() => {}
-                never = accept(&acceptor, &face, &workers, &connections) => match never {},
+                never = accept(&acceptor, &protocol, &workers, &connections) => match never {},
             }
         });
     }
@@ -248,7 +248,7 @@ fn accept_all(
 
 async fn accept(
     acceptor: &Acceptor,
-    face: &Arc<dyn Face>,
+    protocol: &Arc<dyn Protocol>,
     workers: &Workers,
     connections: &Arc<Semaphore>,
 ) -> Infallible {
@@ -262,7 +262,7 @@ async fn accept(
                 }
                 // Until a connection ends; the semaphore is never closed. Meanwhile the system's queue fills up.
                 if let Ok(permit) = Arc::clone(connections).acquire_owned().await {
-                    workers.hand(accepted, Arc::clone(face), permit);
+                    workers.hand(accepted, Arc::clone(protocol), permit);
                 }
             }
             // The peer was gone before it was looked at; the next one is not to blame.
@@ -289,14 +289,14 @@ impl Ends {
 
 impl Workers {
     /// Hands over to the worker with the fewest connections.
-    fn hand(&self, accepted: Accepted, face: Arc<dyn Face>, permit: OwnedSemaphorePermit) {
+    fn hand(&self, accepted: Accepted, protocol: Arc<dyn Protocol>, permit: OwnedSemaphorePermit) {
         let Some((mailbox, connections)) = self.0.iter().min_by_key(|(_, count)| count.load(Ordering::Relaxed)) else {
             return;
         };
         connections.fetch_add(1, Ordering::Relaxed);
         let place = Place { of_worker: Arc::clone(connections), _of_server: permit };
         // Fails only if the worker is gone, which ends the server; the connection closes here then.
-        let _ = mailbox.send(Handed { accepted, face, place });
+        let _ = mailbox.send(Handed { accepted, protocol, place });
     }
 }
 
@@ -311,20 +311,24 @@ impl Drop for Place {
 /// What the connections of one worker have in common.
 #[derive(Debug)]
 struct Worker {
-    faces: Vec<Arc<dyn Face>>,
+    protocols: Vec<Arc<dyn Protocol>>,
     options: Options,
     ends: Ends,
 }
 
 /// Starts the threads. The set has one task for each, which ends with it.
-fn start_workers(options: &Options, faces: &[Arc<dyn Face>], ends: &Ends) -> io::Result<(Workers, JoinSet<()>)> {
+fn start_workers(
+    options: &Options,
+    protocols: &[Arc<dyn Protocol>],
+    ends: &Ends,
+) -> io::Result<(Workers, JoinSet<()>)> {
     let mut workers = Vec::new();
     let mut running = JoinSet::new();
     for index in 0..options.workers.max(1) {
         let (sender, mailbox) = mpsc::unbounded_channel();
         let (ended, end) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let worker = Worker { faces: faces.to_vec(), options: options.clone(), ends: ends.clone() };
+        let worker = Worker { protocols: protocols.to_vec(), options: options.clone(), ends: ends.clone() };
         thread::Builder::new().name(format!("jeton-worker-{index}")).spawn(move || {
             worker::enter(index);
             runtime.block_on(worker.run(mailbox));
@@ -358,10 +362,10 @@ impl Worker {
 
     async fn serve_all(self: Arc<Self>, mut mailbox: mpsc::UnboundedReceiver<Handed>) {
         let connections = TaskTracker::new();
-        while let Some(Handed { accepted, face, place }) = mailbox.recv().await {
+        while let Some(Handed { accepted, protocol, place }) = mailbox.recv().await {
             let worker = Arc::clone(&self);
             connections.spawn(async move {
-                if let Err(error) = worker.serve(accepted, &*face).await {
+                if let Err(error) = worker.serve(accepted, &*protocol).await {
                     tracing::debug!(error = %error, "a connection ended");
                 }
                 drop(place);
@@ -369,13 +373,13 @@ impl Worker {
         }
         connections.close();
         connections.wait().await;
-        for face in &self.faces {
-            face.settled().await;
+        for protocol in &self.protocols {
+            protocol.settled().await;
         }
     }
 
     /// Serves one connection to its end.
-    async fn serve(&self, accepted: Accepted, face: &dyn Face) -> Result<(), Error> {
+    async fn serve(&self, accepted: Accepted, protocol: &dyn Protocol) -> Result<(), Error> {
         let options = &self.options;
         let mut age = pin!(sleep_until(Instant::now() + jittered(options.connection_age)));
         // Polled with the connection, so it must not share a lock with the other ones.
@@ -383,7 +387,7 @@ impl Worker {
         let finish = CancellationToken::new();
         let opened = tokio::select! {
             biased;
-            opened = accepted.open(face, options.handshake_timeout) => opened?,
+            opened = accepted.open(protocol, options.handshake_timeout) => opened?,
             () = drain.cancelled() => return Ok(()),
         };
         let Some(Opened { io, peer, holds_for }) = opened else { return Ok(()) };
@@ -391,24 +395,24 @@ impl Worker {
         if let Some(expiry) = holds_for.map(|left| Instant::now() + left.min(FAR)).filter(|at| *at < age.deadline()) {
             age.as_mut().reset(expiry);
         }
-        let spoke = io.spoke();
-        let partner = Partner { peer, finish: finish.clone(), drain: drain.clone() };
-        let Conversation { mut speaking, calls } = face.converse(io, partner);
+        let begun = io.begun();
+        let connection = Connection { peer, finish: finish.clone(), drain: drain.clone() };
+        let Serving { mut ended, calls } = protocol.serve(io, connection);
 
         // hyper's keepalive begins only after the first frame.
         tokio::select! {
             biased;
-            ended = &mut speaking => return ended,
+            outcome = &mut ended => return outcome,
             () = sleep(options.first_frame_timeout) => {}
             () = age.as_mut() => {}
             () = drain.cancelled() => {}
         }
-        if !spoke.yet() {
+        if !begun.yet() {
             return Ok(());
         }
         tokio::select! {
             biased;
-            ended = &mut speaking => return ended,
+            outcome = &mut ended => return outcome,
             () = age => {}
             () = drain.cancelled() => {}
         }
@@ -419,7 +423,7 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                ended = &mut speaking => return ended,
+                outcome = &mut ended => return outcome,
                 () = sleep(IDLE_CHECK) => {}
             }
             let is_idle = calls.is_idle();

@@ -12,9 +12,9 @@ use std::{
 use jeton::{
     api::{
         edge::{self, Admitted, Authenticate, Edge, Limits, Watch, run_to_end},
-        face::Grpc,
         health::{self, Health},
         policy::Policy,
+        protocol::Grpc,
         wire::{
             self,
             account_service_client::AccountServiceClient,
@@ -22,7 +22,7 @@ use jeton::{
         },
     },
     serve::{
-        Face, Options, Shutdown,
+        Options, Protocol, Shutdown,
         listen::{self, Address},
         serve,
     },
@@ -235,12 +235,12 @@ async fn start_on(address: Address, configure: impl FnOnce(&mut Options, &mut Li
         routes.clone()
     };
     let edge = Arc::new(Edge::new(policy, Bearers, limits, options.workers, Watch::default()));
-    let grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, make_routes, options.workers));
+    let grpc: Arc<dyn Protocol> = Arc::new(Grpc::new(edge, make_routes, options.workers));
     let shutdown = Shutdown::new();
     let draining = health.clone();
-    let faces = listeners.into_iter().map(|listener| (listener, Arc::clone(&grpc))).collect();
+    let protocols = listeners.into_iter().map(|listener| (listener, Arc::clone(&grpc))).collect();
     let asked = shutdown.clone();
-    let end = tokio::spawn(async move { serve(options, faces, asked, draining.not_ready()).await });
+    let end = tokio::spawn(async move { serve(options, protocols, asked, draining.not_ready()).await });
     Running { address, health, shutdown, gate, log, end }
 }
 

@@ -20,10 +20,10 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Hands each read of the log to the test.
 #[derive(Debug)]
-struct Scripted(Mutex<mpsc::UnboundedSender<Asked>>);
+struct Scripted(Mutex<mpsc::UnboundedSender<Query>>);
 
 #[derive(Debug)]
-enum Asked {
+enum Query {
     Tail(Position, oneshot::Sender<Tail>),
     Page(oneshot::Sender<StatePage>),
 }
@@ -81,24 +81,24 @@ fn tail(head: u64, entries: Vec<LogEntry>) -> Tail {
     Tail { head: at(head), entries, more: false, gap: false }
 }
 
-async fn take_tail(asked: &mut mpsc::UnboundedReceiver<Asked>, after: Position) -> oneshot::Sender<Tail> {
+async fn take_tail(asked: &mut mpsc::UnboundedReceiver<Query>, after: Position) -> oneshot::Sender<Tail> {
     match asked.recv().await.unwrap() {
-        Asked::Tail(from, answer) => {
+        Query::Tail(from, answer) => {
             assert_eq!(from, after);
             answer
         }
-        Asked::Page(_) => panic!("asked for a page, not for the tail after {after}"),
+        Query::Page(_) => panic!("asked for a page, not for the tail after {after}"),
     }
 }
 
-async fn answer(asked: &mut mpsc::UnboundedReceiver<Asked>, after: Position, tail: Tail) {
+async fn answer(asked: &mut mpsc::UnboundedReceiver<Query>, after: Position, tail: Tail) {
     take_tail(asked, after).await.send(tail).unwrap();
 }
 
-async fn page(asked: &mut mpsc::UnboundedReceiver<Asked>) -> oneshot::Sender<StatePage> {
+async fn page(asked: &mut mpsc::UnboundedReceiver<Query>) -> oneshot::Sender<StatePage> {
     match asked.recv().await.unwrap() {
-        Asked::Page(answer) => answer,
-        Asked::Tail(after, _) => panic!("asked for the tail after {after}, not for a page"),
+        Query::Page(answer) => answer,
+        Query::Tail(after, _) => panic!("asked for the tail after {after}, not for a page"),
     }
 }
 
@@ -106,13 +106,13 @@ async fn page(asked: &mut mpsc::UnboundedReceiver<Asked>) -> oneshot::Sender<Sta
 impl Store for Scripted {
     async fn tail(&self, after: Position) -> Result<Tail> {
         let (answer, wait) = oneshot::channel();
-        self.0.lock().send(Asked::Tail(after, answer)).unwrap();
+        self.0.lock().send(Query::Tail(after, answer)).unwrap();
         Ok(wait.await.unwrap())
     }
 
     async fn state_page(&self, _: Option<String>) -> Result<StatePage> {
         let (answer, wait) = oneshot::channel();
-        self.0.lock().send(Asked::Page(answer)).unwrap();
+        self.0.lock().send(Query::Page(answer)).unwrap();
         Ok(wait.await.unwrap())
     }
 

@@ -26,7 +26,7 @@ use jeton::{
 use tempfile::TempDir;
 
 use crate::{
-    remote::{self, Asked, Remote, Reply},
+    remote::{self, Received, Remote, Reply},
     servers::{Aof, Server},
 };
 
@@ -92,7 +92,7 @@ async fn write(store: &dyn Store, clock: &Clock, event: &Event) {
     assert_eq!(store.write(&change).await.unwrap(), jeton::store::Written::Done);
 }
 
-fn id(asked: &Asked) -> String {
+fn id(asked: &Received) -> String {
     asked.header("webhook-id").unwrap().to_owned()
 }
 

@@ -28,13 +28,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub struct Remote {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    requests: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<Received>>>,
     _stop: DropGuard,
 }
 
 /// What came in.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct Received {
     pub method: String,
     /// With its query.
     pub path: String,
@@ -87,12 +87,12 @@ fn calling(authorities: Option<Vec<u8>>) -> Arc<Outbound> {
 
 impl Remote {
     /// Answers each request as `answer` says.
-    pub async fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+    pub async fn start(answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         Self::over(answer, |stream| async { Some(stream) }).await
     }
 
     /// The same under TLS, as `localhost`.
-    pub async fn secure(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+    pub async fn secure(answer: impl Fn(&Received) -> Reply + Send + Sync + 'static) -> Self {
         let certificate = CertificateDer::from_pem_slice(CERTIFICATE).unwrap();
         let key = PrivateKeyDer::from_pem_slice(KEY).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -111,7 +111,7 @@ impl Remote {
 
     /// The same on streams that `wrap` makes of connections.
     pub async fn over<S, F>(
-        answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+        answer: impl Fn(&Received) -> Reply + Send + Sync + 'static,
         wrap: impl Fn(tokio::net::TcpStream) -> F + Send + 'static,
     ) -> Self
     where
@@ -120,7 +120,7 @@ impl Remote {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (connections, requests) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<Asked>>>::default());
+        let (connections, requests) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<Received>>>::default());
         let stop = CancellationToken::new();
         let (count, seen, stopped, answer) =
             (Arc::clone(&connections), Arc::clone(&requests), stop.clone(), Arc::new(answer));
@@ -152,7 +152,7 @@ impl Remote {
         self.connections.load(Ordering::SeqCst)
     }
 
-    pub fn requests(&self) -> Vec<Asked> {
+    pub fn requests(&self) -> Vec<Received> {
         self.requests.lock().unwrap().clone()
     }
 
@@ -189,13 +189,13 @@ impl Reply {
     }
 }
 
-impl Asked {
+impl Received {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 }
 
-async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Asked> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Received> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -213,7 +213,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Asked> {
         .map(|line| line.split_once(':').unwrap())
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let mut asked = Asked { method, path, headers, body: String::new() };
+    let mut asked = Received { method, path, headers, body: String::new() };
     let length = asked.header("content-length").map_or(0, |length| length.parse().unwrap());
     let mut body = bytes[end + 4..].to_vec();
     while body.len() < length {

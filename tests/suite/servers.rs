@@ -20,14 +20,14 @@ use tempfile::TempDir;
 pub struct Server {
     port: u16,
     dir: TempDir,
-    speaks: Speaks,
+    transport: Transport,
     args: Vec<String>,
     process: Child,
 }
 
-/// What is spoken on a server's port.
+/// The transport of a server's port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Speaks {
+enum Transport {
     Plain,
     Tls,
 }
@@ -54,7 +54,7 @@ impl Server {
 
     /// An empty server with more arguments, which come last.
     pub fn start_with(aof: Aof, more: &[&str]) -> Self {
-        Self::speaking(Speaks::Plain, aof, more)
+        Self::with_transport(Transport::Plain, aof, more)
     }
 
     /// Whether there is a program for [`Self::secured`].
@@ -64,10 +64,10 @@ impl Server {
 
     /// An empty server under TLS. It is not asked anything here.
     pub fn secured(aof: Aof, more: &[&str]) -> Self {
-        Self::speaking(Speaks::Tls, aof, more)
+        Self::with_transport(Transport::Tls, aof, more)
     }
 
-    fn speaking(speaks: Speaks, aof: Aof, more: &[&str]) -> Self {
+    fn with_transport(transport: Transport, aof: Aof, more: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("make a directory for the server");
         let mut args: Vec<String> = [
             "--save",
@@ -88,9 +88,9 @@ impl Server {
         args.extend(more.iter().map(|arg| (*arg).to_owned()));
         for _ in 0..PORTS {
             let port = free_port();
-            let mut process = spawn(speaks, port, dir.path(), &args);
+            let mut process = spawn(transport, port, dir.path(), &args);
             if ready(dir.path(), 0, &mut process) {
-                return Self { port, dir, speaks, args, process };
+                return Self { port, dir, transport, args, process };
             }
             end(&mut process);
             assert!(log(dir.path()).contains("already in use"), "the server did not start: {}", log(dir.path()));
@@ -144,7 +144,7 @@ impl Server {
     /// Starts the killed server again with the same port and directory.
     pub fn restart(&mut self) {
         let logged = log(self.dir.path()).len();
-        self.process = spawn(self.speaks, self.port, self.dir.path(), &self.args);
+        self.process = spawn(self.transport, self.port, self.dir.path(), &self.args);
         assert!(
             ready(self.dir.path(), logged, &mut self.process),
             "the server did not restart: {}",
@@ -207,12 +207,12 @@ fn end(process: &mut Child) {
     let _ = process.wait();
 }
 
-fn spawn(speaks: Speaks, port: u16, dir: &Path, args: &[String]) -> Child {
+fn spawn(transport: Transport, port: u16, dir: &Path, args: &[String]) -> Child {
     let path = dir.display().to_string();
     let port = port.to_string();
-    let (program, listen) = match speaks {
-        Speaks::Plain => (program(), vec!["--port", &port]),
-        Speaks::Tls => (program_with_tls().expect("a server with TLS"), vec!["--port", "0", "--tls-port", &port]),
+    let (program, listen) = match transport {
+        Transport::Plain => (program(), vec!["--port", &port]),
+        Transport::Tls => (program_with_tls().expect("a server with TLS"), vec!["--port", "0", "--tls-port", &port]),
     };
     Command::new(program)
         .args(["--bind", "127.0.0.1", "--dir", &path, "--daemonize", "no", "--logfile", "server.log"])

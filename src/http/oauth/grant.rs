@@ -1,4 +1,4 @@
-//! Grants: what is asked of the token endpoint, as a message of the contract.
+//! Grants: requests to the token endpoint, as messages of the contract.
 
 use super::form::{Credentials, Form};
 use crate::{
@@ -9,8 +9,8 @@ use crate::{
     token::error::{Error, Reason, Result, Violation},
 };
 
-/// What is asked for.
-pub(super) enum Asked {
+/// A request to the token endpoint.
+pub(super) enum TokenRequest {
     /// With the type that the reply gives to the token (RFC 8693 §2.2.1).
     Issue(Box<wire::IssueTokenRequest>, Option<&'static str>),
     Renew(wire::RenewTokenRequest),
@@ -30,7 +30,7 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 ///
 /// # Errors
 /// METHOD_UNKNOWN for a grant that is none of ours; INVALID_FIELD for what cannot be said in the contract.
-pub(super) fn asked(tenant: &str, form: &mut Form<'_>, credentials: Credentials) -> Result<Asked> {
+pub(super) fn parse(tenant: &str, form: &mut Form<'_>, credentials: Credentials) -> Result<TokenRequest> {
     match form.take("grant_type").as_str() {
         "" => Err(Error::field("grant_type", "is required")),
         CLIENT_CREDENTIALS => {
@@ -53,7 +53,7 @@ fn issue(
     credentials: Credentials,
     grant: Grant,
     mut wrong: Vec<Violation>,
-) -> Result<Asked> {
+) -> Result<TokenRequest> {
     let Credentials { client_id, client_secret, client_assertion } = credentials;
     let message = wire::IssueTokenRequest {
         tenant_id: tenant.to_owned(),
@@ -65,11 +65,11 @@ fn issue(
         audience: audience(form, &mut wrong),
         ..Default::default()
     };
-    Ok(Asked::Issue(Box::new(complete(message, wrong)?), None))
+    Ok(TokenRequest::Issue(Box::new(complete(message, wrong)?), None))
 }
 
 /// RFC 8693 §2.1.
-fn exchange(tenant: &str, form: &mut Form<'_>, credentials: Credentials) -> Result<Asked> {
+fn exchange(tenant: &str, form: &mut Form<'_>, credentials: Credentials) -> Result<TokenRequest> {
     let mut wrong = Vec::new();
     let (subject_token, actor_token) = (form.take("subject_token"), form.take("actor_token"));
     let is_ours = |kind: &str| matches!(kind, ACCESS_TOKEN | JWT);
@@ -92,15 +92,15 @@ fn exchange(tenant: &str, form: &mut Form<'_>, credentials: Credentials) -> Resu
     };
     let grant = Grant::TokenExchange(wire::TokenExchangeGrant { subject_token, actor_token });
     Ok(match issue(tenant, form, credentials, grant, wrong)? {
-        Asked::Issue(message, _) => {
-            Asked::Issue(Box::new(wire::IssueTokenRequest { format: format.into(), ..*message }), Some(kind))
+        TokenRequest::Issue(message, _) => {
+            TokenRequest::Issue(Box::new(wire::IssueTokenRequest { format: format.into(), ..*message }), Some(kind))
         }
-        renew @ Asked::Renew(_) => renew,
+        renew @ TokenRequest::Renew(_) => renew,
     })
 }
 
 /// RFC 6749 §6.
-fn renew(form: &mut Form<'_>, credentials: Credentials) -> Result<Asked> {
+fn renew(form: &mut Form<'_>, credentials: Credentials) -> Result<TokenRequest> {
     let mut wrong = Vec::new();
     for name in ["audience", "resource"] {
         if !form.take_all(name).is_empty() {
@@ -115,7 +115,7 @@ fn renew(form: &mut Form<'_>, credentials: Credentials) -> Result<Asked> {
         refresh_token: form.take("refresh_token"),
         scopes: form.take_words("scope"),
     };
-    Ok(Asked::Renew(complete(message, wrong)?))
+    Ok(TokenRequest::Renew(complete(message, wrong)?))
 }
 
 /// For whom the token is: logical names (RFC 8693 §2.1) and URIs (RFC 8707 §2), which are the same thing here.

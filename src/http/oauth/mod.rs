@@ -26,7 +26,7 @@ use axum::{
 
 use self::{
     form::{Basic, Credentials, Form, Scheme},
-    grant::{Asked, violation},
+    grant::{TokenRequest, violation},
     refusal::Presented,
 };
 use crate::{
@@ -79,16 +79,16 @@ async fn token<A: Bearers>(State(services): State<Services>, asking: Asking<A>) 
     let mut presented = Presented::from(Scheme::of(&parts.headers));
     let answer = async {
         let call = connection.begin(Lane::Ordinary, "oauth2/token", id.clone())?;
-        let asked = with_form(&mut parts, body, |form, own| grant::asked(&tenant, form, own));
+        let asked = with_form(&mut parts, body, |form, own| grant::parse(&tenant, form, own));
         let (call, asked) = call.read(asked).await?;
         let (token, kind) = match asked {
-            Asked::Issue(message, kind) => {
+            TokenRequest::Issue(message, kind) => {
                 if matches!(message.grant, Some(wire::issue_token_request::Grant::Workload(_))) {
                     presented = Presented::Grant;
                 }
                 (services.issue(call, &parts.headers, *message).await?.token, kind)
             }
-            Asked::Renew(message) => (services.renew(call, &parts.headers, &tenant, message).await?.token, None),
+            TokenRequest::Renew(message) => (services.renew(call, &parts.headers, &tenant, message).await?.token, None),
         };
         Ok(reply::private(StatusCode::OK, &reply::Token::new(&token.unwrap_or_default(), kind)))
     };
@@ -178,7 +178,7 @@ async fn jwks<A: Bearers>(State(services): State<Services>, asking: Asking<A>) -
 async fn metadata<A: Bearers>(State(services): State<Services>, asking: Asking<A>, certificates: bool) -> Response {
     let id = asking.id.clone();
     let issuer = services.issuer_of(&asking.tenant).unwrap_or_default();
-    // Asked for whether there is such a tenant, and for how long that may be believed.
+    // TokenRequest for whether there is such a tenant, and for how long that may be believed.
     let answer = listed(&services, asking, "metadata").await;
     told(answer.map(|(listed, _)| document::metadata(&issuer, &listed, certificates)), Presented::Client, &id)
 }

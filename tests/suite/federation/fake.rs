@@ -23,7 +23,7 @@ use super::{
     SOON, login,
     provider::{CALLBACK, NONCE},
 };
-use crate::remote::{Asked, Remote, Reply};
+use crate::remote::{Received, Remote, Reply};
 
 pub const DISCOVERY: &str = "/.well-known/openid-configuration";
 pub const CLIENT: &str = "client";
@@ -77,7 +77,7 @@ impl Fake {
         Self::at(format!("https://localhost:{}", remote.port()), remote, says)
     }
 
-    fn script() -> (Arc<Mutex<Script>>, impl Fn(&Asked) -> Reply + Send + Sync + 'static) {
+    fn script() -> (Arc<Mutex<Script>>, impl Fn(&Received) -> Reply + Send + Sync + 'static) {
         jeton::app::install_crypto();
         let script = Arc::new(Mutex::new(Script {
             issuer: String::new(),
@@ -89,7 +89,7 @@ impl Fake {
             clock: Clock::default(),
         }));
         let says = Arc::clone(&script);
-        (script, move |asked: &Asked| says.lock().unwrap().reply(asked))
+        (script, move |asked: &Received| says.lock().unwrap().reply(asked))
     }
 
     fn at(issuer: String, remote: Remote, script: Arc<Mutex<Script>>) -> Self {
@@ -130,7 +130,7 @@ impl Fake {
 // === impl Script ===
 
 impl Script {
-    fn reply(&self, asked: &Asked) -> Reply {
+    fn reply(&self, asked: &Received) -> Reply {
         if let Some(reply) = self.replies.get(asked.path.as_str()) {
             return reply.clone();
         }

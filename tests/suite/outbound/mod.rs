@@ -13,7 +13,7 @@ use jeton::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::remote::{Asked, Remote, Reply, outbound};
+use crate::remote::{Received, Remote, Reply, outbound};
 
 /// Small, so that a test sees what comes beyond it.
 const LIMIT: usize = 1024;
@@ -119,7 +119,7 @@ async fn a_post_arrives_as_it_was_given_and_every_status_is_an_answer() {
     let answer = outbound.post(&remote.url("/hook?a=b"), headers, b"body".to_vec(), outbound.deadline()).await.unwrap();
     assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].as_bytes()), (503, b"7".as_slice()));
     let requests = remote.requests();
-    let [Asked { method, path, body, .. }] = requests.as_slice() else { panic!("{requests:?}") };
+    let [Received { method, path, body, .. }] = requests.as_slice() else { panic!("{requests:?}") };
     assert_eq!((method.as_str(), path.as_str(), body.as_str()), ("POST", "/hook?a=b", "body"));
     assert_eq!(requests[0].header("content-type"), Some("application/x"));
     assert_eq!((requests[0].header("cookie"), requests[0].header("referer")), (None, None));

@@ -7,9 +7,9 @@ use jeton::{
     ambient::Clock,
     api::{
         edge::{Edge, Limits, Watch},
-        face::Grpc,
         health::Health,
         policy::Policy,
+        protocol::Grpc,
         wire,
     },
     app::{self, App, Bearer, Setup},
@@ -27,7 +27,7 @@ use jeton::{
     outbound::{Outbound, published::Location},
     outbox::Sink,
     serve::{
-        Face, Options, Shutdown,
+        Options, Protocol, Shutdown,
         listen::{self, Address, Listener},
         serve,
         tls::Security,
@@ -242,8 +242,8 @@ impl Service {
         let authenticate = Bearer(Arc::clone(&app.issuer));
         let edge = Arc::new(Edge::new(policy, authenticate, limits, WORKERS, Watch::default()));
         let oauth = app::oauth(&app, Arc::clone(&edge), others.security.is_some());
-        let speaks_grpc: Arc<dyn Face> = Arc::new(Grpc::new(edge, routes, WORKERS));
-        let faces = listeners.into_iter().map(secured).zip([speaks_grpc, oauth]).collect();
+        let speaks_grpc: Arc<dyn Protocol> = Arc::new(Grpc::new(edge, routes, WORKERS));
+        let protocols = listeners.into_iter().map(secured).zip([speaks_grpc, oauth]).collect();
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
         let (shutdown, asked) = (Shutdown::new(), stop.clone());
@@ -253,7 +253,7 @@ impl Service {
             stopping.request();
             stopping.request();
         });
-        tokio::spawn(serve(options, faces, shutdown, std::future::ready(())));
+        tokio::spawn(serve(options, protocols, shutdown, std::future::ready(())));
         health.ready().await;
         let endpoint = match &others.security {
             Some((_, authority)) => authority.endpoint(grpc.port(), None),
@@ -267,7 +267,7 @@ impl Service {
     pub async fn events(&self) -> Vec<serde_json::Value> {
         while self.app.outbox.deliver_due().await.unwrap() {}
         let data =
-            |asked: remote::Asked| serde_json::from_str::<serde_json::Value>(&asked.body).unwrap()["data"].take();
+            |asked: remote::Received| serde_json::from_str::<serde_json::Value>(&asked.body).unwrap()["data"].take();
         self.receiver.requests().into_iter().map(data).collect()
     }
 

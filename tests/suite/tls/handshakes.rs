@@ -12,7 +12,7 @@ use jeton::{
     api::{health::Health, policy::Policy, wire},
     http::{Http, admin},
     serve::{
-        self, Face, Options,
+        self, Options, Protocol,
         listen::{self, Listener},
         serve,
         tls::{ClientAuth, Tls},
@@ -193,7 +193,7 @@ impl Plain {
         health.ready().await;
         let mut listeners = listen::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let port = listeners[0].local_addr().unwrap().port();
-        let face: Arc<dyn Face> = Arc::new(Http::new(admin::routes(health, Arc::default(), None), |_| ()));
+        let protocol: Arc<dyn Protocol> = Arc::new(Http::new(admin::routes(health, Arc::default(), None), |_| ()));
         let listener = secure(listeners.pop().unwrap());
         let options = Options {
             workers: 1,
@@ -208,7 +208,7 @@ impl Plain {
             asked.cancelled().await;
             stopping.request();
         });
-        tokio::spawn(serve(options, vec![(listener, face)], shutdown, std::future::ready(())));
+        tokio::spawn(serve(options, vec![(listener, protocol)], shutdown, std::future::ready(())));
         Self { port, _stop: stop.drop_guard() }
     }
 

@@ -1,4 +1,4 @@
-//! What is spoken on listeners for HTTP: version 1.1 or 2, as the peer begins.
+//! HTTP on the connections of a listener: version 1.1 or 2, as the peer begins.
 
 use std::{
     fmt,
@@ -21,9 +21,9 @@ use tower::Service as _;
 use crate::{
     api::{
         edge::mutations_ended,
-        face::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_LIST, STREAMS_PER_CONNECTION},
+        protocol::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_LIST, STREAMS_PER_CONNECTION},
     },
-    serve::{Calls, Conversation, Face, Partner, Peer, listen::Io},
+    serve::{Calls, Connection, Peer, Protocol, Serving, listen::Io},
 };
 
 /// HTTP on the connections of a listener. Requests carry what `connect` makes of their connection as an extension.
@@ -55,35 +55,35 @@ impl<C> Http<C> {
     }
 }
 
-fn protocol() -> auto::Builder<TokioExecutor> {
-    let mut protocol = auto::Builder::new(TokioExecutor::new());
-    protocol.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
-    protocol
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD);
+    builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .max_header_list_size(MAX_HEADER_LIST)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    protocol
+    builder
 }
 
-impl<C: Clone + Send + Sync + 'static> Face for Http<C> {
+impl<C: Clone + Send + Sync + 'static> Protocol for Http<C> {
     fn first_bytes(&self) -> usize {
         FIRST_LINE_LEN
     }
 
-    fn protocols(&self) -> &'static [&'static str] {
+    fn alpn(&self) -> &'static [&'static str] {
         &["h2", "http/1.1"]
     }
 
-    fn converse(&self, io: Io, partner: Partner) -> Conversation {
-        let Partner { peer, finish, drain: _ } = partner;
+    fn serve(&self, io: Io, connection: Connection) -> Serving {
+        let Connection { peer, finish, drain: _ } = connection;
         let requests = Arc::new(Requests::default());
         let calls = Arc::clone(&requests);
         let routes = self.routes.clone();
         let connection = (self.connect)(peer);
-        let speaking = async move {
+        let ended = async move {
             let service = service_fn(|mut request: http::Request<Incoming>| {
                 request.extensions_mut().insert(connection.clone());
                 let open = Open::new(&requests);
@@ -94,17 +94,17 @@ impl<C: Clone + Send + Sync + 'static> Face for Http<C> {
                     response
                 }
             });
-            let protocol = protocol();
-            let mut speaking = pin!(protocol.serve_connection(TokioIo::new(io), service));
+            let builder = builder();
+            let mut served = pin!(builder.serve_connection(TokioIo::new(io), service));
             tokio::select! {
                 biased;
-                ended = speaking.as_mut() => return ended,
+                ended = served.as_mut() => return ended,
                 () = finish.cancelled() => {}
             }
-            speaking.as_mut().graceful_shutdown();
-            speaking.await
+            served.as_mut().graceful_shutdown();
+            served.await
         };
-        Conversation { speaking: Box::pin(speaking), calls }
+        Serving { ended: Box::pin(ended), calls }
     }
 
     /// Mutations outlive their requests and connections.

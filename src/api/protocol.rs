@@ -1,4 +1,4 @@
-//! What is spoken on listeners for gRPC: HTTP/2, served by hyper directly.
+//! gRPC on the connections of a listener: HTTP/2, served by hyper directly.
 //!
 //! tonic's own server would wrap every call in a `grpc-timeout` of its own, which nothing inside can take off and which
 //! answers CANCELLED where DEADLINE_EXCEEDED is due; it does not tell connections apart when they age; and a silent peer
@@ -18,7 +18,7 @@ use tonic::service::Routes;
 
 use super::edge::{self, Authenticate, Edge};
 use crate::{
-    serve::{Calls, Conversation, Face, Partner, listen::Io},
+    serve::{Calls, Connection, Protocol, Serving, listen::Io},
     worker::PerWorker,
 };
 
@@ -51,9 +51,9 @@ impl<A: Authenticate> Grpc<A> {
     }
 }
 
-fn protocol() -> http2::Builder<TokioExecutor> {
-    let mut protocol = http2::Builder::new(TokioExecutor::new());
-    protocol
+fn builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .max_header_list_size(MAX_HEADER_LIST)
@@ -61,38 +61,38 @@ fn protocol() -> http2::Builder<TokioExecutor> {
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         // gRPC has no use for it, and it would cost 37 bytes in every reply.
         .auto_date_header(false);
-    protocol
+    builder
 }
 
-impl<A: Authenticate> Face for Grpc<A> {
+impl<A: Authenticate> Protocol for Grpc<A> {
     fn first_bytes(&self) -> usize {
         PREFACE_LEN
     }
 
-    fn protocols(&self) -> &'static [&'static str] {
+    fn alpn(&self) -> &'static [&'static str] {
         &["h2"]
     }
 
-    fn converse(&self, io: Io, partner: Partner) -> Conversation {
-        let Partner { peer, finish, drain } = partner;
+    fn serve(&self, io: Io, connection: Connection) -> Serving {
+        let Connection { peer, finish, drain } = connection;
         let routes = self.routes.mine().get_or_init(|| (self.make_routes)().prepare()).clone();
         let connection = Arc::new(self.edge.connect(peer, routes, drain));
         let calls = Arc::clone(&connection);
-        let speaking = async move {
+        let ended = async move {
             let service = service_fn(|request| {
                 let connection = Arc::clone(&connection);
                 async move { Ok::<_, Infallible>(connection.call(request).await) }
             });
-            let mut speaking = pin!(protocol().serve_connection(TokioIo::new(io), service));
+            let mut served = pin!(builder().serve_connection(TokioIo::new(io), service));
             tokio::select! {
                 biased;
-                ended = speaking.as_mut() => return Ok(ended?),
+                ended = served.as_mut() => return Ok(ended?),
                 () = finish.cancelled() => {}
             }
-            speaking.as_mut().graceful_shutdown();
-            Ok(speaking.await?)
+            served.as_mut().graceful_shutdown();
+            Ok(served.await?)
         };
-        Conversation { speaking: Box::pin(speaking), calls }
+        Serving { ended: Box::pin(ended), calls }
     }
 
     /// Mutations outlive their calls and connections.
