@@ -5,7 +5,7 @@ use std::fmt;
 use super::record::{State, Stored, stored};
 use crate::{
     ambient::Time,
-    keys::ring::digest_text,
+    keys::ring::{Destination, digest_text},
     store::{Kind, Unique},
     token::{Ident, IdentityProfileId, TenantId},
 };
@@ -78,7 +78,8 @@ pub struct OidcProfile {
     /// As what the provider knows this service.
     #[n(1)]
     pub client_id: String,
-    /// Sealed under the master key; see [`super::Directory::provider_secret`]. None: a public client.
+    /// Sealed under the master key for [`Self::destination`]; see [`super::Directory::provider_secret`]. None: a public
+    /// client.
     #[n(2)]
     pub sealed_secret: Option<minicbor::bytes::ByteVec>,
     /// Where the provider may send people back to; compared as a whole.
@@ -150,6 +151,15 @@ pub const MAX_IDENTITY_PROFILES: u32 = 50;
 
 stored! {
     IdentityProfile IdentityProfile "IdentityProfile" |self| Ident::IdentityProfile(self.id.clone());
+}
+
+// === impl OidcProfile ===
+
+impl OidcProfile {
+    /// Where the secret may be sent, and as whose.
+    pub fn destination(&self) -> Destination<'_> {
+        Destination { issuer: &self.issuer, client_id: &self.client_id }
+    }
 }
 
 // === impl Identity ===

@@ -224,10 +224,7 @@ impl Directory {
 
     /// The secret of this service at a profile's provider; `None`: it is a public client there.
     pub fn provider_secret(&self, profile: &IdentityProfile) -> Result<Option<SecretText>> {
-        let ProfileKind::Oidc(OidcProfile { sealed_secret: Some(sealed), .. }) = &profile.kind else {
-            return Ok(None);
-        };
-        open(profile, sealed, &self.ring).map(Some)
+        open(profile, &self.ring)
     }
 
     /// Seals the secrets of a tenant's profiles again that are sealed under an old master key.
@@ -276,6 +273,10 @@ fn apply(profile: &mut IdentityProfile, patch: ProfilePatch, ring: &Keyring) -> 
             password.one_time_passwords = patch.one_time_passwords.unwrap_or(password.one_time_passwords);
         }
         (ProfileKind::Oidc(oidc), Some(KindPatch::Oidc(patch))) => {
+            if leaves_secret_behind(oidc, &patch) {
+                let description = "must be given again: it was given for another issuer or client_id";
+                violate("oidc.client_secret".to_owned(), description);
+            }
             new_secret = change_provider(oidc, patch);
             check_provider(oidc, &mut violate);
         }
@@ -289,6 +290,14 @@ fn apply(profile: &mut IdentityProfile, patch: ProfilePatch, ring: &Keyring) -> 
         seal(profile, secret.as_ref(), ring)?;
     }
     Ok(())
+}
+
+/// Whether a patch points a profile elsewhere and says nothing of its secret. Whoever may write the profile would
+/// otherwise have the secret, which nobody is shown, sent to a host of their own.
+fn leaves_secret_behind(oidc: &OidcProfile, patch: &OidcPatch) -> bool {
+    let moves = |patch: &Option<String>, now: &String| patch.as_ref().is_some_and(|new| new != now);
+    let is_elsewhere = moves(&patch.issuer, &oidc.issuer) || moves(&patch.client_id, &oidc.client_id);
+    is_elsewhere && oidc.sealed_secret.is_some() && patch.client_secret.is_none()
 }
 
 /// Changes what the patch names. Returns the secret to seal, if it changes.
@@ -361,18 +370,25 @@ fn other_kind(field: &str) -> Error {
 fn seal(profile: &mut IdentityProfile, secret: Option<&SecretText>, ring: &Keyring) -> Result<()> {
     let context = context(profile);
     let ProfileKind::Oidc(oidc) = &mut profile.kind else { return Ok(()) };
-    let sealed = secret.map(|secret| ring.seal(Sealed::ProviderSecret, &context, secret.expose().as_bytes()));
+    let purpose = Sealed::ProviderSecret(oidc.destination());
+    let sealed = secret.map(|secret| ring.seal(purpose, &context, secret.expose().as_bytes()));
     let sealed =
         sealed.transpose().map_err(|source| Error::internal("seal a provider's secret").with_source(source))?;
     oidc.sealed_secret = sealed.map(Into::into);
     Ok(())
 }
 
-fn open(profile: &IdentityProfile, sealed: &[u8], ring: &Keyring) -> Result<SecretText> {
-    let plain = ring.open(Sealed::ProviderSecret, &context(profile), sealed);
+fn open(profile: &IdentityProfile, ring: &Keyring) -> Result<Option<SecretText>> {
+    let ProfileKind::Oidc(oidc) = &profile.kind else { return Ok(None) };
+    let Some(sealed) = &oidc.sealed_secret else { return Ok(None) };
+    let plain = ring.open(Sealed::ProviderSecret(oidc.destination()), &context(profile), sealed);
     let text = plain.and_then(|plain| String::from_utf8(plain).ok());
-    let failed = || Error::internal("open a provider's sealed secret: is its master key still configured?");
-    text.map(SecretText::new).ok_or_else(failed)
+    let failed = || {
+        let attempted = "open a provider's sealed secret: is its master key still configured, and was it sealed for \
+                         this issuer and client id?";
+        Error::internal(attempted)
+    };
+    text.map(|text| Some(SecretText::new(text))).ok_or_else(failed)
 }
 
 fn sealed_by(profile: &IdentityProfile) -> Option<DerivationKeyId> {
@@ -382,7 +398,7 @@ fn sealed_by(profile: &IdentityProfile) -> Option<DerivationKeyId> {
     }
 }
 
-/// What a sealed secret is bound to.
+/// The record that a sealed secret belongs to.
 fn context(profile: &IdentityProfile) -> Vec<u8> {
     format!("{}/{}", profile.tenant, profile.id).into_bytes()
 }
@@ -410,6 +426,7 @@ pub(super) fn identities_of(tenant: &TenantId, profile: &IdentityProfileId) -> I
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ambient::Time, keys::master::MasterKey};
 
     #[test]
     fn an_issuer_is_an_https_url_that_discovery_can_begin_with() {
@@ -431,6 +448,41 @@ mod tests {
         ] {
             assert!(!is_issuer(bad), "{bad}");
         }
+    }
+
+    /// Whatever else changes a record, the store's backup included: the secret goes only where it was meant to.
+    #[test]
+    fn a_secret_does_not_open_for_another_destination_or_profile() {
+        let ring = Keyring::new(&[MasterKey::new([7; 32])]).unwrap();
+        let oidc = OidcProfile { issuer: "https://a".into(), client_id: "jeton".into(), ..OidcProfile::default() };
+        let mut profile = IdentityProfile {
+            id: IdentityProfileId::random().unwrap(),
+            tenant: "default".parse().unwrap(),
+            display_name: String::new(),
+            kind: ProfileKind::Oidc(oidc),
+            state: State::Enabled,
+            created: Time::from_secs(0),
+            updated: Time::from_secs(0),
+            version: 1,
+        };
+        seal(&mut profile, Some(&SecretText::new("secret".to_owned())), &ring).unwrap();
+        let with = |change: &dyn Fn(&mut IdentityProfile)| {
+            let mut changed = profile.clone();
+            change(&mut changed);
+            open(&changed, &ring).map(|secret| secret.unwrap().expose().to_owned())
+        };
+        let change = |change: &dyn Fn(&mut OidcProfile)| {
+            with(&|profile| {
+                let ProfileKind::Oidc(oidc) = &mut profile.kind else { panic!("not one of OpenID") };
+                change(oidc);
+            })
+        };
+        assert_eq!(change(&|_| {}).unwrap(), "secret");
+        assert_eq!(change(&|oidc| oidc.scopes.push("email".into())).unwrap(), "secret");
+        change(&|oidc| oidc.issuer = "https://b".into()).unwrap_err();
+        change(&|oidc| oidc.client_id = "another".into()).unwrap_err();
+        with(&|profile| profile.id = IdentityProfileId::random().unwrap()).unwrap_err();
+        with(&|profile| profile.tenant = "other".parse().unwrap()).unwrap_err();
     }
 
     #[test]

@@ -49,13 +49,23 @@ impl Endpoints {
         let metadata: CoreProviderMetadata =
             serde_json::from_value(document).map_err(|_| "it is no discovery document")?;
         let token = metadata.token_endpoint().cloned().ok_or("it names no token endpoint")?;
-        Ok(Self {
+        let endpoints = Self {
             issuer: metadata.issuer().clone(),
             token,
             keys: metadata.jwks_uri().url().clone(),
             user_info: metadata.userinfo_endpoint().cloned(),
             auth_type: auth_type(metadata.token_endpoint_auth_methods_supported().map(Vec::as_slice)),
-        })
+        };
+        if endpoints.leave_tls() { Err("it leads from https to http") } else { Ok(endpoints) }
+    }
+
+    /// Whether the provider is under TLS and an endpoint of it is not. Endpoints may stand at other hosts than the issuer
+    /// (as Google's and Microsoft's do): the document came from the issuer under TLS, and the issuer has the secret anyway.
+    /// But nobody in between may read the secret and the code, or answer with keys of their own, though the operator
+    /// allowed calls in the clear to that host for something else.
+    fn leave_tls(&self) -> bool {
+        let endpoints = [Some(self.token.url()), Some(&self.keys), self.user_info.as_ref().map(|url| url.url())];
+        self.issuer.url().scheme() == "https" && endpoints.into_iter().flatten().any(|url| url.scheme() != "https")
     }
 }
 
@@ -107,12 +117,16 @@ mod tests {
         assert!(matches!(auth_type(json!(["client_secret_post", "client_secret_basic"])), Some(AuthType::BasicAuth)));
         assert!(auth_type(json!(["private_key_jwt"])).is_none());
         assert!(with("code_challenge_methods_supported", json!(["plain", "S256"])).is_ok());
+        assert!(with("token_endpoint", json!("https://elsewhere.example/t")).is_ok());
         for (name, value) in [
             ("code_challenge_methods_supported", json!(["plain"])),
             ("token_endpoint", Value::Null),
             ("token_endpoint", json!("nowhere")),
             ("jwks_uri", Value::Null),
             ("issuer", json!(5)),
+            ("token_endpoint", json!("http://a.example/t")),
+            ("jwks_uri", json!("http://a.example/k")),
+            ("userinfo_endpoint", json!("http://a.example/u")),
         ] {
             assert!(with(name, value.clone()).is_err(), "{name}: {value}");
         }

@@ -30,13 +30,23 @@ struct DerivationKey {
 
 /// What sealed bytes are for; bytes sealed for one thing do not open as another.
 #[derive(Clone, Copy, Debug)]
-pub enum Sealed {
+pub enum Sealed<'a> {
     /// A signing key's private part.
     SigningKey,
-    /// The secret of this service at an OpenID provider.
-    ProviderSecret,
+    /// The secret of this service at an OpenID provider. It is sent, so it opens only for where it may be sent.
+    ProviderSecret(Destination<'a>),
     /// A page token's cursor.
     PageToken,
+}
+
+/// Where a secret may be sent, and as whose. A new kind of secret that leaves the service needs one of these, too: else
+/// whoever may change a record's address gets the secret that stands beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination<'a> {
+    /// The provider that is trusted with it. Its discovery document says to which URL it goes.
+    pub issuer: &'a str,
+    /// As whom the provider knows this service.
+    pub client_id: &'a str,
 }
 
 /// Two master keys have the same id, or a key could not be derived.
@@ -70,7 +80,7 @@ impl Keyring {
     }
 
     /// Encrypts and authenticates `plain`, bound to `purpose` and `context`. Begins with the key's id.
-    pub fn seal(&self, purpose: Sealed, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, Unusable> {
+    pub fn seal(&self, purpose: Sealed<'_>, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, Unusable> {
         let key = self.keys.get(&self.current).ok_or(Unusable)?;
         let mut text = plain.to_vec();
         let nonce = key
@@ -81,7 +91,7 @@ impl Keyring {
     }
 
     /// What was sealed, if it was by a key of the ring, for `purpose` and `context`.
-    pub fn open(&self, purpose: Sealed, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    pub fn open(&self, purpose: Sealed<'_>, context: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
         let (id, rest) = sealed.split_first_chunk::<2>()?;
         let (nonce, text) = rest.split_first_chunk::<NONCE_LEN>()?;
         let key = self.keys.get(&DerivationKeyId(u16::from_be_bytes(*id)))?;
@@ -142,15 +152,21 @@ impl DerivationKey {
     }
 }
 
-impl Sealed {
+impl Sealed<'_> {
+    /// Each part with its length before it: no two lists of parts run together.
     fn associated(self, context: &[u8]) -> Vec<u8> {
-        let purpose: &[u8] = match self {
-            Self::SigningKey => b"signing key\0",
-            Self::ProviderSecret => b"provider secret\0",
-            Self::PageToken => b"page token\0",
+        let (purpose, to): (&[u8], [&[u8]; 2]) = match self {
+            Self::SigningKey => (b"signing key", [&[]; 2]),
+            Self::ProviderSecret(to) => (b"provider secret", [to.issuer.as_bytes(), to.client_id.as_bytes()]),
+            Self::PageToken => (b"page token", [&[]; 2]),
         };
-        [purpose, context].concat()
+        let parts = [purpose, context, to[0], to[1]];
+        parts.iter().flat_map(|part| [length(part).as_slice(), part].concat()).collect()
     }
+}
+
+fn length(part: &[u8]) -> [u8; 8] {
+    u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes()
 }
 
 /// Derived from the key, so that a key keeps its id wherever it stands in the list.
@@ -178,7 +194,7 @@ impl std::error::Error for Unusable {}
 pub fn digest128(parts: &[&[u8]]) -> [u8; 16] {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
-        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(&length(part));
         context.update(part);
     }
     let mut out = [0; 16];
@@ -230,6 +246,26 @@ mod tests {
         assert_eq!(ring.open(Sealed::PageToken, b"a", &sealed).as_deref(), Some(b"cursor".as_slice()));
         assert_eq!(ring.open(Sealed::PageToken, b"b", &sealed), None);
         assert_eq!(ring.open(Sealed::SigningKey, b"a", &sealed), None);
+    }
+
+    #[test]
+    fn a_secret_that_leaves_opens_only_for_where_it_may_go() {
+        let ring = ring(&[1]);
+        let to = |issuer, client_id| Sealed::ProviderSecret(Destination { issuer, client_id });
+        let sealed = ring.seal(to("https://idp.example", "jeton"), b"default/idp_a", b"secret").unwrap();
+        let opened = |to, context: &[u8]| ring.open(to, context, &sealed).is_some();
+        assert!(opened(to("https://idp.example", "jeton"), b"default/idp_a"));
+        assert!(!opened(to("https://idp.example", "jeton"), b"default/idp_b"));
+        for (issuer, client_id) in [
+            ("https://evil.example", "jeton"),
+            ("https://idp.example", "another"),
+            ("https://idp.example/", "jeton"),
+            // The same bytes in a row.
+            ("https://idp.examplej", "eton"),
+            ("", "https://idp.examplejeton"),
+        ] {
+            assert!(!opened(to(issuer, client_id), b"default/idp_a"), "{issuer} {client_id}");
+        }
     }
 
     proptest! {

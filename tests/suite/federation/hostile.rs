@@ -89,6 +89,36 @@ async fn a_discovery_document_leads_to_no_private_address() {
     }
 }
 
+/// The operator allows calls in the clear to the address, but the provider is under TLS.
+#[tokio::test]
+async fn a_discovery_document_under_tls_leads_to_nothing_in_the_clear() {
+    let good = Fake::start().await;
+    let clear = Remote::start(|_| Reply::json("{}")).await;
+    for endpoint in ["token_endpoint", "jwks_uri", "userinfo_endpoint"] {
+        let fake = Fake::secure().await;
+        fake.change(|script| {
+            script.document = json!({ endpoint: clear.url("/hostile").as_str() });
+            script.claims = json!({"email": null});
+        });
+        let told = fails(&fake, &good).await;
+        assert!(told.contains("from https to http"), "{endpoint}: {told}");
+        assert_eq!(fake.remote.count("/token"), 0);
+    }
+    assert_eq!(clear.connections(), 0);
+}
+
+/// Many providers have it so: the issuer says where, under TLS.
+#[tokio::test]
+async fn a_token_endpoint_may_stand_at_another_host_than_its_issuer() {
+    let (fake, elsewhere) = (Fake::secure().await, Fake::secure().await);
+    let (issuer, key) = (fake.issuer(), elsewhere.issuer());
+    elsewhere.change(|script| script.claims = json!({"iss": issuer}));
+    let document = json!({"token_endpoint": format!("{key}/token"), "jwks_uri": format!("{key}/keys")});
+    fake.change(|script| script.document = document);
+    fake.sign_in(&relying_party(&Clock::default())).await.unwrap();
+    assert_eq!((fake.remote.count("/token"), elsewhere.remote.count("/token")), (0, 1));
+}
+
 #[tokio::test]
 async fn a_discovery_document_is_the_issuers_own_and_complete() {
     let good = Fake::start().await;
