@@ -18,7 +18,7 @@ use tonic::service::Routes;
 
 use super::edge::{self, Authenticate, Edge};
 use crate::{
-    serve::{Calls, Connection, Protocol, Serving, listen::Io},
+    serve::{Calls, Connection, Io, Protocol, Serving},
     worker::PerWorker,
 };
 

@@ -23,7 +23,7 @@ use crate::{
         edge::mutations_ended,
         protocol::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_LIST, STREAMS_PER_CONNECTION},
     },
-    serve::{Calls, Connection, Peer, Protocol, Serving, listen::Io},
+    serve::{Calls, Connection, Io, Peer, Protocol, Serving},
 };
 
 /// HTTP on the connections of a listener. Requests carry what `connect` makes of their connection as an extension.

@@ -1,4 +1,4 @@
-//! What stands in certificate files, and what a verified client certificate says of its holder.
+//! The certificate files of TLS: how they are read, checked and made into configurations.
 
 use std::{
     fmt,
@@ -16,36 +16,36 @@ use rustls::{
     server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 use zeroize::Zeroizing;
 
 use super::Error;
 use crate::ambient::Time;
 
-/// The files that listeners are secured with, all of them PEM, and what clients must show.
+/// The PEM files that listeners are secured with, and whether clients must present certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
     /// The certificate, and behind it those that lead to an authority, each certifying the one before.
     pub cert: PathBuf,
     /// Its private key: PKCS #8, SEC 1 or PKCS #1.
     pub key: PathBuf,
-    /// The authorities of client certificates. [`ClientAuth::Off`] wants none.
+    /// The authorities of client certificates. Not needed with [`ClientAuth::Off`].
     pub client_ca: Option<PathBuf>,
     pub client_auth: ClientAuth,
 }
 
-/// Whether clients show certificates.
+/// Whether clients present certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// They are not asked to.
+    /// They are not asked for one.
     Off,
-    /// Whoever shows one must show one that holds.
+    /// A client may present one, which must then verify.
     Optional,
-    /// Nobody connects without.
+    /// A client without one cannot connect.
     Required,
 }
 
-/// Files that cannot be used. It names the file, and quotes nothing of it.
+/// Why files cannot be used. Its text names the file and quotes nothing of it.
 #[derive(Debug)]
 pub struct CertificateError {
     attempted: &'static str,
@@ -53,35 +53,25 @@ pub struct CertificateError {
     source: Error,
 }
 
-/// What the files held when they were read.
+/// The bytes of the files, read together.
 pub(super) struct Contents {
     cert: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
     client_ca: Option<Vec<u8>>,
 }
 
-/// What listeners are secured with until the files change.
+/// The TLS configurations that were made of one state of the files.
 pub(super) struct Loaded {
-    /// For those whom the service is for.
+    /// For the service's callers.
     pub(super) callers: ServerConfig,
-    /// For those who run it: their probes have no certificates.
+    /// For the operators' listener, whose probes have no certificates.
     pub(super) operators: ServerConfig,
     /// When the first certificate of the chain expires.
     pub(super) not_after: Time,
 }
 
-/// What a verified client certificate says.
-pub(super) struct Shown {
-    /// `None`: it has no name that a client could register.
-    pub(super) identities: Option<Identities>,
-    pub(super) not_after: Time,
-}
-
 /// Tells one state of the files from another.
 pub(super) type Digest = [u8; 32];
-
-/// The names of a verified client certificate as clients register them: `spiffe://…` and `dns:…`. Never empty.
-pub type Identities = Arc<[String]>;
 
 /// How much of a file is read: bundles of authorities are long, device files have no end.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -98,7 +88,7 @@ impl Files {
         })
     }
 
-    /// Makes something of what was read, if it holds together at `now`.
+    /// Makes configurations of `contents`, if certificate, key and authorities fit together and are valid at `now`.
     pub(super) fn load(&self, contents: &Contents, now: Time) -> Result<Loaded, CertificateError> {
         let of = |attempted, path: &Path| {
             let path = path.to_owned();
@@ -144,7 +134,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     if found.is_empty() { Err("it holds no certificate in PEM".into()) } else { Ok(found) }
 }
 
-/// Refuses a chain that no client would take. Returns when its first certificate expires.
+/// Refuses a chain that no client would accept. Returns when its first certificate expires.
 fn check_chain(chain: &[CertificateDer<'_>], now: Time) -> Result<Time, Error> {
     let parse = |der| X509Certificate::from_der(der).map(|(_, parsed)| parsed).map_err(|_| "it holds no X.509");
     let parsed = chain.iter().map(|der| parse(der)).collect::<Result<Vec<_>, _>>()?;
@@ -166,8 +156,8 @@ fn check_chain(chain: &[CertificateDer<'_>], now: Time) -> Result<Time, Error> {
     Ok(first)
 }
 
-fn time(seconds: i64) -> Time {
-    // What is before 1970 has passed, whenever it was.
+pub(super) fn time(seconds: i64) -> Time {
+    // Times before 1970 are in the past all the same.
     Time::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
@@ -200,43 +190,13 @@ fn configure(
         None => builder.with_no_client_auth().with_cert_resolver(resolver),
         Some(verifier) => {
             let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(resolver);
-            // A session that is resumed brings its client certificate along unseen: one that has expired, or whose
-            // authority was taken away, would go on.
+            // A resumed session is not verified again: its client certificate would be accepted after it has expired, or
+            // after its authority was removed.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
             config
         }
     })
-}
-
-// === impl Shown ===
-
-impl Shown {
-    /// Reads a certificate that was verified; `None`: there is nothing in it to be read.
-    pub(super) fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
-        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
-        let not_after = time(parsed.validity().not_after.timestamp());
-        Some(Self { identities: identities(&parsed), not_after })
-    }
-}
-
-/// Only alternative names count (RFC 9525 §2), and of a SPIFFE certificate only those of one that has a single URI among
-/// them (X509-SVID §2, §5.2): which one would be meant is anybody's guess.
-fn identities(parsed: &X509Certificate<'_>) -> Option<Identities> {
-    let names = &parsed.subject_alternative_name().ok()??.value.general_names;
-    let uris: Vec<&str> =
-        names.iter().filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None }).collect();
-    let spiffe: Vec<&str> = uris.iter().copied().filter(|uri| uri.starts_with("spiffe:")).collect();
-    if !spiffe.is_empty() && uris.len() > 1 {
-        return None;
-    }
-    let dns = names.iter().filter_map(|name| {
-        let GeneralName::DNSName(name) = name else { return None };
-        // Names compare without regard to case (RFC 4343); registered ones are in lower case.
-        Some(format!("dns:{}", name.to_ascii_lowercase()))
-    });
-    let identities: Vec<String> = spiffe.into_iter().map(str::to_owned).chain(dns).collect();
-    (!identities.is_empty()).then(|| identities.into())
 }
 
 // === impl Contents ===
@@ -256,7 +216,7 @@ impl Contents {
 // === impl CertificateError ===
 
 impl CertificateError {
-    /// The same for the same fault.
+    /// Equal for equal faults.
     pub(super) fn digest(&self) -> Digest {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(format!("{self}: {}", self.source).as_bytes());
@@ -284,7 +244,7 @@ impl std::error::Error for CertificateError {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType, date_time_ymd};
+    use rcgen::{CertificateParams, Issuer, KeyPair, date_time_ymd};
 
     use super::*;
 
@@ -317,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_hold_together_is_refused_by_name() {
+    fn files_that_do_not_fit_together_are_refused_by_name() {
         let (authority, issuer) = issuer("authority");
         let (cert, key) = leaf(&issuer, |_| {});
         let loaded = load(&cert, &key, Some(&authority)).unwrap();
@@ -325,7 +285,7 @@ mod tests {
         load(&format!("{cert}{authority}"), &key, None).unwrap();
         let (expired, old_key) = leaf(&issuer, |params| params.not_after = date_time_ymd(2020, 1, 1));
         let (early, early_key) = leaf(&issuer, |params| params.not_before = date_time_ymd(2999, 1, 1));
-        for (cert, key, client_ca, told) in [
+        for (cert, key, client_ca, expected) in [
             ("", key.as_str(), None, "use the certificate c: it holds no certificate in PEM"),
             ("-----BEGIN CERTIFICATE-----\n!", &key, None, "use the certificate c: it is not PEM throughout"),
             (&key, &key, None, "use the certificate c: it holds no certificate in PEM"),
@@ -337,38 +297,8 @@ mod tests {
             (&cert, &key, Some(""), "use the client authorities a: it holds no certificate in PEM"),
         ] {
             let refused = load(cert, key, client_ca).err().unwrap();
-            assert!(refused.starts_with(told), "{refused}");
+            assert!(refused.starts_with(expected), "{refused}");
             assert!(!refused.contains("PRIVATE"), "{refused}");
-        }
-    }
-
-    #[test]
-    fn a_client_is_what_its_alternative_names_say() {
-        let (_, issuer) = issuer("authority");
-        let uri = |text: &str| SanType::URI(text.try_into().unwrap());
-        let dns = |text: &str| SanType::DnsName(text.try_into().unwrap());
-        for (names, told) in [
-            (vec![], vec![]),
-            (vec![uri("spiffe://example.org/billing")], vec!["spiffe://example.org/billing"]),
-            (vec![dns("Billing.Example.org")], vec!["dns:billing.example.org"]),
-            (
-                vec![dns("a.example"), uri("spiffe://example.org/a"), dns("b.example")],
-                vec!["spiffe://example.org/a", "dns:a.example", "dns:b.example"],
-            ),
-            (vec![uri("https://a.example")], vec![]),
-            (vec![uri("https://a.example"), dns("a.example")], vec!["dns:a.example"]),
-            // Which of the two is meant?
-            (vec![uri("spiffe://example.org/a"), uri("spiffe://example.org/b"), dns("a.example")], vec![]),
-            (vec![uri("spiffe://example.org/a"), uri("https://a.example")], vec![]),
-        ] {
-            let (pem, _) = leaf(&issuer, |params| {
-                params.subject_alt_names = names;
-                params.distinguished_name.push(rcgen::DnType::CommonName, "dns:not.me");
-                params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
-            });
-            let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-            let found = Shown::read(&certificate).unwrap().identities;
-            assert_eq!(found.map_or(Vec::new(), |found| found.to_vec()), told);
         }
     }
 }

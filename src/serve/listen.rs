@@ -5,71 +5,17 @@ use std::{
     net::SocketAddr,
     os::unix::{
         fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::UnixStream as StdUnixStream,
+        net::UnixStream,
     },
     path::{Path, PathBuf},
-    pin::Pin,
-    str::FromStr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
-};
-
-use super::{
-    Peer, PeerAddress, Protocol,
-    tls::{Secured, Security},
-};
-
-/// Where to listen: `host:port` or `unix:/path`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// Host and port; port 0 lets the system choose.
-    Tcp(String),
-    /// The socket's file.
-    Unix(PathBuf),
-}
+pub use super::address::{Address, AddressError};
+use super::{stream::Accepted, tls::Security};
 
 /// A socket that connections can be made to, but that does not accept them yet.
 #[derive(Debug)]
 pub struct Listener(Socket);
-
-/// An accepted connection that belongs to no runtime yet.
-#[derive(Debug)]
-pub struct Accepted(Raw);
-
-/// A connection on the runtime of its worker.
-#[derive(Debug)]
-pub struct Io {
-    stream: Stream,
-    /// How many of the protocol's first bytes the peer has not sent yet.
-    missing: usize,
-    begun: Begun,
-}
-
-/// A connection that is ready to be served.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) io: Io,
-    pub(super) peer: Peer,
-    /// How long the certificate holds that the peer has shown.
-    pub(super) holds_for: Option<Duration>,
-}
-
-/// Whether the peer has sent the protocol's first bytes.
-#[derive(Clone, Debug, Default)]
-pub struct Begun(Arc<AtomicBool>);
-
-/// Text that is no address.
-#[derive(Debug, PartialEq, Eq)]
-pub struct AddressError(String);
 
 /// An address that cannot be listened on.
 #[derive(Debug)]
@@ -100,20 +46,6 @@ const SOCKET_MODE: u32 = 0o660;
 enum Socket {
     Tcp(std::net::TcpListener, Option<Security>),
     Unix(std::os::unix::net::UnixListener, SocketFile),
-}
-
-#[derive(Debug)]
-enum Raw {
-    Tcp(std::net::TcpStream, SocketAddr, Option<Security>),
-    Unix(StdUnixStream),
-}
-
-#[derive(Debug)]
-enum Stream {
-    Tcp(TcpStream),
-    // Boxed: the state of a secured connection is large.
-    Tls(Box<Secured>),
-    Unix(UnixStream),
 }
 
 /// The file of a Unix socket, removed when it is dropped, unless another server has put its own in the place.
@@ -149,7 +81,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         }
         Ok(_) => {}
     }
-    match StdUnixStream::connect(path) {
+    match UnixStream::connect(path) {
         Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens on it")),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
@@ -159,36 +91,6 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let metadata = fs::symlink_metadata(path)?;
     Ok((metadata.dev(), metadata.ino()))
-}
-
-// === impl Address ===
-
-impl FromStr for Address {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let malformed = || AddressError(text.to_owned());
-        if let Some(path) = text.strip_prefix("unix:") {
-            // `unix:///path` is the same as `unix:/path`.
-            let path = path.strip_prefix("//").unwrap_or(path);
-            return if path.starts_with('/') { Ok(Self::Unix(path.into())) } else { Err(malformed()) };
-        }
-        let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
-        let is_bare_ipv6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
-        if host.is_empty() || is_bare_ipv6 || port.parse::<u16>().is_err() {
-            return Err(malformed());
-        }
-        Ok(Self::Tcp(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => f.write_str(address),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
 }
 
 // === impl Listener ===
@@ -244,111 +146,13 @@ impl Acceptor {
     /// The next connection. Cancel safe.
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         // Handing over needs the plain socket: the worker registers it with its own runtime.
-        Ok(Accepted(match self {
+        Ok(match self {
             Self::Tcp(listener, security) => {
                 let (stream, peer) = listener.accept().await?;
-                Raw::Tcp(stream.into_std()?, peer, security.clone())
+                Accepted::Tcp(stream.into_std()?, peer, security.clone())
             }
-            Self::Unix(listener, _) => Raw::Unix(listener.accept().await?.0.into_std()?),
-        }))
-    }
-}
-
-// === impl Accepted ===
-
-impl Accepted {
-    pub(super) const fn peer(&self) -> PeerAddress {
-        match &self.0 {
-            Raw::Tcp(_, peer, _) => PeerAddress::Tcp(*peer),
-            Raw::Unix(_) => PeerAddress::Unix,
-        }
-    }
-
-    /// Moves the connection onto the calling runtime and secures it, if its listener is to be, for `protocol`;
-    /// `None`: the handshake took longer than `within`.
-    pub(super) async fn open(self, protocol: &dyn Protocol, within: Duration) -> io::Result<Option<Opened>> {
-        let address = self.peer();
-        let (stream, identities, holds_for) = match self.0 {
-            Raw::Tcp(stream, peer, security) => {
-                // Replies are small and must not wait for the acknowledgement of the one before.
-                stream.set_nodelay(true)?;
-                let stream = TcpStream::from_std(stream)?;
-                match security {
-                    None => (Stream::Tcp(stream), None, None),
-                    Some(security) => {
-                        let secured = security.secure(stream, peer, protocol.alpn(), within).await;
-                        let Some((stream, shown)) = secured else { return Ok(None) };
-                        let holds_for = shown.as_ref().map(|shown| security.left(shown));
-                        (Stream::Tls(Box::new(stream)), shown.and_then(|shown| shown.identities), holds_for)
-                    }
-                }
-            }
-            Raw::Unix(stream) => (Stream::Unix(UnixStream::from_std(stream)?), None, None),
-        };
-        let io = Io { stream, missing: protocol.first_bytes(), begun: Begun::default() };
-        Ok(Some(Opened { io, peer: Peer { address, identities }, holds_for }))
-    }
-}
-
-// === impl Io ===
-
-impl Io {
-    /// A handle that tells whether the peer has sent the protocol's first bytes.
-    pub(super) fn begun(&self) -> Begun {
-        self.begun.clone()
-    }
-}
-
-impl Begun {
-    pub(super) fn yet(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl AsyncRead for Io {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        })?;
-        if self.missing > 0 {
-            self.missing = self.missing.saturating_sub(buf.filled().len() - before);
-            if self.missing == 0 {
-                self.begun.0.store(true, Ordering::Relaxed);
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
-    }
-
-    // No vectored writes: with them, h2 would end a write at every message from 256 bytes on, in place of 1024, and a busy
-    // connection's replies go out together only as long as it does not. Measured: a fifth of what an issued JWT costs.
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+            Self::Unix(listener, _) => Accepted::Unix(listener.accept().await?.0.into_std()?),
+        })
     }
 }
 
@@ -362,15 +166,7 @@ impl Drop for SocketFile {
     }
 }
 
-// === errors ===
-
-impl fmt::Display for AddressError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is no address: write HOST:PORT, such as 0.0.0.0:50051, or unix:/PATH", self.0)
-    }
-}
-
-impl std::error::Error for AddressError {}
+// === impl BindError ===
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -387,19 +183,6 @@ impl std::error::Error for BindError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_host_and_port_or_an_absolute_path() {
-        for text in ["127.0.0.1:0", "[::]:50051", "localhost:65535"] {
-            assert_eq!(text.parse(), Ok(Address::Tcp(text.to_owned())));
-        }
-        for text in ["unix:/run/jeton.sock", "unix:///run/jeton.sock"] {
-            assert_eq!(text.parse(), Ok(Address::Unix("/run/jeton.sock".into())));
-        }
-        for text in ["", "localhost", ":50051", "::1:50051", "localhost:65536", "unix:relative", "unix:"] {
-            assert!(text.parse::<Address>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn a_stale_socket_is_replaced_and_a_live_one_is_not() {

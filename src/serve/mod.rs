@@ -1,10 +1,16 @@
 //! Serves connections: listeners, worker threads, and how connections end.
 //!
-//! Promises: every connection has an end, and so has the drain; see [`serve`]. Invariant: knows neither HTTP nor the
-//! domain. What a listener serves is its [`Protocol`].
+//! Promises: every connection ends, and so does the drain; see [`serve`]. Invariant: knows neither HTTP nor the domain. A
+//! listener serves its [`Protocol`]. Start reading at [`serve`].
 
+mod accept;
+mod address;
 mod certificates;
+mod connection;
 pub mod listen;
+mod peer_certificate;
+mod shutdown;
+mod stream;
 pub mod tls;
 mod workers;
 
@@ -12,8 +18,12 @@ use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc};
 
 use tokio_util::sync::CancellationToken;
 
-pub use self::workers::{Options, Shutdown, serve};
-use self::{listen::Io, tls::Identities};
+use self::tls::Identities;
+pub use self::{
+    shutdown::Shutdown,
+    stream::Io,
+    workers::{Options, serve},
+};
 
 /// Why a connection ended before its time.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -30,7 +40,7 @@ pub trait Protocol: fmt::Debug + Send + Sync + 'static {
     /// Begins to serve a connection. Called on its worker, within the worker's runtime.
     fn serve(&self, io: Io, connection: Connection) -> Serving;
 
-    /// Ends when nothing of the calling worker's connections goes on behind them.
+    /// Ends when all tasks that the calling worker's connections left behind have ended.
     fn settled(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
@@ -65,7 +75,7 @@ pub struct Peer {
     pub identities: Option<Identities>,
 }
 
-/// From where it came.
+/// The address that a connection came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerAddress {
     Tcp(SocketAddr),

@@ -1,7 +1,7 @@
-//! TLS on listeners, with certificates that are replaced under way.
+//! TLS on listeners. Certificates are replaced while the server runs.
 //!
 //! Promises: a handshake sees files that were read together; files that changed are used within [`INTERVAL`], and no
-//! connection ends because of it; files that cannot be used change nothing and are told. Start reading at [`Tls`].
+//! connection ends because of it; files that cannot be used change nothing and are logged. Start reading at [`Tls`].
 
 use std::{
     fmt,
@@ -24,11 +24,17 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-pub use super::certificates::{CertificateError, ClientAuth, Files, Identities};
-use super::certificates::{Digest, Loaded, Shown};
+pub use super::{
+    certificates::{CertificateError, ClientAuth, Files},
+    peer_certificate::Identities,
+};
+use super::{
+    certificates::{Digest, Loaded},
+    peer_certificate::PeerCertificate,
+};
 use crate::ambient::{Clock, Time};
 
-/// The certificates of a server. Whoever runs [`Tls::watch`] keeps them up to date.
+/// The certificates of a server. [`Tls::watch`] keeps them up to date while it runs.
 pub struct Tls {
     files: Files,
     clock: Clock,
@@ -46,14 +52,14 @@ pub struct Security {
     peers: Peers,
 }
 
-/// A secured connection. What arrives is read in larger pieces than the library's, which would take 4 KiB at a time.
+/// A secured connection. It is read in larger pieces than the library's of 4 KiB.
 pub(super) type Secured = TlsStream<BufReader<TcpStream>>;
 
-/// How often the files are looked at. Kubernetes replaces them by swapping a link two directories up, which nothing but
-/// looking finds reliably.
+/// How often the files are read. Kubernetes replaces them by swapping a link two directories up, which only polling finds
+/// reliably.
 pub const INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is read at a time from a secured connection, in bytes.
+/// How much is read at a time from a secured connection, in bytes.
 const READ_BUFFER: usize = 8 * 1024;
 
 /// Who connects to a listener.
@@ -63,11 +69,11 @@ enum Peers {
     Operators,
 }
 
-/// What was in the files.
+/// The states of the files that were seen last.
 #[derive(Debug)]
 struct Seen {
     used: Digest,
-    /// Those that could not be used, if they came after the ones in use.
+    /// The newer state that could not be used, if there is one.
     refused: Option<Digest>,
 }
 
@@ -92,17 +98,17 @@ impl Tls {
         }))
     }
 
-    /// For a listener whose peers the service is for: they show certificates if the configuration says so.
+    /// For a listener of the service's callers, who present certificates if the configuration says so.
     pub fn for_callers(self: &Arc<Self>) -> Security {
         Security { tls: Arc::clone(self), peers: Peers::Callers }
     }
 
-    /// For a listener of those who run the service: nobody shows a certificate.
+    /// For a listener of the operators, who present no certificates.
     pub fn for_operators(self: &Arc<Self>) -> Security {
         Security { tls: Arc::clone(self), peers: Peers::Operators }
     }
 
-    /// Looks at the files `every` so often, until `stop`. Ship [`INTERVAL`].
+    /// Reads the files `every` so often, until `stop`. The service uses [`INTERVAL`].
     pub async fn watch(self: Arc<Self>, every: Duration, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -110,7 +116,7 @@ impl Tls {
                 () = sleep(every) => {}
             }
             let tls = Arc::clone(&self);
-            // Where the files lie may be slow.
+            // Their file system may be slow.
             let _ = tokio::task::spawn_blocking(move || tls.look()).await;
         }
     }
@@ -179,22 +185,22 @@ impl fmt::Debug for Tls {
 // === impl Security ===
 
 impl Security {
-    /// Secures a connection for one of `protocols` (ALPN, RFC 7301). Returns it with what its client
-    /// certificate says, if one was shown; `None`: it was not secured in time, and that was logged.
+    /// Secures a connection for one of `protocols` (ALPN, RFC 7301). Returns it with its client
+    /// certificate, if there is one; `None`: the handshake failed or took too long, and that was logged.
     pub(super) async fn secure(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
         protocols: &[&str],
         within: Duration,
-    ) -> Option<(Secured, Option<Shown>)> {
+    ) -> Option<(Secured, Option<PeerCertificate>)> {
         let stream = BufReader::with_capacity(READ_BUFFER, stream);
         let handshake = TlsAcceptor::from(self.config(protocols)).accept(stream);
         let reason = match timeout(within, handshake).await {
             Ok(Ok(stream)) => {
-                let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                let shown = shown.and_then(Shown::read);
-                return Some((stream, shown));
+                let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+                let certificate = certificate.and_then(PeerCertificate::read);
+                return Some((stream, certificate));
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no handshake within {within:?}"),
@@ -204,9 +210,9 @@ impl Security {
         None
     }
 
-    /// How long a certificate will hold.
-    pub(super) fn left(&self, shown: &Shown) -> Duration {
-        shown.not_after.since(self.tls.clock.now())
+    /// For how long a certificate is still valid.
+    pub(super) fn left(&self, certificate: &PeerCertificate) -> Duration {
+        certificate.not_after.since(self.tls.clock.now())
     }
 
     fn config(&self, protocols: &[&str]) -> Arc<ServerConfig> {
