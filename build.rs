@@ -1,4 +1,4 @@
-//! Compiles the contract: generated code for tonic, the descriptor set that reflection and access control read, and the
+//! Compiles the contract for crates/contract: messages and, by its features, stubs for tonic; the descriptor set that reflection and access control read, and the
 //! field validation that the `buf.validate` options declare. Pure Rust; no protoc.
 
 use std::{env, error::Error, fs, path::PathBuf};
@@ -12,14 +12,17 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 const PACKAGE: &str = "jeton.v1";
 
 fn main() -> Result<()> {
-    println!("cargo:rerun-if-changed=proto");
-    println!("cargo:rerun-if-changed=third_party");
+    // The build script of crates/contract: that is where it runs.
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..");
+    let [proto, third_party] = ["proto", "third_party"].map(|folder| root.join(folder));
+    println!("cargo:rerun-if-changed={}", proto.display());
+    println!("cargo:rerun-if-changed={}", third_party.display());
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
     let mut files: Vec<PathBuf> =
-        fs::read_dir("proto/jeton/v1")?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+        fs::read_dir(proto.join("jeton/v1"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     files.sort();
-    let mut compiler = protox::Compiler::new(["proto", "third_party"])?;
+    let mut compiler = protox::Compiler::new([&proto, &third_party])?;
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files(&files)?;
 
@@ -32,7 +35,13 @@ fn main() -> Result<()> {
     let mut config = prost_build::Config::new();
     // Ordered maps: a request that is repeated must encode, and so digest, the same.
     config.btree_map(["."]);
-    tonic_prost_build::configure().build_transport(true).compile_fds_with_config(contract, config)?;
+    // Messages alone want nothing of gRPC.
+    let feature = |name| env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
+    tonic_prost_build::configure()
+        .build_client(feature("CLIENT"))
+        .build_server(feature("SERVER"))
+        .build_transport(feature("TRANSPORT"))
+        .compile_fds_with_config(contract, config)?;
 
     let pool = DescriptorPool::decode(encoded.as_slice())?;
     fs::write(out.join("validation.rs"), validation(&pool)?)?;
@@ -82,7 +91,7 @@ impl Rules {
         }
         let signature = if body.is_empty() { "_" } else { "v" };
         *code += &format!(
-            "impl crate::api::validate::Validate for {} {{\nfn validate(&self, {signature}: &mut crate::api::validate::Violations) {{\n{body}}}\n}}\n",
+            "impl crate::validate::Validate for {} {{\nfn validate(&self, {signature}: &mut crate::validate::Violations) {{\n{body}}}\n}}\n",
             rust_path(message)
         );
         Ok(())
@@ -183,7 +192,7 @@ fn messages(field: &FieldDescriptor, name: &str) -> String {
         return String::new();
     }
     format!(
-        "for (i, value) in value.iter().enumerate() {{ v.item({name:?}, i, |v| crate::api::validate::Validate::validate(value, v)); }}\n"
+        "for (i, value) in value.iter().enumerate() {{ v.item({name:?}, i, |v| crate::validate::Validate::validate(value, v)); }}\n"
     )
 }
 

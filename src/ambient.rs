@@ -13,93 +13,32 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// A moment, in milliseconds since the Unix epoch.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    minicbor::Encode,
-    minicbor::Decode,
-    minicbor::CborLen,
-)]
-#[cbor(transparent)]
-pub struct Time(#[n(0)] u64);
+pub use jeton_core::Time;
+use jeton_core::id::{Id, Kind};
 
 /// Tells the time: the system's, or one that a test sets.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Option<Arc<AtomicU64>>);
 
+/// Ids that nobody has had before.
+pub trait Fresh: Sized {
+    /// A new id.
+    fn random() -> Result<Self, NoEntropy>;
+
+    /// A new id of which there will be many: it begins with its time, so that what is made together stands together.
+    fn made_at(now: Time) -> Result<Self, NoEntropy>;
+}
+
 /// The system's random generator failed. Nothing can be issued without it.
 #[derive(Debug)]
 pub struct NoEntropy;
-
-// === impl Time ===
-
-impl Time {
-    /// Later than every real moment: the expiry of what never expires.
-    pub const NEVER: Self = Self(253_402_300_799_000); // 9999-12-31T23:59:59Z, the last that protobuf can say
-
-    pub const fn from_millis(millis: u64) -> Self {
-        Self(millis)
-    }
-
-    pub const fn from_secs(secs: u64) -> Self {
-        Self(secs.saturating_mul(1000))
-    }
-
-    pub const fn as_millis(self) -> u64 {
-        self.0
-    }
-
-    /// Whole seconds since the epoch, rounded down.
-    pub const fn as_secs(self) -> u64 {
-        self.0 / 1000
-    }
-
-    /// The same moment with the fraction of its second cut off, as JWTs write it.
-    pub const fn whole_secs(self) -> Self {
-        Self(self.0 - self.0 % 1000)
-    }
-
-    pub const fn is_never(self) -> bool {
-        self.0 >= Self::NEVER.0
-    }
-
-    /// The same moment as the standard library has it.
-    pub fn system(self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.0)
-    }
-
-    /// `self + duration`, at most NEVER.
-    pub fn plus(self, duration: Duration) -> Self {
-        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(millis).min(Self::NEVER.0))
-    }
-
-    /// `self - duration`, at least the epoch.
-    pub fn minus(self, duration: Duration) -> Self {
-        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(millis))
-    }
-
-    /// How long after `earlier` this is; zero if it is before.
-    pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
-    }
-}
 
 // === impl Clock ===
 
 impl Clock {
     /// A clock that stands at `start` until it is moved.
     pub fn manual(start: Time) -> Self {
-        Self(Some(Arc::new(AtomicU64::new(start.0))))
+        Self(Some(Arc::new(AtomicU64::new(start.as_millis()))))
     }
 
     /// Moves a manual clock forward; the system's clock is left alone.
@@ -112,8 +51,8 @@ impl Clock {
 
     pub fn now(&self) -> Time {
         match &self.0 {
-            Some(manual) => Time(manual.load(Ordering::SeqCst)),
-            None => Time(u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX)),
+            Some(manual) => Time::from_millis(manual.load(Ordering::SeqCst)),
+            None => Time::from_millis(u64::try_from(since_epoch().as_millis()).unwrap_or(u64::MAX)),
         }
     }
 
@@ -140,6 +79,16 @@ pub fn random<const N: usize>() -> Result<[u8; N], NoEntropy> {
     let mut bytes = [0; N];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoEntropy)?;
     Ok(bytes)
+}
+
+impl<K: Kind> Fresh for Id<K> {
+    fn random() -> Result<Self, NoEntropy> {
+        Ok(Self::from_bytes(random()?))
+    }
+
+    fn made_at(now: Time) -> Result<Self, NoEntropy> {
+        Ok(Self::from_time(now, random()?))
+    }
 }
 
 thread_local! {

@@ -30,10 +30,10 @@ pub mod status;
 mod tenancy;
 pub mod tenant;
 pub mod token;
-pub mod validate;
 
 use std::sync::Arc;
 
+pub use jeton_contract::{DESCRIPTORS, wire};
 use tonic::service::RoutesBuilder;
 
 use self::{
@@ -45,23 +45,6 @@ use self::{
     },
 };
 use crate::{ambient::Time, issuer::Issuer};
-
-/// The contract as generated code: messages, clients, servers, and `Validate` for every message.
-pub mod wire {
-    #![allow(
-        missing_debug_implementations,
-        unused_qualifications,
-        rustdoc::all,
-        clippy::all,
-        clippy::as_conversions,
-        clippy::wildcard_enum_match_arm,
-        clippy::needless_pass_by_value,
-        reason = "generated code"
-    )]
-
-    tonic::include_proto!("jeton.v1");
-    include!(concat!(env!("OUT_DIR"), "/validation.rs"));
-}
 
 /// The services of the contract. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -97,7 +80,3 @@ impl Services {
         self.issuer.directory.now()
     }
 }
-
-/// The contract as an encoded `FileDescriptorSet`, with all imports, comments and options: what reflection shows and
-/// what access control reads.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));

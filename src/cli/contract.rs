@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, io};
 
+use jeton_contract::DESCRIPTORS;
 use prost::Message as _;
 use prost_reflect::{
     DescriptorError, DescriptorPool, EnumDescriptor, FieldDescriptor, FileDescriptor, MessageDescriptor,
@@ -27,8 +28,6 @@ pub(super) enum OwnProof {
 }
 
 pub(super) const PACKAGE: &str = "jeton.v1";
-
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
 
 /// The contract with all that it imports and the types of error details: an encoded `FileDescriptorSet`, as transcoders
 /// of other protocols want it.

@@ -12,7 +12,7 @@ use super::{
     record::{Account, Confinement, MAX_DEPTH, State, Stored as _},
 };
 use crate::{
-    ambient::Time,
+    ambient::{Fresh as _, Time},
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Unique},
     token::{

@@ -14,7 +14,7 @@ use super::{
     record::{Client, Confinement, GrantType, State, Stored as _},
 };
 use crate::{
-    ambient::{self, Time},
+    ambient::{self, Fresh as _, Time},
     keys::foreign::Jwk,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Written},

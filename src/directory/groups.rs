@@ -14,6 +14,7 @@ use super::{
     record::{State, Stored as _},
 };
 use crate::{
+    ambient::Fresh as _,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Unique, Written},
     token::{

@@ -18,6 +18,7 @@ use super::{
     settings::SelfManagement,
 };
 use crate::{
+    ambient::Fresh as _,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Unique},
     token::{

@@ -14,6 +14,7 @@ use super::{
     tally::Tally,
 };
 use crate::{
+    ambient::Fresh as _,
     keys::ring::{Keyring, Sealed},
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Written},

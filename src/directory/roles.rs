@@ -13,6 +13,7 @@ use super::{
     roster::Role,
 };
 use crate::{
+    ambient::Fresh as _,
     revocation::entry::Entry,
     store::{Change, Index, Kind, RecordKey, Unique},
     token::{

@@ -14,7 +14,7 @@ use super::{
     settings::{Settings, SettingsPatch},
 };
 use crate::{
-    ambient::Time,
+    ambient::{Fresh as _, Time},
     keys::{
         ring::Keyring,
         signing::{Algorithm, State as KeyState, StoredKey, StoredKeySet},

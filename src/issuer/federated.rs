@@ -197,7 +197,11 @@ fn note_arrival(standing: &Standing, profile: &IdentityProfile, member: &Member,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ambient::Time, directory::identity::OidcProfile, token::IdentityProfileId};
+    use crate::{
+        ambient::{Fresh as _, Time},
+        directory::identity::OidcProfile,
+        token::IdentityProfileId,
+    };
 
     fn told() -> VerifiedIdentity {
         VerifiedIdentity {

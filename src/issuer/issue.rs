@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Call, Issuer, exchange, list::subject_key, terms};
 use crate::{
-    ambient::Time,
+    ambient::{Fresh as _, Time},
     directory::{
         commit::{REQUEST_MEMORY, Repeat},
         record::{GrantType, Tenant},

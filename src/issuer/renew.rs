@@ -10,7 +10,7 @@ use super::{
     issue::{Issued, SLOT_MARGIN, decode_family, family_mint, session_mint, token_mint},
 };
 use crate::{
-    ambient::Time,
+    ambient::{Fresh as _, Time},
     directory::{
         record::{Confinement, Tenant},
         standing::Standing,

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest;
 use bytes::Bytes;
+use jeton_core::jwt::Unverified;
 
 use super::{Issuer, reach::Reach};
 use crate::{
@@ -16,7 +17,6 @@ use crate::{
         load::Wanted,
         record::{Confinement, State},
     },
-    keys::jwt::Unverified,
     metrics::{Event, labels::Cache},
     revocation::cache::MAX_AGE,
     store::SessionKey,
@@ -314,7 +314,7 @@ impl Issuer {
         let Some(keys) = self.directory.key_set(&tenant).await? else { return Ok(None) };
         let Some(key) = keys.verifying(unverified.key_id(), self.now()) else { return Ok(None) };
         let issuer = self.directory.issuer(&tenant);
-        let Some(token) = unverified.verify(key, &issuer) else { return Ok(None) };
+        let Some(token) = unverified.verify(&key.public, &issuer) else { return Ok(None) };
         if token.tenant != tenant {
             return Ok(None);
         }

@@ -12,27 +12,15 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use jsonwebtoken::{DecodingKey, EncodingKey, jwk::Jwk};
+pub use jeton_core::public_key::Algorithm;
+use jeton_core::public_key::PublicKey;
+use jsonwebtoken::{EncodingKey, jwk::Jwk};
 
 use super::ring::{Keyring, Sealed};
 use crate::{
     ambient::{self, Time},
     token::{TenantId, access::KeyId, base62, secret::DerivationKeyId},
 };
-
-/// How a key signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(index_only)]
-pub enum Algorithm {
-    #[n(0)]
-    EdDsa,
-    #[n(1)]
-    Es256,
-    #[n(2)]
-    Rs256,
-    #[n(3)]
-    Ps256,
-}
 
 /// A tenant's keys as they are stored: one record, so that a change of keys is one atomic step.
 #[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]
@@ -94,7 +82,8 @@ pub struct KeySet {
 pub struct SigningKey {
     pub stored: StoredKey,
     pair: Pair,
-    pub(super) decoding: DecodingKey,
+    /// What verifies what it signs.
+    pub public: PublicKey,
     /// The encoded header of every JWT that it signs.
     pub(super) header: String,
 }
@@ -176,8 +165,8 @@ impl StoredKey {
         let mut id = String::new();
         base62::encode_into(&ambient::random::<6>().map_err(|_| KeyFault("make a key id"))?, &mut id);
         let id = KeyId::new(id);
-        let pkcs8 = zeroize::Zeroizing::new(algorithm.generate()?);
-        let mut public = Jwk::from_encoding_key(&algorithm.encoding_key(&pkcs8)?, algorithm.jsonwebtoken())
+        let pkcs8 = zeroize::Zeroizing::new(generate(algorithm)?);
+        let mut public = Jwk::from_encoding_key(&encoding_key(algorithm, &pkcs8)?, algorithm.jsonwebtoken())
             .map_err(|_| KeyFault("read a new key's public part"))?;
         public.common.key_id = Some(id.to_string());
         public.common.public_key_use = Some(jsonwebtoken::jwk::PublicKeyUse::Signature);
@@ -235,9 +224,10 @@ impl StoredKey {
             .open(Sealed::SigningKey, &context(tenant, &self.id), &self.sealed)
             .ok_or(KeyFault("open a sealed signing key: is its master key still configured?"))?;
         let plain = zeroize::Zeroizing::new(plain);
-        let pair = self.algorithm.parse(&plain)?;
-        let decoding = DecodingKey::from_jwk(&self.jwk()?).map_err(|_| KeyFault("read a stored public key"))?;
-        Ok(SigningKey { header: super::jwt::header(self), stored: self.clone(), pair, decoding })
+        let pair = parse(self.algorithm, &plain)?;
+        let public = PublicKey::from_jwk(self.id.clone(), self.algorithm, &self.jwk()?)
+            .map_err(|_| KeyFault("read a stored public key"))?;
+        Ok(SigningKey { header: super::jwt::header(self), stored: self.clone(), pair, public })
     }
 }
 
@@ -304,72 +294,50 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-// === impl Algorithm ===
+// === private keys ===
 
-impl Algorithm {
-    /// The name in JWT headers and JWKs (RFC 7518 §3.1, RFC 8037 §3.1).
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::EdDsa => "EdDSA",
-            Self::Es256 => "ES256",
-            Self::Rs256 => "RS256",
-            Self::Ps256 => "PS256",
+fn generate(algorithm: Algorithm) -> Result<Vec<u8>, KeyFault> {
+    let fault = |_| KeyFault("generate a signing key");
+    let random = SystemRandom::new();
+    match algorithm {
+        // Version 1, without the public key: the only form of which jsonwebtoken makes a JWK.
+        Algorithm::EdDsa => Ok(Ed25519KeyPair::generate_pkcs8v1(&random).map_err(fault)?.as_ref().to_vec()),
+        Algorithm::Es256 => {
+            let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(fault)?;
+            Ok(document.as_ref().to_vec())
+        }
+        Algorithm::Rs256 | Algorithm::Ps256 => {
+            let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map_err(fault)?;
+            let der: Pkcs8V1Der<'_> = pair.as_der().map_err(fault)?;
+            Ok(der.as_ref().to_vec())
         }
     }
+}
 
-    pub(super) const fn jsonwebtoken(self) -> jsonwebtoken::Algorithm {
-        match self {
-            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-            Self::Es256 => jsonwebtoken::Algorithm::ES256,
-            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
-            Self::Ps256 => jsonwebtoken::Algorithm::PS256,
+fn parse(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Pair, KeyFault> {
+    let fault = |_| KeyFault("parse a signing key");
+    match algorithm {
+        Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8(pkcs8).map(Pair::EdDsa).map_err(fault),
+        Algorithm::Es256 => {
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map(Pair::Es256).map_err(fault)
         }
+        Algorithm::Rs256 => Ok(Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).map_err(fault)?, &RSA_PKCS1_SHA256)),
+        Algorithm::Ps256 => Ok(Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).map_err(fault)?, &RSA_PSS_SHA256)),
     }
+}
 
-    fn generate(self) -> Result<Vec<u8>, KeyFault> {
-        let fault = |_| KeyFault("generate a signing key");
-        let random = SystemRandom::new();
-        match self {
-            // Version 1, without the public key: the only form of which jsonwebtoken makes a JWK.
-            Self::EdDsa => Ok(Ed25519KeyPair::generate_pkcs8v1(&random).map_err(fault)?.as_ref().to_vec()),
-            Self::Es256 => {
-                let document =
-                    EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(fault)?;
-                Ok(document.as_ref().to_vec())
-            }
-            Self::Rs256 | Self::Ps256 => {
-                let pair = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).map_err(fault)?;
-                let der: Pkcs8V1Der<'_> = pair.as_der().map_err(fault)?;
-                Ok(der.as_ref().to_vec())
-            }
-        }
-    }
-
-    fn parse(self, pkcs8: &[u8]) -> Result<Pair, KeyFault> {
-        let fault = |_| KeyFault("parse a signing key");
-        match self {
-            Self::EdDsa => Ed25519KeyPair::from_pkcs8(pkcs8).map(Pair::EdDsa).map_err(fault),
-            Self::Es256 => {
-                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map(Pair::Es256).map_err(fault)
-            }
-            Self::Rs256 => Ok(Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).map_err(fault)?, &RSA_PKCS1_SHA256)),
-            Self::Ps256 => Ok(Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).map_err(fault)?, &RSA_PSS_SHA256)),
-        }
-    }
-
-    fn encoding_key(self, pkcs8: &[u8]) -> Result<EncodingKey, KeyFault> {
-        match self {
-            Self::EdDsa => Ok(EncodingKey::from_ed_der(pkcs8)),
-            Self::Es256 => Ok(EncodingKey::from_ec_der(pkcs8)),
-            // The DER constructor wants PKCS#1; the PEM one takes PKCS#8.
-            Self::Rs256 | Self::Ps256 => {
-                let body = zeroize::Zeroizing::new(STANDARD.encode(pkcs8));
-                let pem = zeroize::Zeroizing::new(format!(
-                    "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-                    body.as_str()
-                ));
-                EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| KeyFault("read a new RSA key"))
-            }
+fn encoding_key(algorithm: Algorithm, pkcs8: &[u8]) -> Result<EncodingKey, KeyFault> {
+    match algorithm {
+        Algorithm::EdDsa => Ok(EncodingKey::from_ed_der(pkcs8)),
+        Algorithm::Es256 => Ok(EncodingKey::from_ec_der(pkcs8)),
+        // The DER constructor wants PKCS#1; the PEM one takes PKCS#8.
+        Algorithm::Rs256 | Algorithm::Ps256 => {
+            let body = zeroize::Zeroizing::new(STANDARD.encode(pkcs8));
+            let pem = zeroize::Zeroizing::new(format!(
+                "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+                body.as_str()
+            ));
+            EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| KeyFault("read a new RSA key"))
         }
     }
 }
@@ -400,6 +368,8 @@ impl From<KeyFault> for crate::token::Error {
 
 #[cfg(test)]
 mod tests {
+    use jeton_core::jwt::Unverified;
+
     use super::*;
     use crate::keys::{jwt, master::MasterKey};
     use crate::token::{AccessToken, Format, Position, Scopes, Subject, TokenId, access::Audience};
@@ -445,10 +415,10 @@ mod tests {
             let input = jwt::signing_input(&token, issuer, &own).unwrap();
             let text = jwt::sign(input, &own).unwrap();
             let read =
-                |text: &str, key: &SigningKey| jwt::Unverified::parse(text).and_then(|jwt| jwt.verify(key, issuer));
+                |text: &str, key: &SigningKey| Unverified::parse(text).and_then(|jwt| jwt.verify(&key.public, issuer));
             assert_eq!(read(&text, &own), Some(token));
             assert_eq!(read(&text, &other), None);
-            assert_eq!(jwt::Unverified::parse(&text).unwrap().verify(&own, "https://id/t/other"), None);
+            assert_eq!(Unverified::parse(&text).unwrap().verify(&own.public, "https://id/t/other"), None);
             // I22: no other text than the genuine one is genuine.
             for at in (0..text.len()).step_by(7) {
                 let mut changed = text.clone().into_bytes();

@@ -11,6 +11,6 @@
 //! Start reading at [`entry`] (what is in the log), then [`state`] (what it means), then [`follower`].
 
 pub mod cache;
-pub mod entry;
 pub mod follower;
-pub mod state;
+
+pub use jeton_core::{entry, state};

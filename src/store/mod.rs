@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::{
     ambient::Time,
-    revocation::entry::{Entry, Slot},
+    revocation::entry::{Entry, LogEntry, Slot},
     token::{AccountId, ClientId, FamilyId, GroupId, Ident, MemberId, Position, TenantId, TokenId, access::SessionId},
 };
 
@@ -117,13 +117,6 @@ pub struct Tail {
     pub more: bool,
     /// Entries after the position asked for were trimmed, or it stands above the head: load the state map instead.
     pub gap: bool,
-}
-
-/// An entry at its place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LogEntry {
-    pub position: Position,
-    pub entry: Entry,
 }
 
 /// One page of the state map.

@@ -7,10 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jeton::{
     ambient::{Clock, Time},
-    revocation::{entry::Entry, follower::Follower},
+    revocation::{
+        entry::{Entry, LogEntry},
+        follower::Follower,
+    },
     store::{
-        Change, FamilyRecord, Index, IndexEntry, LogEntry, Mint, Minted, Record, RecordKey, Result, SessionKey,
-        StatePage, Store, SubjectKey, Tail, Unique, Written,
+        Change, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage, Store,
+        SubjectKey, Tail, Unique, Written,
     },
     token::{FamilyId, Ident, Position, TenantId, TokenId, ident::Idents},
     worker,

@@ -12,7 +12,7 @@ use std::{any::Any, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jeton::{
-    ambient::{Clock, Time},
+    ambient::{Clock, Fresh as _, Time},
     store::{
         Change, Existing, FamilyMint, FamilyRecord, Index, IndexEntry, Kind, Mint, Put, RecordKey, Request, SessionKey,
         SessionMint, Store, SubjectKey, TokenMint, Unique, Written,

@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use jeton::{
-    ambient::{Clock, Time},
+    ambient::{Clock, Fresh as _, Time},
     app::{App, Setup, install_crypto},
     directory::{
         accounts::AccountPatch,

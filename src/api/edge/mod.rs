@@ -28,6 +28,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, request::Parts};
+use jeton_contract::validate::{self, Validate};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body, codegen::StdError, service::Routes};
@@ -52,7 +53,6 @@ use self::{
 use super::{
     policy::{Access, Kind, Method, Policy, Rule},
     status,
-    validate::{self, Validate},
 };
 use crate::{
     metrics::Event,
@@ -119,7 +119,7 @@ pub struct Connection<A> {
 pub fn open<C: Send + Sync + 'static, T: Validate>(mut request: tonic::Request<T>) -> Result<(Admitted<C>, T)> {
     let admitted = request.extensions_mut().remove().ok_or_else(|| Error::internal("the call was not admitted"))?;
     let message = request.into_inner();
-    validate::check(&message)?;
+    validate::check(&message).map_err(Error::fields)?;
     Ok((admitted, message))
 }
 

@@ -14,7 +14,7 @@ use super::{
     world::World,
 };
 use crate::{
-    ambient::Clock,
+    ambient::{Clock, Fresh as _},
     api::wire::{self, TokenFormat},
     store::{
         Store as _,

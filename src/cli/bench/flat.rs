@@ -13,7 +13,7 @@ use super::{
     world::{SCOPES, World},
 };
 use crate::{
-    ambient::Clock,
+    ambient::{Clock, Fresh as _},
     api::wire::{self, ConsistencyLevel, TokenFormat},
     store::{self, Existing, Mint, SubjectKey, TokenMint, embedded::Embedded},
     token::{

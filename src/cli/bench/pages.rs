@@ -10,7 +10,7 @@ use super::{
     world::{TENANT, World},
 };
 use crate::{
-    ambient::{Clock, Time},
+    ambient::{Clock, Fresh as _, Time},
     api::wire::{self, authenticate_member_request::Mechanism, list_memberships_request::Of},
     directory::{
         grouped::{Entity, EntityGroup, entity_id},

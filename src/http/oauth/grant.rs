@@ -1,11 +1,10 @@
 //! Grants: requests to the token endpoint, as messages of the contract.
 
+use jeton_contract::validate::{Validate, check};
+
 use super::form::{Credentials, Form};
 use crate::{
-    api::{
-        validate::{Validate, check},
-        wire::{self, issue_token_request::Grant},
-    },
+    api::wire::{self, issue_token_request::Grant},
     token::error::{Error, Reason, Result, Violation},
 };
 
@@ -146,8 +145,8 @@ pub(super) fn complete<M: Validate>(message: M, mut wrong: Vec<Violation>) -> Re
         // The handler looks at the rules.
         return Ok(message);
     }
-    if let Err(error) = check(&message) {
-        wrong.extend_from_slice(error.violations());
+    if let Err(violations) = check(&message) {
+        wrong.extend(violations);
     }
     Err(Error::fields(wrong))
 }

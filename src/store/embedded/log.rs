@@ -8,13 +8,13 @@ use std::{
 use redb::{Database, ReadTransaction, ReadableTable};
 
 use super::{
-    super::{Error, LogEntry, Result, StatePage, TAIL_LIMIT, Tail},
+    super::{Error, Result, StatePage, TAIL_LIMIT, Tail},
     sweep::Expiring,
     tables::{self, CURRENT_FORMAT, FLOOR, FORMAT, Failure, HEAD, LOG, META, STATE, Tables},
 };
 use crate::{
     ambient::{Clock, Time},
-    revocation::entry::{Entry, Slot},
+    revocation::entry::{Entry, LogEntry, Slot},
     token::Position,
 };
 

@@ -9,7 +9,10 @@ use parking_lot::{Condvar, Mutex};
 use redb::backends::InMemoryBackend;
 
 use super::*;
-use crate::token::{ClientId, Ident};
+use crate::{
+    ambient::Fresh as _,
+    token::{ClientId, Ident},
+};
 
 /// A disk that fails its syncs, or lets them hang, when told to.
 #[derive(Clone, Debug, Default)]

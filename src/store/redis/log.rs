@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     ambient::Time,
-    revocation::entry::{Entry, Slot},
-    store::{Error, LOG_RETENTION, LogEntry, Result, StatePage, TAIL_LIMIT, Tail},
+    revocation::entry::{Entry, LogEntry, Slot},
+    store::{Error, LOG_RETENTION, Result, StatePage, TAIL_LIMIT, Tail},
     token::Position,
 };
 

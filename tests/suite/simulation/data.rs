@@ -5,10 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use jeton::{
     ambient::Time,
-    revocation::entry::{Entry, Slot},
-    store::{
-        Change, FamilyConflict, FamilyRecord, LogEntry, Mint, Minted, Record, RecordKey, StatePage, Tail, Written,
-    },
+    revocation::entry::{Entry, LogEntry, Slot},
+    store::{Change, FamilyConflict, FamilyRecord, Mint, Minted, Record, RecordKey, StatePage, Tail, Written},
     token::{FamilyId, Ident, Position, TokenId},
 };
 

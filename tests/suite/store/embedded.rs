@@ -3,7 +3,7 @@
 use std::{os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
 use jeton::{
-    ambient::{Clock, Time},
+    ambient::{Clock, Fresh as _, Time},
     revocation::entry::Entry,
     store::{
         Change, Error, Existing, LOG_RETENTION, Mint, PRUNE_MARGIN, Put, Request, Store, Written,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jeton::{
-    ambient::Time,
+    ambient::{Fresh as _, Time},
     store::{FamilyConflict, FamilyRecord, Mint, Minted, Store},
     token::FamilyId,
 };

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use jeton::{
-    ambient::Time,
-    revocation::entry::{Effect, Entry, Slot},
-    store::{LogEntry, Store, TAIL_LIMIT},
+    ambient::{Fresh as _, Time},
+    revocation::entry::{Effect, Entry, LogEntry, Slot},
+    store::{Store, TAIL_LIMIT},
     token::{AccountId, ClientId, FamilyId, GroupId, Ident, MemberId, Position, TokenId},
 };
 

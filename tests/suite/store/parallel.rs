@@ -3,6 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use jeton::{
+    ambient::Fresh as _,
     revocation::entry::Entry,
     store::{Change, FamilyConflict, FamilyRecord, Store, Written},
     token::FamilyId,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use jeton::{
-    ambient::Time,
+    ambient::{Fresh as _, Time},
     revocation::entry::{Effect, Entry, Slot},
     store::{
         Change, Error, LOG_RETENTION, Mint, PRUNE_MARGIN, Put, Result, Store,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jeton::{
-    ambient::Time,
+    ambient::{Fresh as _, Time},
     store::{Mint, Minted, SESSION_MARGIN, SessionKey, Store},
     token::FamilyId,
 };

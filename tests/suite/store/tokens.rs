@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jeton::{
-    ambient::Time,
+    ambient::{Fresh as _, Time},
     store::{Existing, IndexEntry, Mint, Minted, Store, SubjectKey, TokenMint},
     token::{AccountId, ClientId, TokenId},
 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jeton::{
-    ambient::Clock,
+    ambient::{Clock, Fresh as _},
     directory::{
         caller::Caller,
         grouped::{Entity, entity_id},

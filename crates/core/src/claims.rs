@@ -9,7 +9,7 @@ use super::{
     ident::Ident,
     scope::Scopes,
 };
-use crate::ambient::Time;
+use crate::time::Time;
 
 /// The media type of RFC 9068 §2.1, so that no other JWT can stand in for an access token.
 pub const TYP: &str = "at+jwt";

@@ -1,12 +1,12 @@
 //! Ids of things: a prefix that tells the kind, and 128 bits that nobody else has. Not secrets.
 //!
 //! The tenants `system` and `default` and the bootstrap client keep the literal ids that were given; all other ids are
-//! made here and never used twice. Ids are compared byte by byte and never normalized.
+//! made of random bits and never used twice. Ids are compared byte by byte and never normalized.
 
 use std::{fmt, hash, marker::PhantomData, str::FromStr, sync::Arc};
 
 use super::base62;
-use crate::ambient::{self, NoEntropy, Time};
+use crate::time::Time;
 
 /// The id of one kind of thing.
 pub struct Id<K> {
@@ -81,23 +81,17 @@ const RANDOM_DIGITS: usize = 22;
 // === impl Id ===
 
 impl<K: Kind> Id<K> {
-    /// A new id.
-    pub fn random() -> Result<Self, NoEntropy> {
-        Ok(Self::from_bytes(ambient::random()?))
-    }
-
-    /// A new id of which there will be many. It begins with its time, so that what is made together stands together in
-    /// an ordered store: a commit writes few pages, however many there are.
-    pub fn made_at(now: Time) -> Result<Self, NoEntropy> {
-        let [_, _, millis @ ..] = now.as_millis().to_be_bytes();
-        let mut bytes = ambient::random::<16>()?;
-        bytes[..6].copy_from_slice(&millis);
-        Ok(Self::from_bytes(bytes))
-    }
-
     /// The id of 128 given bits.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self { repr: Repr::Random(bytes), kind: PhantomData }
+    }
+
+    /// The id of a moment and of the given bits after the first 48. Ids of which there are many begin with their time, so
+    /// that what is made together stands together in an ordered store: a commit writes few pages, however many there are.
+    pub fn from_time(now: Time, mut bytes: [u8; 16]) -> Self {
+        let [_, _, millis @ ..] = now.as_millis().to_be_bytes();
+        bytes[..6].copy_from_slice(&millis);
+        Self::from_bytes(bytes)
     }
 
     /// The 128 bits, unless the id is a literal.

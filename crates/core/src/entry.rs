@@ -1,9 +1,6 @@
 //! Entries of the log, and the slots of the state map that they merge into.
 
-use crate::{
-    ambient::Time,
-    token::{Ident, Position},
-};
+use crate::{Ident, Position, Time};
 
 /// One invalidation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +11,13 @@ pub struct Entry {
     /// The position that tokens' `rev` is compared with, if another than the entry's own place: an entry that is appended
     /// again after a failover keeps its first position, so that tokens issued legitimately since do not die.
     pub effective: Option<Position>,
+}
+
+/// An entry at its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogEntry {
+    pub position: Position,
+    pub entry: Entry,
 }
 
 /// What an entry does.
@@ -162,7 +166,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::token::{FamilyId, TokenId};
+    use crate::{FamilyId, TokenId};
 
     fn position(micros: u64) -> Position {
         Position::new(0, micros).unwrap()

@@ -1,6 +1,6 @@
 //! How and when the member of a token proved who it is.
 
-use crate::ambient::Time;
+use crate::time::Time;
 
 /// What a token tells of a member's sign-in: the claims `amr` and `auth_time` (RFC 9068 §2.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]

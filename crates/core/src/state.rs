@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use super::entry::Slot;
 use crate::{
-    ambient::Time,
-    store::LogEntry,
-    token::{Ident, Position, ident::Idents},
+    Ident, Position, Time,
+    entry::{LogEntry, Slot},
+    ident::Idents,
 };
 
 /// The merged log up to a position, and which records its last entries named.

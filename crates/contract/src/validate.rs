@@ -6,10 +6,7 @@
 
 use std::{collections::HashSet, fmt::Write as _, hash::Hash};
 
-use crate::token::{
-    email::is_email,
-    error::{Error, Result, Violation},
-};
+use crate::email::is_email;
 
 /// A message that can be held against the rules it declares.
 pub trait Validate {
@@ -24,15 +21,24 @@ impl<M: Validate> Validate for Box<M> {
     }
 }
 
+/// One field that breaks its rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Path of the field in the request, for example `client.default_scopes[2]`.
+    pub field: String,
+    /// What the field must be.
+    pub description: String,
+}
+
 /// What is wrong with a message, as far as it was looked at.
 #[derive(Debug, Default)]
 pub struct Violations(Vec<Violation>);
 
-/// Holds a message against its declared rules; INVALID_FIELD names all that it breaks.
-pub fn check<M: Validate>(message: &M) -> Result<()> {
+/// Holds a message against its declared rules; the error names all that it breaks.
+pub fn check<M: Validate>(message: &M) -> Result<(), Vec<Violation>> {
     let mut violations = Violations::default();
     message.validate(&mut violations);
-    if violations.0.is_empty() { Ok(()) } else { Err(Error::fields(violations.0)) }
+    if violations.0.is_empty() { Ok(()) } else { Err(violations.0) }
 }
 
 /// Nobody corrects more mistakes than this at once, and the reply must stay small.
@@ -221,13 +227,13 @@ fn count(number: usize, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::wire::{self, issue_token_request, list_tokens_request, revoke_all_tokens_request};
+    use crate::wire::{self, issue_token_request, list_tokens_request, revoke_all_tokens_request};
 
     /// The violations of `message` as "field: description".
     fn violations<M: Validate>(message: &M) -> Vec<String> {
         match check(message) {
             Ok(()) => Vec::new(),
-            Err(error) => error.violations().iter().map(|v| format!("{}: {}", v.field, v.description)).collect(),
+            Err(violations) => violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect(),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     scope::Scopes,
     secret::DerivationKeyId,
 };
-use crate::ambient::Time;
+use crate::time::Time;
 
 /// One lineage of refresh tokens: what was granted once, and where its renewal stands.
 #[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]

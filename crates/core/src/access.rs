@@ -9,7 +9,7 @@ use super::{
     position::Position,
     scope::Scopes,
 };
-use crate::ambient::Time;
+use crate::time::Time;
 
 /// An access token's content: what a JWT says in its claims, and what the store keeps of every token. Times are whole
 /// seconds.
