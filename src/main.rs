@@ -15,7 +15,6 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), &environment) {
         Ok(Invocation::Serve(config)) => serve(&config),
         Ok(Invocation::Call(call)) => cli::run(*call, &environment),
-        Ok(Invocation::Bench(plan)) => cli::bench(&plan),
         Err(exit_code) => exit_code,
     }
 }

@@ -2,11 +2,10 @@
 //!
 //! Promises: what a command can do and how it is described comes from the contract's descriptors; secrets come from files,
 //! standard input or variables, never from arguments; exit code 0: done, 1: the call failed, 2: it was not made. Invariant:
-//! knows nothing of the domain (except for [`mod@bench`]), and is the only place that writes to standard output.
+//! knows nothing of the domain, and is the only place that writes to standard output.
 //!
 //! Start reading at [`verbs::NOUNS`], the table of commands.
 
-mod bench;
 mod call;
 mod connection;
 mod contract;
@@ -28,11 +27,8 @@ use std::{
 
 use clap::Command;
 
+pub use self::call::Call;
 use self::contract::Contract;
-pub use self::{
-    bench::{Plan, run as bench},
-    call::Call,
-};
 use crate::config::{Config, Environment};
 
 /// What the command line asks for.
@@ -42,8 +38,6 @@ pub enum Invocation {
     Serve(Box<Config>),
     /// Call a service that runs.
     Call(Box<Call>),
-    /// Measure what calls cost.
-    Bench(Box<Plan>),
 }
 
 /// Reads the command line. The error is the exit code when there is nothing left to do: help was printed, the configuration
@@ -63,7 +57,6 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment
             serve::configuration(matches, environment).map(|config| Invocation::Serve(Box::new(config)))
         }
         Some((CONTRACT, _)) => Err(print_contract()),
-        Some(("bench", matches)) => bench::prepare(matches).map(|plan| Invocation::Bench(Box::new(plan))),
         Some((noun, matches)) => call::prepare(contract, noun, matches)
             .map(|call| Invocation::Call(Box::new(call)))
             .map_err(|failure| fail(&failure)),
@@ -117,7 +110,6 @@ fn command(contract: &Contract) -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve::command())
-        .subcommand(bench::command())
         .subcommand(
             Command::new(CONTRACT)
                 .about("Prints the contract as an encoded FileDescriptorSet, for transcoders and proxies")

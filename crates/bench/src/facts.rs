@@ -2,6 +2,15 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use jeton::{
+    ambient::{Clock, Fresh as _},
+    api::wire::{self, TokenFormat},
+    store::{
+        Store as _,
+        embedded::{Embedded, Options},
+    },
+    token::{AccountId, ClientId},
+};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -12,15 +21,6 @@ use super::{
     process::{Extra, Redis, Scratch, Service, Store},
     report::{Fact, Report, Wanted},
     world::World,
-};
-use crate::{
-    ambient::{Clock, Fresh as _},
-    api::wire::{self, TokenFormat},
-    store::{
-        Store as _,
-        embedded::{Embedded, Options},
-    },
-    token::{AccountId, ClientId},
 };
 
 /// Issuers at a time in the comparison of group commit with batches of one.
@@ -91,7 +91,7 @@ pub(super) async fn memory(plan: &Plan, program: &Path, report: &mut Report) -> 
         ("Redis memory per family and JWT", (TokenFormat::Jwt, true), 900.0),
     ] {
         let redis = Redis::start(program, plan.dir.as_deref())?;
-        let world = World::make(plan.dir.as_deref(), Store::Redis(redis.address.clone()), Extra::None).await?;
+        let world = World::make(plan, Store::Redis(redis.address.clone()), Extra::None).await?;
         let accounts = world.accounts(plan.memory.div_ceil(PER_ACCOUNT)).await?;
         // Connections and scripts are there before and after.
         world.tokens(&world.issue_for(&world.account_id, format), PER_ACCOUNT).await?;
@@ -118,7 +118,7 @@ pub(super) async fn start(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut resident = Vec::new();
     for _ in 0..STARTS {
         let dir = Scratch::new(plan.dir.as_deref())?;
-        let service = Service::start(dir.path(), &Store::Embedded, &Extra::None)?;
+        let service = Service::start(&plan.service, dir.path(), &Store::Embedded, &Extra::None)?;
         let mut client = load::connect(&service.address).await?;
         client.tokens.list_signing_keys(wire::ListSigningKeysRequest::default()).await?;
         millis.push(service.started.elapsed().as_secs_f64() * 1e3);

@@ -178,8 +178,8 @@ impl Drop for Scratch {
 
 impl Service {
     /// Starts `jeton serve` with what it ships with, and `extra`; its data and its log are in `dir`.
-    pub(super) fn start(dir: &Path, store: &Store, extra: &Extra) -> Result<Self> {
-        let mut command = itself()?;
+    pub(super) fn start(program: &Path, dir: &Path, store: &Store, extra: &Extra) -> Result<Self> {
+        let mut command = Command::new(program);
         command.arg("serve").env_clear();
         command
             .env("JETON_LISTEN", "127.0.0.1:0")
@@ -216,15 +216,11 @@ impl Service {
 
 /// Starts the echo, which answers with the replies in `dir`. Returns its address, too.
 pub(super) fn start_echo(dir: &Path) -> Result<(Process, String)> {
-    let mut command = itself()?;
-    command.args(["bench", "echo", "--replies"]).arg(dir).env_clear();
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["echo", "--replies"]).arg(dir).env_clear();
     let mut process = Process::start(&mut command, dir)?;
     let authority = process.authority(dir, LISTENS)?;
     Ok((process, format!("http://{authority}")))
-}
-
-fn itself() -> Result<Command> {
-    Ok(Command::new(env::current_exe()?))
 }
 
 // === impl Redis ===

@@ -2,6 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jeton::{
+    ambient::{Clock, Fresh as _},
+    api::wire::{self, ConsistencyLevel, TokenFormat},
+    store::{self, Existing, Mint, SubjectKey, TokenMint, embedded::Embedded},
+    token::{
+        AccessToken, AccountId, Actor, ClientId, Format, Position, Scopes, Subject, TenantId, TokenId,
+        access::Audience, secret::SecretText,
+    },
+};
 use tokio::task::JoinSet;
 
 use super::{
@@ -11,15 +20,6 @@ use super::{
     process::{Extra, PUBLIC_URL, Redis, Store},
     report::{Flat, Report},
     world::{SCOPES, World},
-};
-use crate::{
-    ambient::{Clock, Fresh as _},
-    api::wire::{self, ConsistencyLevel, TokenFormat},
-    store::{self, Existing, Mint, SubjectKey, TokenMint, embedded::Embedded},
-    token::{
-        AccessToken, AccountId, Actor, ClientId, Format, Position, Scopes, Subject, TenantId, TokenId,
-        access::Audience, secret::SecretText,
-    },
 };
 
 /// The smaller number of tokens.
@@ -118,7 +118,7 @@ impl Place {
     pub(super) async fn with(plan: &Plan, redis: Option<&std::path::Path>, extra: Extra) -> Result<Self> {
         let redis = redis.map(|program| Redis::start(program, plan.dir.as_deref())).transpose()?;
         let store = redis.as_ref().map_or(Store::Embedded, |redis| Store::Redis(redis.address.clone()));
-        let world = World::make(plan.dir.as_deref(), store, extra).await?;
+        let world = World::make(plan, store, extra).await?;
         let clients = Shape::WIDE.connect(&world.service.address).await?;
         Ok(Self { world, clients, _redis: redis })
     }

@@ -1,11 +1,11 @@
-//! `jeton bench`: what calls cost, on this machine, with this binary.
+//! `jeton-bench`: what calls cost, on this machine, with the `jeton` beside it.
 //!
 //! Promises: every figure that is claimed anywhere comes from here. The service, the echo that it is held against and
 //! Redis are processes of their own, so that their CPU time is told apart from the load client's, which is this one; both
 //! sides see the same messages in blocks that take turns. Linux only: CPU time is read from `/proc`.
 //!
 //! Invariant: measures through the contract, as a caller does; only filling a store with many tokens and the group commit
-//! go through the store port, which makes this the one part of the command line that knows it.
+//! go through the store port of the library.
 //!
 //! Start reading at [`calls`].
 
@@ -23,24 +23,38 @@ mod secured;
 mod telemetry;
 mod world;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    env,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
+use jeton::token::error::chain;
 
 use self::{
     process::{Redis, RedisAddress, Store},
     report::Report,
 };
-use super::{complain, say};
-use crate::token::error::chain;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Result<T, E = Failure> = std::result::Result<T, E>;
 
+fn main() -> ExitCode {
+    match prepare(&command().get_matches()) {
+        Ok(plan) => run(&plan),
+        Err(exit_code) => exit_code,
+    }
+}
+
 /// What to measure, and how long.
 #[derive(Debug)]
-pub struct Plan {
+struct Plan {
     role: Role,
+    /// The service that is measured.
+    service: PathBuf,
     only: Vec<String>,
     redis_url: Option<String>,
     redis_server: Option<PathBuf>,
@@ -86,19 +100,25 @@ const NAMES: [&str; 19] = [
     "rotation",
 ];
 
-pub(super) fn command() -> Command {
+fn command() -> Command {
     let option = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
     let switch = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     // Started by the run itself.
     let replies = option("replies", "DIRECTORY").required(true).value_parser(value_parser!(PathBuf));
     let echo = Command::new("echo").hide(true).arg(replies);
-    Command::new("bench")
+    Command::new("jeton-bench")
+        .version(env!("CARGO_PKG_VERSION"))
         .about("Measure what calls cost, against a bare gRPC echo on this machine")
         .after_help(
             "Starts services on stores of its own, in temporary directories. Without --redis or --redis-server only the \
              embedded store is measured. Everything that is measured is removed afterwards, except from --redis.",
         )
         .subcommand(echo)
+        .arg(
+            option("service", "PATH")
+                .value_parser(value_parser!(PathBuf))
+                .help("The program to measure, if not the jeton in the same directory as this one"),
+        )
         .arg(switch("quick").help("A short run: noisier, and with 100,000 instead of 1,000,000 tokens"))
         .arg(
             option("only", "NAMES")
@@ -126,7 +146,7 @@ pub(super) fn command() -> Command {
 }
 
 /// What the command line asks for.
-pub(super) fn prepare(matches: &ArgMatches) -> Result<Plan, ExitCode> {
+fn prepare(matches: &ArgMatches) -> Result<Plan, ExitCode> {
     let role = match matches.subcommand() {
         Some((_, matches)) => {
             Role::Echo { replies: matches.get_one::<PathBuf>("replies").cloned().unwrap_or_default() }
@@ -141,6 +161,7 @@ pub(super) fn prepare(matches: &ArgMatches) -> Result<Plan, ExitCode> {
     })?;
     Ok(Plan {
         role,
+        service: matches.get_one("service").cloned().unwrap_or_else(neighbour),
         only: matches.get_many::<String>("only").into_iter().flatten().cloned().collect(),
         redis_url: matches.get_one("redis").cloned(),
         redis_server: matches.get_one("redis-server").cloned(),
@@ -157,8 +178,13 @@ pub(super) fn prepare(matches: &ArgMatches) -> Result<Plan, ExitCode> {
     })
 }
 
+/// The service that was built together with this program.
+fn neighbour() -> PathBuf {
+    env::current_exe().unwrap_or_default().with_file_name("jeton")
+}
+
 /// Measures and prints.
-pub fn run(plan: &Plan) -> ExitCode {
+fn run(plan: &Plan) -> ExitCode {
     let outcome = match &plan.role {
         Role::Echo { replies } => echo::serve(replies),
         Role::Load => plan.run(),
@@ -176,7 +202,7 @@ pub fn run(plan: &Plan) -> ExitCode {
 
 impl Plan {
     fn run(&self) -> Result<()> {
-        crate::app::install_crypto();
+        jeton::app::install_crypto();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let reports = runtime.block_on(self.measure())?;
         let text = if self.json {
@@ -246,4 +272,17 @@ impl Plan {
 fn number(count: u64) -> f64 {
     // Exact far beyond every count here: nanoseconds of a duration are whole numbers.
     Duration::from_nanos(count).as_secs_f64() * 1e9
+}
+
+/// Says on standard error.
+fn complain(message: &str) {
+    // Whoever closed standard error does not want to know.
+    let _ = writeln!(io::stderr(), "{message}");
+}
+
+/// Writes to standard output.
+fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }

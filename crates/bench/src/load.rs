@@ -11,6 +11,13 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
+use jeton::api::{
+    policy,
+    wire::{
+        self, entity_group_service_client::EntityGroupServiceClient, member_service_client::MemberServiceClient,
+        token_service_client::TokenServiceClient,
+    },
+};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::{
@@ -24,13 +31,6 @@ use tonic::{
 };
 
 use super::{Result, process::CERTIFICATE};
-use crate::api::{
-    policy,
-    wire::{
-        self, entity_group_service_client::EntityGroupServiceClient, member_service_client::MemberServiceClient,
-        token_service_client::TokenServiceClient,
-    },
-};
 
 /// The services of one connection.
 #[derive(Clone, Debug)]

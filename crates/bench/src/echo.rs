@@ -3,17 +3,17 @@
 
 use std::{fs, hint::black_box, net::Ipv4Addr, path::Path};
 
+use jeton::api::wire::{
+    self,
+    token_service_server::{TokenService, TokenServiceServer},
+};
 use prost::Message;
 use tonic::{
     Request, Response, Status, async_trait,
     transport::{Server, server::TcpIncoming},
 };
 
-use super::{super::say, Result, process::LISTENS};
-use crate::api::wire::{
-    self,
-    token_service_server::{TokenService, TokenServiceServer},
-};
+use super::{Result, process::LISTENS, say};
 
 macro_rules! replies {
     ($($method:ident $request:ident $response:ident)*) => {

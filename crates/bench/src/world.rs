@@ -1,22 +1,22 @@
 //! What a service needs before it can be measured: a client, its bearer token, an account, tokens; all made by calls.
 
-use std::{path::Path, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jeton::api::wire::{
+    self, account_service_client::AccountServiceClient, client_service_client::ClientServiceClient,
+    entity_group_service_client::EntityGroupServiceClient, issue_token_request::Grant,
+    member_service_client::MemberServiceClient, tenant_service_client::TenantServiceClient,
+};
 use tonic::{
     Request,
     metadata::{Ascii, MetadataValue},
 };
 
 use super::{
-    Result,
+    Plan, Result,
     load::{self, Client, Message, Shape, Work},
     process::{ADMIN, Extra, Scratch, Service, Store},
-};
-use crate::api::wire::{
-    self, account_service_client::AccountServiceClient, client_service_client::ClientServiceClient,
-    entity_group_service_client::EntityGroupServiceClient, issue_token_request::Grant,
-    member_service_client::MemberServiceClient, tenant_service_client::TenantServiceClient,
 };
 
 /// A service with a client, an account, and a group with a member in both, in the tenant `default`.
@@ -25,6 +25,7 @@ pub(super) struct World {
     pub(super) service: Service,
     pub(super) store: Store,
     extra: Extra,
+    program: PathBuf,
     pub(super) dir: Scratch,
     pub(super) client_id: String,
     client_secret: String,
@@ -49,9 +50,10 @@ const MAKERS: usize = 32;
 
 impl World {
     /// Starts a service on an empty store.
-    pub(super) async fn make(parent: Option<&Path>, store: Store, extra: Extra) -> Result<Self> {
-        let dir = Scratch::new(parent)?;
-        let service = Service::start(dir.path(), &store, &extra)?;
+    pub(super) async fn make(plan: &Plan, store: Store, extra: Extra) -> Result<Self> {
+        let dir = Scratch::new(plan.dir.as_deref())?;
+        let program = plan.service.clone();
+        let service = Service::start(&program, dir.path(), &store, &extra)?;
         let channel = load::channel(&service.address).await?;
         let admin = admin(&service).await?;
 
@@ -85,7 +87,7 @@ impl World {
         let own = Message::Issue(credentials(&client_id, &client_secret, &MANAGEMENT).into());
         let bearer = bearer(&send(&service, own, None).await?)?;
         let mut world =
-            Self { service, store, extra, dir, client_id, client_secret, bearer, account_id: String::new() };
+            Self { service, store, extra, program, dir, client_id, client_secret, bearer, account_id: String::new() };
         world.account_id = world.create_account(&admin).await?;
         world.create_member(&admin).await?;
         Ok(world)
@@ -140,7 +142,7 @@ impl World {
     pub(super) async fn restart(&mut self, between: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
         self.service.process.end();
         between(self).await?;
-        self.service = Service::start(self.dir.path(), &self.store, &self.extra)?;
+        self.service = Service::start(&self.program, self.dir.path(), &self.store, &self.extra)?;
         load::channel(&self.service.address).await?;
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hdrhistogram::Histogram;
+use jeton::api::wire::{self, ConsistencyLevel, TokenFormat};
 
 use super::{
     Plan, Result,
@@ -12,7 +13,6 @@ use super::{
     report::{Calls, Report},
     world::World,
 };
-use crate::api::wire::{self, ConsistencyLevel, TokenFormat};
 
 /// An RPC to measure.
 struct Case {
@@ -61,7 +61,7 @@ pub(super) async fn run(plan: &Plan, store: &Store, report: &mut Report) -> Resu
     if !cases.iter().any(|case| plan.wants(case.name)) {
         return Ok(());
     }
-    let world = World::make(plan.dir.as_deref(), store.clone(), Extra::None).await?;
+    let world = World::make(plan, store.clone(), Extra::None).await?;
     plan.say(&format!("{}: the service is process {}", report.store, world.service.process.id()));
     for case in cases.iter().filter(|case| plan.wants(case.name)) {
         for shape in case.shapes {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use jeton::api::wire::{self, TokenFormat, tenant_service_client::TenantServiceClient};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::Jwk};
 use parking_lot::Mutex;
 use prost_types::Duration as Seconds;
@@ -24,7 +25,6 @@ use super::{
     report::{Fact, Report, Wanted},
     world::{TENANT, World},
 };
-use crate::api::wire::{self, TokenFormat, tenant_service_client::TenantServiceClient};
 
 /// Between two rotations.
 const ROTATION: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ pub(super) async fn run(plan: &Plan, redis: Option<&std::path::Path>, report: &m
     let store = redis.as_ref().map_or(Store::Embedded, |redis| Store::Redis(redis.address.clone()));
     let length = if plan.quick { LENGTH / 4 } else { LENGTH };
     plan.say(&format!("rotating keys for {} s", length.as_secs()));
-    let world = World::make(plan.dir.as_deref(), store, Extra::None).await?;
+    let world = World::make(plan, store, Extra::None).await?;
     let seen = rotate(&world, length).await?;
     let keys = u64::try_from(seen.signed_by.len())?;
     report.add_fact(Fact::new("tokens issued while keys rotate", number(seen.tokens), "", None));

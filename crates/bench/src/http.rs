@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jeton::api::wire::TokenFormat;
 use reqwest::{
     Client,
     header::{AUTHORIZATION, CONTENT_TYPE},
@@ -22,7 +23,6 @@ use super::{
     report::{Fact, Report, Wanted},
     world::{TENANT, World},
 };
-use crate::api::wire::TokenFormat;
 
 /// One kind of HTTP.
 struct Case {

@@ -1,15 +1,6 @@
 //! Whether the cost of a first page depends on what stands behind it: one store, with small and large things side by side.
 
-use tonic::metadata::{Ascii, MetadataValue};
-
-use super::{
-    Plan, Result,
-    flat::{Place, compare, open},
-    load::{Client, Message, Work},
-    report::{Flat, Report},
-    world::{TENANT, World},
-};
-use crate::{
+use jeton::{
     ambient::{Clock, Fresh as _, Time},
     api::wire::{self, authenticate_member_request::Mechanism, list_memberships_request::Of},
     directory::{
@@ -19,6 +10,15 @@ use crate::{
     },
     store::{Change, Index, Kind, Put, Store, Written},
     token::{AccountId, GroupId, MemberId, TenantId},
+};
+use tonic::metadata::{Ascii, MetadataValue};
+
+use super::{
+    Plan, Result,
+    flat::{Place, compare, open},
+    load::{Client, Message, Work},
+    report::{Flat, Report},
+    world::{TENANT, World},
 };
 
 /// More than one page, of each kind.
