@@ -253,7 +253,7 @@ impl Authenticate for Bearer {
     }
 
     fn has_scope(caller: &Recognized, scope: &str) -> bool {
-        caller.caller.has(scope)
+        caller.caller.holds(scope)
     }
 }
 

@@ -5,38 +5,29 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     Services,
     convert::{self, Mask, answer, given},
-    edge::{open, run_to_end},
     wire::{self, account_service_server::AccountService},
 };
 use crate::{
     directory::{
         accounts::{self, AccountPatch, AccountQuery},
-        page::PageRequest,
         record::{Account, State, etag},
     },
-    issuer::authenticate::FULL,
     token::{Error, Result, filter::Filter},
 };
 
 type Reply<T> = Result<Response<T>, Status>;
 
-const READ: &str = "jeton.accounts.read";
-
 #[async_trait]
 impl AccountService for Services {
     async fn create_account(&self, request: Request<wire::CreateAccountRequest>) -> Reply<wire::CreateAccountResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, mut message) = self.enter(request)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateAccount", &message)?;
             let account = message.account.unwrap_or_default();
             let patch = patch(&account, &Mask::new(None, "Account", &[])?);
-            let issuer = self.issuer();
-            let created = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.create_account(&call.caller, &tenant, given(&account.parent_id), patch, repeat).await
+            let created = call.act(move |issuer, act| async move {
+                issuer.directory.create_account(&act, given(&account.parent_id), patch, repeat).await
             });
             let (account, position) = created.await?;
             Ok(wire::CreateAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })
@@ -46,32 +37,26 @@ impl AccountService for Services {
 
     async fn get_account(&self, request: Request<wire::GetAccountRequest>) -> Reply<wire::GetAccountResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let right = call.caller.account_right(READ)?;
-            let account =
-                self.issuer.directory.reachable_account(&call.caller, &tenant, &message.account_id, right).await?;
-            Ok(wire::GetAccountResponse { account: Some(to_wire(&account)) })
+            let (call, message) = self.enter(request)?;
+            let found = call.act(move |issuer, act| async move {
+                issuer.directory.reachable_account(&act, &message.account_id).await
+            });
+            Ok(wire::GetAccountResponse { account: Some(to_wire(&*found.await?)) })
         })
         .await
     }
 
     async fn update_account(&self, request: Request<wire::UpdateAccountRequest>) -> Reply<wire::UpdateAccountResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let account = message.account.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "Account", CHANGEABLE)?;
             if account.account_id.is_empty() {
                 return Err(Error::field("account.account_id", "must be set"));
             }
             let patch = patch(&account, &mask);
-            let issuer = self.issuer();
-            let updated = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.update_account(&call.caller, &tenant, &account.account_id, &account.etag, patch).await
+            let updated = call.act(move |issuer, act| async move {
+                issuer.directory.update_account(&act, &account.account_id, &account.etag, patch).await
             });
             let (account, position) = updated.await?;
             Ok(wire::UpdateAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })
@@ -81,13 +66,9 @@ impl AccountService for Services {
 
     async fn delete_account(&self, request: Request<wire::DeleteAccountRequest>) -> Reply<wire::DeleteAccountResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let deleted = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.delete_account(&call.caller, &tenant, &message.account_id, &message.etag).await
+            let (call, message) = self.enter(request)?;
+            let deleted = call.act(move |issuer, act| async move {
+                issuer.directory.delete_account(&act, &message.account_id, &message.etag).await
             });
             let (account, position) = deleted.await?;
             Ok(wire::DeleteAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })
@@ -100,13 +81,9 @@ impl AccountService for Services {
         request: Request<wire::UndeleteAccountRequest>,
     ) -> Reply<wire::UndeleteAccountResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let undeleted = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.undelete_account(&call.caller, &tenant, &message.account_id).await
+            let (call, message) = self.enter(request)?;
+            let undeleted = call.act(move |issuer, act| async move {
+                issuer.directory.undelete_account(&act, &message.account_id).await
             });
             let (account, position) = undeleted.await?;
             Ok(wire::UndeleteAccountResponse {
@@ -119,20 +96,19 @@ impl AccountService for Services {
 
     async fn list_accounts(&self, request: Request<wire::ListAccountsRequest>) -> Reply<wire::ListAccountsResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let name = tenant.to_string();
+            let (call, message) = self.enter(request)?;
             let deleted = if message.show_deleted { "deleted" } else { "" };
-            let query = ["ListAccounts", &name, &message.filter, &message.parent_id, deleted].map(str::as_bytes);
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
-            let query = AccountQuery {
+            let wanted = AccountQuery {
                 parent: given(&message.parent_id).map(str::to_owned),
                 filter: Filter::parse(&message.filter, accounts::FIELDS)?,
                 show_deleted: message.show_deleted,
             };
-            let page = directory.list_accounts(&call.caller, &tenant, &query, &page).await?;
+            let listed = call.act(move |issuer, act| async move {
+                let query = ["ListAccounts", &message.filter, &message.parent_id, deleted];
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query)?;
+                issuer.directory.list_accounts(&act, &wanted, &page).await
+            });
+            let page = listed.await?;
             Ok(wire::ListAccountsResponse {
                 accounts: page.items.iter().map(|account| to_wire(account)).collect(),
                 next_page_token: page.next,
@@ -143,13 +119,9 @@ impl AccountService for Services {
 
     async fn enable_account(&self, request: Request<wire::EnableAccountRequest>) -> Reply<wire::EnableAccountResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let enabled = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.set_account_state(&call.caller, &tenant, &message.account_id, State::Enabled).await
+            let (call, message) = self.enter(request)?;
+            let enabled = call.act(move |issuer, act| async move {
+                issuer.directory.set_account_state(&act, &message.account_id, State::Enabled).await
             });
             let (account, position) = enabled.await?;
             Ok(wire::EnableAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })
@@ -162,13 +134,9 @@ impl AccountService for Services {
         request: Request<wire::DisableAccountRequest>,
     ) -> Reply<wire::DisableAccountResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let disabled = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.set_account_state(&call.caller, &tenant, &message.account_id, State::Disabled).await
+            let (call, message) = self.enter(request)?;
+            let disabled = call.act(move |issuer, act| async move {
+                issuer.directory.set_account_state(&act, &message.account_id, State::Disabled).await
             });
             let (account, position) = disabled.await?;
             Ok(wire::DisableAccountResponse { account: Some(to_wire(&account)), position: convert::position(position) })

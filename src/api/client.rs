@@ -7,7 +7,6 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     Services,
     convert::{self, Mask, answer, given},
-    edge::{open, run_to_end},
     wire::{self, client_service_server::ClientService},
 };
 use crate::{
@@ -15,12 +14,10 @@ use crate::{
     directory::{
         clients::{self, ClientPatch},
         credentials::{Secret, SecretUse, WorkloadIdentity},
-        page::PageRequest,
         record::{Client, GrantType, State, etag},
     },
-    issuer::{Call, authenticate::FULL},
     keys::foreign::Jwk,
-    token::{Error, Result, Scopes, TenantId, family::RenewalPolicy, filter::Filter},
+    token::{Error, Result, Scopes, family::RenewalPolicy, filter::Filter},
 };
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -29,17 +26,13 @@ type Reply<T> = Result<Response<T>, Status>;
 impl ClientService for Services {
     async fn create_client(&self, request: Request<wire::CreateClientRequest>) -> Reply<wire::CreateClientResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, mut message) = self.enter(request)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateClient", &message)?;
             let client = message.client.unwrap_or_default();
             let patch = patch(&client, &Mask::new(None, "Client", &[])?)?;
-            let issuer = self.issuer();
-            let created = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.create_client(&call.caller, &tenant, given(&client.account_id), patch, repeat).await
+            let created = call.act(move |issuer, act| async move {
+                issuer.directory.create_client(&act, given(&client.account_id), patch, repeat).await
             });
             let (client, shown, position) = created.await?;
             Ok(wire::CreateClientResponse {
@@ -54,10 +47,12 @@ impl ClientService for Services {
 
     async fn get_client(&self, request: Request<wire::GetClientRequest>) -> Reply<wire::GetClientResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let client = self.issuer.directory.reachable_client(&call.caller, &tenant, &message.client_id).await?;
+            let (call, message) = self.enter(request)?;
+            let client = call
+                .act(
+                    move |issuer, act| async move { issuer.directory.reachable_client(&act, &message.client_id).await },
+                )
+                .await?;
             Ok(wire::GetClientResponse { client: Some(to_wire(&client)) })
         })
         .await
@@ -65,19 +60,15 @@ impl ClientService for Services {
 
     async fn update_client(&self, request: Request<wire::UpdateClientRequest>) -> Reply<wire::UpdateClientResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let client = message.client.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "Client", CHANGEABLE)?;
             if client.client_id.is_empty() {
                 return Err(Error::field("client.client_id", "must be set"));
             }
             let patch = patch(&client, &mask)?;
-            let issuer = self.issuer();
-            let updated = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.update_client(&call.caller, &tenant, &client.client_id, &client.etag, patch).await
+            let updated = call.act(move |issuer, act| async move {
+                issuer.directory.update_client(&act, &client.client_id, &client.etag, patch).await
             });
             let (client, position) = updated.await?;
             Ok(wire::UpdateClientResponse { client: Some(to_wire(&client)), position: convert::position(position) })
@@ -87,14 +78,10 @@ impl ClientService for Services {
 
     async fn delete_client(&self, request: Request<wire::DeleteClientRequest>) -> Reply<wire::DeleteClientResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let deleted = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let (call, message) = self.enter(request)?;
+            let deleted = call.act(move |issuer, act| async move {
                 let etag = given(&message.etag);
-                issuer.directory.set_client_state(&call.caller, &tenant, &message.client_id, etag, State::Deleted).await
+                issuer.directory.set_client_state(&act, &message.client_id, etag, State::Deleted).await
             });
             let (_, position) = deleted.await?;
             Ok(wire::DeleteClientResponse { position: convert::position(position) })
@@ -104,15 +91,14 @@ impl ClientService for Services {
 
     async fn list_clients(&self, request: Request<wire::ListClientsRequest>) -> Reply<wire::ListClientsResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let name = tenant.to_string();
-            let query = ["ListClients", &name, &message.filter].map(str::as_bytes);
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let (call, message) = self.enter(request)?;
             let filter = Filter::parse(&message.filter, clients::FIELDS)?;
-            let page = directory.list_clients(&call.caller, &tenant, &filter, &page).await?;
+            let listed = call.act(move |issuer, act| async move {
+                let query = ["ListClients", &message.filter];
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query)?;
+                issuer.directory.list_clients(&act, &filter, &page).await
+            });
+            let page = listed.await?;
             Ok(wire::ListClientsResponse {
                 clients: page.items.iter().map(|client| to_wire(client)).collect(),
                 next_page_token: page.next,
@@ -123,13 +109,9 @@ impl ClientService for Services {
 
     async fn enable_client(&self, request: Request<wire::EnableClientRequest>) -> Reply<wire::EnableClientResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let enabled = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.set_client_state(&call.caller, &tenant, &message.client_id, None, State::Enabled).await
+            let (call, message) = self.enter(request)?;
+            let enabled = call.act(move |issuer, act| async move {
+                issuer.directory.set_client_state(&act, &message.client_id, None, State::Enabled).await
             });
             let (client, position) = enabled.await?;
             Ok(wire::EnableClientResponse { client: Some(to_wire(&client)), position: convert::position(position) })
@@ -139,16 +121,9 @@ impl ClientService for Services {
 
     async fn disable_client(&self, request: Request<wire::DisableClientRequest>) -> Reply<wire::DisableClientResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let disabled = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer
-                    .directory
-                    .set_client_state(&call.caller, &tenant, &message.client_id, None, State::Disabled)
-                    .await
+            let (call, message) = self.enter(request)?;
+            let disabled = call.act(move |issuer, act| async move {
+                issuer.directory.set_client_state(&act, &message.client_id, None, State::Disabled).await
             });
             let (client, position) = disabled.await?;
             Ok(wire::DisableClientResponse { client: Some(to_wire(&client)), position: convert::position(position) })
@@ -161,15 +136,11 @@ impl ClientService for Services {
         request: Request<wire::CreateClientSecretRequest>,
     ) -> Reply<wire::CreateClientSecretResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, mut message) = self.enter(request)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateClientSecret", &message)?;
-            let issuer = self.issuer();
-            let created = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.create_client_secret(&call.caller, &tenant, &message.client_id, repeat).await
+            let created = call.act(move |issuer, act| async move {
+                issuer.directory.create_client_secret(&act, &message.client_id, repeat).await
             });
             let (shown, position) = created.await?;
             Ok(wire::CreateClientSecretResponse {
@@ -186,12 +157,13 @@ impl ClientService for Services {
         request: Request<wire::ListClientSecretsRequest>,
     ) -> Reply<wire::ListClientSecretsResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call: Call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant: TenantId = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let client = directory.reachable_client(&call.caller, &tenant, &message.client_id).await?;
-            let uses = directory.secret_use(&client).await?;
+            let (call, message) = self.enter(request)?;
+            let listed = call.act(move |issuer, act| async move {
+                let client = issuer.directory.reachable_client(&act, &message.client_id).await?;
+                let uses = issuer.directory.secret_use(&client).await?;
+                Ok((client, uses))
+            });
+            let (client, uses) = listed.await?;
             let now = self.now();
             let secrets = client.secrets.iter().map(|secret| secret_to_wire(secret, &uses, now)).collect();
             Ok(wire::ListClientSecretsResponse { secrets })
@@ -204,17 +176,10 @@ impl ClientService for Services {
         request: Request<wire::RevokeClientSecretRequest>,
     ) -> Reply<wire::RevokeClientSecretResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let delay = message.delay.map_or(Ok(Duration::ZERO), |delay| convert::positive("delay", delay))?;
-            let issuer = self.issuer();
-            let revoked = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                let directory = &issuer.directory;
-                directory
-                    .revoke_client_secret(&call.caller, &tenant, &message.client_id, &message.secret_id, delay)
-                    .await
+            let revoked = call.act(move |issuer, act| async move {
+                issuer.directory.revoke_client_secret(&act, &message.client_id, &message.secret_id, delay).await
             });
             let (secret, position) = revoked.await?;
             Ok(wire::RevokeClientSecretResponse {

@@ -98,8 +98,8 @@ impl Credentials {
 }
 
 /// The proof that a call brings, if any: its bearer, or the credentials of its message.
-pub fn proof_if_any(admitted: &Admitted<Recognized>, credentials: Credentials) -> Result<Option<Proof>> {
-    match bearer_if_any(admitted) {
+pub fn proof(admitted: &Admitted<Recognized>, credentials: Credentials) -> Result<Option<Proof>> {
+    match bearer(admitted) {
         Some(_) if !credentials.is_empty() => {
             Err(ambiguous("client_id", "a bearer token and client authentication exclude each other"))
         }
@@ -108,14 +108,8 @@ pub fn proof_if_any(admitted: &Admitted<Recognized>, credentials: Credentials) -
     }
 }
 
-/// The proof that a call must bring.
-pub fn proof(admitted: &Admitted<Recognized>, credentials: Credentials) -> Result<Proof> {
-    let missing = || Error::new(Reason::TokenMissing, "a bearer token or client authentication is needed");
-    proof_if_any(admitted, credentials)?.ok_or_else(missing)
-}
-
-/// The proof that an IssueToken must bring: a workload's own token is one, and the only one.
-pub fn proof_of_issue(admitted: &Admitted<Recognized>, message: &mut wire::IssueTokenRequest) -> Result<Proof> {
+/// The proof that an IssueToken brings: a workload's own token is one, and the only one.
+pub fn proof_of_issue(admitted: &Admitted<Recognized>, message: &mut wire::IssueTokenRequest) -> Result<Option<Proof>> {
     let credentials = message.take_credentials();
     let Some(wire::issue_token_request::Grant::Workload(workload)) = &mut message.grant else {
         return proof(admitted, credentials);
@@ -125,17 +119,12 @@ pub fn proof_of_issue(admitted: &Admitted<Recognized>, message: &mut wire::Issue
     }
     // Taken out: a token that was replaced meanwhile asks for the same.
     let jwt = SecretText::new(mem::take(&mut workload.jwt));
-    Ok(Proof::Workload { tenant: given(&message.tenant_id).map(str::to_owned), jwt })
+    Ok(Some(Proof::Workload { tenant: given(&message.tenant_id).map(str::to_owned), jwt }))
 }
 
-/// The bearer of a call that brings one.
-pub fn bearer_if_any(admitted: &Admitted<Recognized>) -> Option<Proof> {
+/// The bearer of a call, if it brings one.
+pub fn bearer(admitted: &Admitted<Recognized>) -> Option<Proof> {
     admitted.caller.clone().map(Proof::Bearer)
-}
-
-/// The bearer of a call whose message carries no client authentication.
-pub fn bearer(admitted: &Admitted<Recognized>) -> Result<Proof> {
-    bearer_if_any(admitted).ok_or_else(|| Error::new(Reason::TokenMissing, "a bearer token is needed"))
 }
 
 fn ambiguous(field: &str, message: &'static str) -> Error {

@@ -4,8 +4,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     Services, account,
-    convert::{self, Mask, answer, given},
-    edge::{open, run_to_end},
+    convert::{self, Mask, answer},
     person,
     wire::{self, entity_group_service_server::EntityGroupService},
 };
@@ -15,10 +14,8 @@ use crate::{
         group_sync::{CopyFrom, CopyMembers, SyncOptions},
         grouped::EntityGroup,
         groups::{self, GroupPatch},
-        page::PageRequest,
         record::{Account, etag},
     },
-    issuer::authenticate::FULL,
     token::{Error, Result, filter::Filter},
 };
 
@@ -31,18 +28,14 @@ impl EntityGroupService for Services {
         request: Request<wire::CreateEntityGroupRequest>,
     ) -> Reply<wire::CreateEntityGroupResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, mut message) = self.enter(request)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateEntityGroup", &message)?;
             let group = message.entity_group.unwrap_or_default();
             let patch = patch(&group, &Mask::new(None, "EntityGroup", &[])?);
             let entities = message.entity_ids;
-            let issuer = self.issuer();
-            let created = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.create_group(&call.caller, &tenant, patch, &entities, repeat).await
+            let created = call.act(move |issuer, act| async move {
+                issuer.directory.create_group(&act, patch, &entities, repeat).await
             });
             let (group, position) = created.await?;
             Ok(wire::CreateEntityGroupResponse {
@@ -58,10 +51,12 @@ impl EntityGroupService for Services {
         request: Request<wire::GetEntityGroupRequest>,
     ) -> Reply<wire::GetEntityGroupResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let group = self.issuer.directory.visible_group(&call.caller, &tenant, &message.entity_group_id).await?;
+            let (call, message) = self.enter(request)?;
+            let group =
+                call.act(move |issuer, act| async move {
+                    issuer.directory.visible_group(&act, &message.entity_group_id).await
+                })
+                .await?;
             Ok(wire::GetEntityGroupResponse { entity_group: Some(to_wire(&group)) })
         })
         .await
@@ -72,19 +67,15 @@ impl EntityGroupService for Services {
         request: Request<wire::UpdateEntityGroupRequest>,
     ) -> Reply<wire::UpdateEntityGroupResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let group = message.entity_group.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "EntityGroup", CHANGEABLE)?;
             if group.entity_group_id.is_empty() {
                 return Err(Error::field("entity_group.entity_group_id", "must be set"));
             }
             let patch = patch(&group, &mask);
-            let issuer = self.issuer();
-            let updated = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.update_group(&call.caller, &tenant, &group.entity_group_id, &group.etag, patch).await
+            let updated = call.act(move |issuer, act| async move {
+                issuer.directory.update_group(&act, &group.entity_group_id, &group.etag, patch).await
             });
             let (group, position) = updated.await?;
             Ok(wire::UpdateEntityGroupResponse {
@@ -100,13 +91,9 @@ impl EntityGroupService for Services {
         request: Request<wire::DeleteEntityGroupRequest>,
     ) -> Reply<wire::DeleteEntityGroupResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let deleted = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.delete_group(&call.caller, &tenant, &message.entity_group_id, &message.etag).await
+            let (call, message) = self.enter(request)?;
+            let deleted = call.act(move |issuer, act| async move {
+                issuer.directory.delete_group(&act, &message.entity_group_id, &message.etag).await
             });
             Ok(wire::DeleteEntityGroupResponse { position: convert::position(deleted.await?) })
         })
@@ -118,15 +105,14 @@ impl EntityGroupService for Services {
         request: Request<wire::ListEntityGroupsRequest>,
     ) -> Reply<wire::ListEntityGroupsResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let name = tenant.to_string();
-            let query = ["ListEntityGroups", &name, &message.filter].map(str::as_bytes);
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let (call, message) = self.enter(request)?;
             let filter = Filter::parse(&message.filter, groups::FIELDS)?;
-            let page = directory.list_groups(&call.caller, &tenant, &filter, &page).await?;
+            let listed = call.act(move |issuer, act| async move {
+                let query = ["ListEntityGroups", &message.filter];
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query)?;
+                issuer.directory.list_groups(&act, &filter, &page).await
+            });
+            let page = listed.await?;
             Ok(wire::ListEntityGroupsResponse {
                 entity_groups: page.items.iter().map(to_wire).collect(),
                 next_page_token: page.next,
@@ -138,20 +124,15 @@ impl EntityGroupService for Services {
     async fn add_entities(&self, request: Request<wire::AddEntitiesRequest>) -> Reply<wire::AddEntitiesResponse> {
         answer(async {
             use wire::add_entities_request::CopyMembers as From;
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let from = message.copy_members.map(|from| match from {
                 From::Auto(_) => CopyFrom::Auto,
                 From::FromEntity(slot) => CopyFrom::Entity(slot),
             });
             let copy = copy_members(from, message.filter_role_ids)?;
-            let issuer = self.issuer();
-            let added = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let directory = &issuer.directory;
-                let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let added = call.act(move |issuer, act| async move {
                 let (group, entities) = (&message.entity_group_id, &message.entity_ids);
-                directory.add_entities(&call.caller, &tenant, group, entities, copy.as_ref()).await
+                issuer.directory.add_entities(&act, group, entities, copy.as_ref()).await
             });
             let (moved, copied) = added.await?;
             Ok(wire::AddEntitiesResponse {
@@ -171,15 +152,10 @@ impl EntityGroupService for Services {
         request: Request<wire::RemoveEntitiesRequest>,
     ) -> Reply<wire::RemoveEntitiesResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let removed = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let directory = &issuer.directory;
-                let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let (call, message) = self.enter(request)?;
+            let removed = call.act(move |issuer, act| async move {
                 let (group, entities) = (&message.entity_group_id, &message.entity_ids);
-                directory.remove_entities(&call.caller, &tenant, group, entities).await
+                issuer.directory.remove_entities(&act, group, entities).await
             });
             let moved = removed.await?;
             Ok(wire::RemoveEntitiesResponse {
@@ -197,18 +173,17 @@ impl EntityGroupService for Services {
         request: Request<wire::ListGroupEntitiesRequest>,
     ) -> Reply<wire::ListGroupEntitiesResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let (name, slot) = (tenant.to_string(), &message.entity_group_id);
-            let keys = &message.return_metadata_keys;
-            let query = ["ListGroupEntities", &name, slot].into_iter().chain(keys.iter().map(String::as_str));
-            let query: Vec<_> = query.map(str::as_bytes).collect();
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
-            let page = directory.list_group_entities(&call.caller, &tenant, slot, &page).await?;
+            let (call, message) = self.enter(request)?;
+            let keys = message.return_metadata_keys.clone();
+            let listed = call.act(move |issuer, act| async move {
+                let query =
+                    [&["ListGroupEntities", &message.entity_group_id][..], &texts(&message.return_metadata_keys)];
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query.concat())?;
+                issuer.directory.list_group_entities(&act, &message.entity_group_id, &page).await
+            });
+            let page = listed.await?;
             Ok(wire::ListGroupEntitiesResponse {
-                entities: page.items.iter().map(|account| entity(account, keys)).collect(),
+                entities: page.items.iter().map(|account| entity(account, &keys)).collect(),
                 next_page_token: page.next,
             })
         })
@@ -220,15 +195,10 @@ impl EntityGroupService for Services {
         request: Request<wire::UpsertGroupMemberRequest>,
     ) -> Reply<wire::UpsertGroupMemberResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let (new, etag) = new_group_member(message.group_member, message.member)?;
-            let issuer = self.issuer();
-            let upserted = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.upsert_group_member(&call.caller, &tenant, &new, &etag).await
-            });
+            let upserted = call
+                .act(move |issuer, act| async move { issuer.directory.upsert_group_member(&act, &new, &etag).await });
             let (placed, position) = upserted.await?;
             Ok(wire::UpsertGroupMemberResponse {
                 group_member: Some(placed_to_wire(&placed)),
@@ -243,13 +213,12 @@ impl EntityGroupService for Services {
         request: Request<wire::GetGroupMemberRequest>,
     ) -> Reply<wire::GetGroupMemberResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let (group, member) = (&message.entity_group_id, &message.member_id);
-            let placed = directory.reachable_group_member(&call.caller, &tenant, group, member).await?;
-            Ok(wire::GetGroupMemberResponse { group_member: Some(placed_to_wire(&placed)) })
+            let (call, message) = self.enter(request)?;
+            let found = call.act(move |issuer, act| async move {
+                let (group, member) = (&message.entity_group_id, &message.member_id);
+                issuer.directory.reachable_group_member(&act, group, member).await
+            });
+            Ok(wire::GetGroupMemberResponse { group_member: Some(placed_to_wire(&found.await?)) })
         })
         .await
     }
@@ -259,15 +228,10 @@ impl EntityGroupService for Services {
         request: Request<wire::DeleteGroupMemberRequest>,
     ) -> Reply<wire::DeleteGroupMemberResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let deleted = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let directory = &issuer.directory;
-                let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let (call, message) = self.enter(request)?;
+            let deleted = call.act(move |issuer, act| async move {
                 let (group, member) = (&message.entity_group_id, &message.member_id);
-                directory.delete_group_member(&call.caller, &tenant, group, member, &message.etag).await
+                issuer.directory.delete_group_member(&act, group, member, &message.etag).await
             });
             Ok(wire::DeleteGroupMemberResponse { position: convert::position(deleted.await?) })
         })
@@ -279,17 +243,16 @@ impl EntityGroupService for Services {
         request: Request<wire::ListGroupMembersRequest>,
     ) -> Reply<wire::ListGroupMembersResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let (name, slot) = (tenant.to_string(), &message.entity_group_id);
-            let query = ["ListGroupMembers", &name, slot, &message.filter].into_iter();
-            let query: Vec<_> = query.chain(message.role_ids.iter().map(String::as_str)).map(str::as_bytes).collect();
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let (call, message) = self.enter(request)?;
             let filter = Filter::parse(&message.filter, group_members::FIELDS)?;
-            let query = GroupMemberQuery { filter, roles: message.role_ids };
-            let (page, total) = directory.list_group_members(&call.caller, &tenant, slot, &query, &page).await?;
+            let listed = call.act(move |issuer, act| async move {
+                let group = &message.entity_group_id;
+                let query = [&["ListGroupMembers", group, &message.filter][..], &texts(&message.role_ids)].concat();
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query)?;
+                let query = GroupMemberQuery { filter, roles: message.role_ids };
+                issuer.directory.list_group_members(&act, group, &query, &page).await
+            });
+            let (page, total) = listed.await?;
             Ok(wire::ListGroupMembersResponse {
                 group_members: page.items.iter().map(placed_to_wire).collect(),
                 next_page_token: page.next,
@@ -305,8 +268,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::SyncGroupMembersResponse> {
         answer(async {
             use wire::sync_group_members_request::CopyMembers as From;
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let from = message.copy_members.map(|from| match from {
                 From::Auto(_) => CopyFrom::Auto,
                 From::FromEntity(slot) => CopyFrom::Entity(slot),
@@ -314,12 +276,8 @@ impl EntityGroupService for Services {
             let copy = copy_members(from, message.filter_role_ids)?;
             let copy = copy.ok_or_else(|| Error::field("copy_members", "must be set"))?;
             let sync = sync_options(message.add_members, message.remove_members)?;
-            let issuer = self.issuer();
-            let synced = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let directory = &issuer.directory;
-                let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                directory.sync_group_members(&call.caller, &tenant, &message.entity_group_id, &copy, sync).await
+            let synced = call.act(move |issuer, act| async move {
+                issuer.directory.sync_group_members(&act, &message.entity_group_id, &copy, sync).await
             });
             let synced = synced.await?;
             Ok(wire::SyncGroupMembersResponse {
@@ -331,6 +289,10 @@ impl EntityGroupService for Services {
         })
         .await
     }
+}
+
+fn texts(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 /// The fields that an update mask can name.

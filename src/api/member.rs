@@ -4,8 +4,8 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     Services,
-    convert::{self, Mask, answer, given},
-    edge::{Admitted, open, run_to_end},
+    call::Call,
+    convert::{self, Mask, answer},
     person,
     wire::{self, member_service_server::MemberService},
 };
@@ -15,14 +15,10 @@ use crate::{
         invitations::Invitee,
         members::{self, MemberQuery},
         memberships::{self, Event, ListMemberships, NewMembership},
-        page::PageRequest,
         record::{State, etag},
         roster::{Membership, MembershipState},
     },
-    issuer::{
-        authenticate::{FULL, Recognized},
-        credentials::SetPassword,
-    },
+    issuer::credentials::SetPassword,
     token::{Error, Result, filter::Filter, secret::SecretText},
 };
 
@@ -32,18 +28,13 @@ type Reply<T> = Result<Response<T>, Status>;
 impl MemberService for Services {
     async fn create_member(&self, request: Request<wire::CreateMemberRequest>) -> Reply<wire::CreateMemberResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, mut message) = self.enter(request)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateMember", &message)?;
             let member = message.member.unwrap_or_default();
             let patch = person::patch(&member, &Mask::new(None, "Member", &[])?);
-            let issuer = self.issuer();
-            let created = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.create_member(&call.caller, &tenant, patch, repeat).await
-            });
+            let created =
+                call.act(move |issuer, act| async move { issuer.directory.create_member(&act, patch, repeat).await });
             let (member, position) = created.await?;
             Ok(wire::CreateMemberResponse {
                 member: Some(person::to_wire(&member)),
@@ -55,10 +46,10 @@ impl MemberService for Services {
 
     async fn get_member(&self, request: Request<wire::GetMemberRequest>) -> Reply<wire::GetMemberResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let member = self.issuer.directory.readable_member(&call.caller, &tenant, &message.member_id).await?;
+            let (call, message) = self.enter(request)?;
+            let member = call
+                .act(move |issuer, act| async move { issuer.directory.readable_member(&act, &message.member_id).await })
+                .await?;
             Ok(wire::GetMemberResponse { member: Some(person::to_wire(&member)) })
         })
         .await
@@ -66,19 +57,15 @@ impl MemberService for Services {
 
     async fn update_member(&self, request: Request<wire::UpdateMemberRequest>) -> Reply<wire::UpdateMemberResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let member = message.member.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "Member", person::CHANGEABLE)?;
             if member.member_id.is_empty() {
                 return Err(Error::field("member.member_id", "must be set"));
             }
             let patch = person::patch(&member, &mask);
-            let issuer = self.issuer();
-            let updated = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.update_member(&call.caller, &tenant, &member.member_id, &member.etag, patch).await
+            let updated = call.act(move |issuer, act| async move {
+                issuer.directory.update_member(&act, &member.member_id, &member.etag, patch).await
             });
             let (member, position) = updated.await?;
             Ok(wire::UpdateMemberResponse {
@@ -91,13 +78,9 @@ impl MemberService for Services {
 
     async fn delete_member(&self, request: Request<wire::DeleteMemberRequest>) -> Reply<wire::DeleteMemberResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let deleted = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.delete_member(&call.caller, &tenant, &message.member_id, &message.etag).await
+            let (call, message) = self.enter(request)?;
+            let deleted = call.act(move |issuer, act| async move {
+                issuer.directory.delete_member(&act, &message.member_id, &message.etag).await
             });
             let (member, position) = deleted.await?;
             Ok(wire::DeleteMemberResponse {
@@ -110,19 +93,18 @@ impl MemberService for Services {
 
     async fn list_members(&self, request: Request<wire::ListMembersRequest>) -> Reply<wire::ListMembersResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let name = tenant.to_string();
+            let (call, message) = self.enter(request)?;
             let deleted = if message.show_deleted { "deleted" } else { "" };
-            let query = ["ListMembers", &name, &message.filter, deleted].map(str::as_bytes);
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
-            let query = MemberQuery {
+            let wanted = MemberQuery {
                 filter: Filter::parse(&message.filter, members::FIELDS)?,
                 show_deleted: message.show_deleted,
             };
-            let page = directory.list_members(&call.caller, &tenant, &query, &page).await?;
+            let listed = call.act(move |issuer, act| async move {
+                let query = ["ListMembers", &message.filter, deleted];
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query)?;
+                issuer.directory.list_members(&act, &wanted, &page).await
+            });
+            let page = listed.await?;
             Ok(wire::ListMembersResponse {
                 members: page.items.iter().map(person::to_wire).collect(),
                 next_page_token: page.next,
@@ -133,13 +115,9 @@ impl MemberService for Services {
 
     async fn enable_member(&self, request: Request<wire::EnableMemberRequest>) -> Reply<wire::EnableMemberResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let enabled = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.set_member_state(&call.caller, &tenant, &message.member_id, State::Enabled).await
+            let (call, message) = self.enter(request)?;
+            let enabled = call.act(move |issuer, act| async move {
+                issuer.directory.set_member_state(&act, &message.member_id, State::Enabled).await
             });
             let (member, position) = enabled.await?;
             Ok(wire::EnableMemberResponse {
@@ -152,13 +130,9 @@ impl MemberService for Services {
 
     async fn disable_member(&self, request: Request<wire::DisableMemberRequest>) -> Reply<wire::DisableMemberResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let disabled = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.set_member_state(&call.caller, &tenant, &message.member_id, State::Disabled).await
+            let (call, message) = self.enter(request)?;
+            let disabled = call.act(move |issuer, act| async move {
+                issuer.directory.set_member_state(&act, &message.member_id, State::Disabled).await
             });
             let (member, position) = disabled.await?;
             Ok(wire::DisableMemberResponse {
@@ -174,18 +148,13 @@ impl MemberService for Services {
         request: Request<wire::CreateMembershipRequest>,
     ) -> Reply<wire::CreateMembershipResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, mut message) = self.enter(request)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateMembership", &message)?;
             let confirmed = !message.require_confirmation.unwrap_or(true);
             let (new, _) = new_membership(message.membership, message.email, confirmed)?;
-            let issuer = self.issuer();
-            let created = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.create_membership(&call.caller, &tenant, &new, repeat).await
-            });
+            let created = call
+                .act(move |issuer, act| async move { issuer.directory.create_membership(&act, &new, repeat).await });
             let (membership, position) = created.await?;
             let position = convert::position(position);
             Ok(wire::CreateMembershipResponse { membership: Some(membership_to_wire(&membership)), position })
@@ -195,13 +164,11 @@ impl MemberService for Services {
 
     async fn get_membership(&self, request: Request<wire::GetMembershipRequest>) -> Reply<wire::GetMembershipResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let wire::GetMembershipRequest { account_id, member_id, .. } = &message;
-            let membership = directory.reachable_membership(&call.caller, &tenant, account_id, member_id).await?;
-            Ok(wire::GetMembershipResponse { membership: Some(membership_to_wire(&membership)) })
+            let (call, message) = self.enter(request)?;
+            let found = call.act(move |issuer, act| async move {
+                issuer.directory.reachable_membership(&act, &message.account_id, &message.member_id).await
+            });
+            Ok(wire::GetMembershipResponse { membership: Some(membership_to_wire(&*found.await?)) })
         })
         .await
     }
@@ -211,15 +178,10 @@ impl MemberService for Services {
         request: Request<wire::UpdateMembershipRequest>,
     ) -> Reply<wire::UpdateMembershipResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let (new, etag) = new_membership(message.membership, String::new(), false)?;
-            let issuer = self.issuer();
-            let updated = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.set_membership_roles(&call.caller, &tenant, &new, &etag).await
-            });
+            let updated = call
+                .act(move |issuer, act| async move { issuer.directory.set_membership_roles(&act, &new, &etag).await });
             let (membership, position) = updated.await?;
             let position = convert::position(position);
             Ok(wire::UpdateMembershipResponse { membership: Some(membership_to_wire(&membership)), position })
@@ -232,14 +194,10 @@ impl MemberService for Services {
         request: Request<wire::DeleteMembershipRequest>,
     ) -> Reply<wire::DeleteMembershipResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let deleted = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let (call, message) = self.enter(request)?;
+            let deleted = call.act(move |issuer, act| async move {
                 let wire::DeleteMembershipRequest { account_id, member_id, etag, .. } = &message;
-                issuer.directory.delete_membership(&call.caller, &tenant, account_id, member_id, etag).await
+                issuer.directory.delete_membership(&act, account_id, member_id, etag).await
             });
             Ok(wire::DeleteMembershipResponse { position: convert::position(deleted.await?) })
         })
@@ -252,21 +210,20 @@ impl MemberService for Services {
     ) -> Reply<wire::ListMembershipsResponse> {
         answer(async {
             use wire::list_memberships_request::Of;
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let (call, message) = self.enter(request)?;
             let (kind, of) = match message.of {
                 Some(Of::AccountId(slot)) => ("account", ListMemberships::Account(slot)),
                 Some(Of::MemberId(slot)) => ("member", ListMemberships::Member(slot)),
                 None => return Err(Error::field("of", "must be set")),
             };
-            let (ListMemberships::Account(slot) | ListMemberships::Member(slot)) = &of;
-            let name = tenant.to_string();
-            let query = ["ListMemberships", &name, kind, slot, &message.filter].map(str::as_bytes);
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
             let filter = Filter::parse(&message.filter, memberships::FIELDS)?;
-            let page = directory.list_memberships(&call.caller, &tenant, &of, &filter, &page).await?;
+            let listed = call.act(move |issuer, act| async move {
+                let (ListMemberships::Account(slot) | ListMemberships::Member(slot)) = &of;
+                let query = ["ListMemberships", kind, slot, &message.filter];
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query)?;
+                issuer.directory.list_memberships(&act, &of, &filter, &page).await
+            });
+            let page = listed.await?;
             Ok(wire::ListMembershipsResponse {
                 memberships: page.items.iter().map(membership_to_wire).collect(),
                 next_page_token: page.next,
@@ -280,10 +237,9 @@ impl MemberService for Services {
         request: Request<wire::AcceptMembershipRequest>,
     ) -> Reply<wire::AcceptMembershipResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let wire::AcceptMembershipRequest { tenant_id, account_id, member_id } = message;
-            let (membership, position) =
-                self.move_membership(&admitted, tenant_id, account_id, member_id, Event::Accept).await?;
+            let (call, message) = self.enter(request)?;
+            let wire::AcceptMembershipRequest { account_id, member_id, .. } = message;
+            let (membership, position) = move_membership(call, account_id, member_id, Event::Accept).await?;
             Ok(wire::AcceptMembershipResponse { membership: Some(membership), position })
         })
         .await
@@ -294,10 +250,9 @@ impl MemberService for Services {
         request: Request<wire::RejectMembershipRequest>,
     ) -> Reply<wire::RejectMembershipResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let wire::RejectMembershipRequest { tenant_id, account_id, member_id } = message;
-            let (membership, position) =
-                self.move_membership(&admitted, tenant_id, account_id, member_id, Event::Reject).await?;
+            let (call, message) = self.enter(request)?;
+            let wire::RejectMembershipRequest { account_id, member_id, .. } = message;
+            let (membership, position) = move_membership(call, account_id, member_id, Event::Reject).await?;
             Ok(wire::RejectMembershipResponse { membership: Some(membership), position })
         })
         .await
@@ -308,10 +263,9 @@ impl MemberService for Services {
         request: Request<wire::EnableMembershipRequest>,
     ) -> Reply<wire::EnableMembershipResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let wire::EnableMembershipRequest { tenant_id, account_id, member_id } = message;
-            let (membership, position) =
-                self.move_membership(&admitted, tenant_id, account_id, member_id, Event::Enable).await?;
+            let (call, message) = self.enter(request)?;
+            let wire::EnableMembershipRequest { account_id, member_id, .. } = message;
+            let (membership, position) = move_membership(call, account_id, member_id, Event::Enable).await?;
             Ok(wire::EnableMembershipResponse { membership: Some(membership), position })
         })
         .await
@@ -319,14 +273,9 @@ impl MemberService for Services {
 
     async fn set_password(&self, request: Request<wire::SetPasswordRequest>) -> Reply<wire::SetPasswordResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let request = set_password(message);
-            let issuer = self.issuer();
-            let set = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                issuer.set_password(&call, &request).await
-            });
+            let set = call.act(move |issuer, act| async move { issuer.set_password(&act, &request).await });
             let (member, position) = set.await?;
             Ok(wire::SetPasswordResponse {
                 member: Some(person::to_wire(&member)),
@@ -338,16 +287,11 @@ impl MemberService for Services {
 
     async fn link_identity(&self, request: Request<wire::LinkIdentityRequest>) -> Reply<wire::LinkIdentityResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let wire::LinkIdentityRequest { tenant_id, member_id, identity_profile_id, identity } = message;
+            let (call, message) = self.enter(request)?;
+            let wire::LinkIdentityRequest { member_id, identity_profile_id, identity, .. } = message;
             let identity = new_identity(identity)?;
-            let issuer = self.issuer();
-            let linked = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&tenant_id)).await?;
-                let directory = &issuer.directory;
-                directory.link_identity(&call.caller, &tenant, &member_id, &identity_profile_id, &identity).await
+            let linked = call.act(move |issuer, act| async move {
+                issuer.directory.link_identity(&act, &member_id, &identity_profile_id, &identity).await
             });
             let (member, position) = linked.await?;
             Ok(wire::LinkIdentityResponse {
@@ -363,15 +307,10 @@ impl MemberService for Services {
         request: Request<wire::UnlinkIdentityRequest>,
     ) -> Reply<wire::UnlinkIdentityResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let wire::UnlinkIdentityRequest { tenant_id, member_id, identity_profile_id } = message;
-            let issuer = self.issuer();
-            let unlinked = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&tenant_id)).await?;
-                let directory = &issuer.directory;
-                directory.unlink_identity(&call.caller, &tenant, &member_id, &identity_profile_id).await
+            let (call, message) = self.enter(request)?;
+            let wire::UnlinkIdentityRequest { member_id, identity_profile_id, .. } = message;
+            let unlinked = call.act(move |issuer, act| async move {
+                issuer.directory.unlink_identity(&act, &member_id, &identity_profile_id).await
             });
             let (member, position) = unlinked.await?;
             let position = convert::position(position);
@@ -385,41 +324,31 @@ impl MemberService for Services {
         request: Request<wire::DisableMembershipRequest>,
     ) -> Reply<wire::DisableMembershipResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let wire::DisableMembershipRequest { tenant_id, account_id, member_id } = message;
-            let (membership, position) =
-                self.move_membership(&admitted, tenant_id, account_id, member_id, Event::Disable).await?;
+            let (call, message) = self.enter(request)?;
+            let wire::DisableMembershipRequest { account_id, member_id, .. } = message;
+            let (membership, position) = move_membership(call, account_id, member_id, Event::Disable).await?;
             Ok(wire::DisableMembershipResponse { membership: Some(membership), position })
         })
         .await
     }
 }
 
-impl Services {
-    async fn move_membership(
-        &self,
-        admitted: &Admitted<Recognized>,
-        tenant_id: String,
-        account_id: String,
-        member_id: String,
-        event: Event,
-    ) -> Result<(wire::Membership, String)> {
-        let proof = convert::bearer(admitted)?;
-        let issuer = self.issuer();
-        let moved = run_to_end(async move {
-            let call = issuer.prove(&proof, FULL).await?;
-            let tenant = issuer.directory.tenant_of(&call.caller, given(&tenant_id)).await?;
-            issuer.directory.move_membership(&call.caller, &tenant, &account_id, &member_id, event).await
-        });
-        let (membership, position) = moved.await?;
-        Ok((membership_to_wire(&membership), convert::position(position)))
-    }
+async fn move_membership(
+    call: Call,
+    account_id: String,
+    member_id: String,
+    event: Event,
+) -> Result<(wire::Membership, String)> {
+    let moved = call.act(move |issuer, act| async move {
+        issuer.directory.move_membership(&act, &account_id, &member_id, event).await
+    });
+    let (membership, position) = moved.await?;
+    Ok((membership_to_wire(&membership), convert::position(position)))
 }
 
 fn set_password(message: wire::SetPasswordRequest) -> SetPassword {
     let secret = |text: String| SecretText::new(text);
     SetPassword {
-        tenant: given(&message.tenant_id).map(str::to_owned),
         member: message.member_id,
         profile: message.identity_profile_id,
         username: Some(message.username).filter(|username| !username.is_empty()),

@@ -12,6 +12,7 @@
 
 pub mod account;
 mod batch;
+mod call;
 pub mod client;
 pub mod convert;
 pub mod direct;
@@ -69,11 +70,6 @@ impl Services {
         let group = EntityGroupServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
         routes.add_service(token).add_service(client).add_service(tenant);
         routes.add_service(account).add_service(member).add_service(group);
-    }
-
-    /// For work that may outlive the call.
-    fn issuer(&self) -> Arc<Issuer> {
-        Arc::clone(&self.issuer)
     }
 
     fn now(&self) -> Time {

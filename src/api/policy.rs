@@ -1,7 +1,7 @@
 //! Who may call what, as the contract declares it.
 //!
-//! The options `(jeton.v1.access)` of methods and `(jeton.v1.grant_access)` of grants are read from the descriptor set
-//! at start-up. Invariant: default deny. A method of the contract that declares nothing stops the start; a method
+//! The options `(jeton.v1.access)` of methods, `(jeton.v1.grant_access)` of grants and `(jeton.v1.target_access)` of
+//! what is revoked are read from the descriptor set at start-up. Invariant: default deny. A method of the contract that declares nothing stops the start; a method
 //! that is neither in the contract nor on the fixed list of foreign ones does not exist.
 
 use std::fmt;
@@ -12,6 +12,7 @@ use prost_reflect::{
     prost_types::method_options::IdempotencyLevel,
 };
 
+pub use crate::directory::permit::{Access, Rule};
 use crate::metrics::{self, labels};
 
 /// The rules of all methods and grants.
@@ -20,7 +21,6 @@ use crate::metrics::{self, labels};
 #[derive(Clone, Debug)]
 pub struct Policy {
     methods: HashMap<String, &'static Method>,
-    grants: HashMap<String, &'static Rule>,
 }
 
 /// What the edge has to know of a method before it reads the message.
@@ -38,6 +38,9 @@ pub struct Method {
     pub lane: Lane,
     /// The largest request message in bytes.
     pub max_message: usize,
+    /// The rules that stand in place of its own, by the names of the fields that choose them: those of the grants of
+    /// IssueToken, and of what RevokeToken is told.
+    choices: Vec<(String, Rule)>,
 }
 
 /// Which side sends a stream of messages.
@@ -58,26 +61,6 @@ pub enum Kind {
     Foreign,
 }
 
-/// Who may call a method or use a grant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    pub access: Access,
-    /// A bearer without the scope may act on what is its own; the handler decides what that is.
-    pub self_allowed: bool,
-    /// A client's secret or assertion in the message may stand in place of a bearer token.
-    pub client_authentication: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Anyone.
-    Public,
-    /// Any active token of ours.
-    Authenticated,
-    /// A caller that holds this scope.
-    Scope(String),
-}
-
 /// What a call competes with for a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
@@ -93,6 +76,30 @@ pub enum Lane {
 pub struct PolicyError(Vec<String>);
 
 const PACKAGE: &str = "jeton.v1";
+
+/// A oneof whose members declare one by one who may use them.
+struct Choice {
+    /// Of the method.
+    path: &'static str,
+    request: &'static str,
+    oneof: &'static str,
+    option: &'static str,
+}
+
+const CHOICES: [Choice; 2] = [
+    Choice {
+        path: "/jeton.v1.TokenService/IssueToken",
+        request: "jeton.v1.IssueTokenRequest",
+        oneof: "grant",
+        option: "grant_access",
+    },
+    Choice {
+        path: "/jeton.v1.TokenService/RevokeToken",
+        request: "jeton.v1.RevokeTokenRequest",
+        oneof: "target",
+        option: "target_access",
+    },
+];
 
 const REVOCATIONS: [&str; 3] = [
     "/jeton.v1.TokenService/RevokeToken",
@@ -151,17 +158,21 @@ impl Policy {
         measured.collect()
     }
 
-    /// The rule of a member of `IssueTokenRequest.grant`, by the name of its field.
-    pub fn grant(&self, name: &str) -> Option<&'static Rule> {
-        self.grants.get(name).copied()
-    }
-
-    fn read(descriptors: &[u8]) -> Result<Self, PolicyError> {
+    /// Reads the rules of a contract, an encoded `FileDescriptorSet`.
+    ///
+    /// # Errors
+    /// Names every method and grant that declares nothing, or something that cannot be enforced.
+    pub fn read(descriptors: &[u8]) -> Result<Self, PolicyError> {
         let pool = DescriptorPool::decode(descriptors)
             .map_err(|error| PolicyError(vec![format!("the descriptor set cannot be read: {error}")]))?;
         let mut faults = Vec::new();
         let mut methods = read_methods(&pool, &mut faults);
-        let grants = read_grants(&pool, &mut faults);
+        for choice in &CHOICES {
+            let rules = read_choices(&pool, choice, &mut faults);
+            if let Some(method) = methods.iter_mut().find(|method| method.path == choice.path) {
+                method.choices = rules;
+            }
+        }
         if !faults.is_empty() {
             return Err(PolicyError(faults));
         }
@@ -170,7 +181,6 @@ impl Policy {
         }
         Ok(Self {
             methods: methods.into_iter().map(|method| (method.path.clone(), &*Box::leak(Box::new(method)))).collect(),
-            grants: grants.into_iter().map(|(name, rule)| (name, &*Box::leak(Box::new(rule)))).collect(),
         })
     }
 }
@@ -184,6 +194,11 @@ impl Method {
             Kind::Ours(rule) => Some(rule),
             Kind::Foreign => None,
         }
+    }
+
+    /// The rule of a member of the request's oneof that declares its rules one by one, by the name of its field.
+    pub fn choice(&self, name: &str) -> Option<&Rule> {
+        self.choices.iter().find(|(choice, _)| choice == name).map(|(_, rule)| rule)
     }
 
     /// `jeton.v1.TokenService`, as health names it.
@@ -257,7 +272,7 @@ fn read_methods(pool: &DescriptorPool, faults: &mut Vec<String>) -> Vec<Method> 
         }
     }
     // The lists above name methods by hand; a renamed method must not lose its lane or limit unnoticed.
-    for path in REVOCATIONS.into_iter().chain([BATCH.0]) {
+    for path in REVOCATIONS.into_iter().chain([BATCH.0]).chain(CHOICES.iter().map(|choice| choice.path)) {
         if faults.is_empty() && !methods.iter().any(|method| method.path == path) {
             faults.push(format!("method {path} is not in the contract"));
         }
@@ -265,24 +280,25 @@ fn read_methods(pool: &DescriptorPool, faults: &mut Vec<String>) -> Vec<Method> 
     methods
 }
 
-fn read_grants(pool: &DescriptorPool, faults: &mut Vec<String>) -> Vec<(String, Rule)> {
-    let Some(extension) = extension(pool, "grant_access", faults) else {
+fn read_choices(pool: &DescriptorPool, choice: &Choice, faults: &mut Vec<String>) -> Vec<(String, Rule)> {
+    let Choice { request: name, oneof, option, .. } = choice;
+    let Some(extension) = extension(pool, option, faults) else {
         return Vec::new();
     };
-    let request = pool.get_message_by_name("jeton.v1.IssueTokenRequest");
-    let grant = request.as_ref().and_then(|request| request.oneofs().find(|oneof| oneof.name() == "grant"));
-    let (Some(request), Some(grant)) = (&request, &grant) else {
-        faults.push("jeton.v1.IssueTokenRequest.grant is not in the contract".to_owned());
+    let request = pool.get_message_by_name(name);
+    let found = request.as_ref().and_then(|request| request.oneofs().find(|found| found.name() == *oneof));
+    let (Some(request), Some(found)) = (&request, &found) else {
+        faults.push(format!("{name}.{oneof} is not in the contract"));
         return Vec::new();
     };
-    let mut grants = Vec::new();
-    for field in grant.fields() {
+    let mut rules = Vec::new();
+    for field in found.fields() {
         match read_rule(&field.options(), &extension, request) {
-            Ok(rule) => grants.push((field.name().to_owned(), rule)),
-            Err(fault) => faults.push(format!("grant {} {fault}", field.full_name())),
+            Ok(rule) => rules.push((field.name().to_owned(), rule)),
+            Err(fault) => faults.push(format!("{oneof} {} {fault}", field.full_name())),
         }
     }
-    grants
+    rules
 }
 
 fn extension(pool: &DescriptorPool, name: &str, faults: &mut Vec<String>) -> Option<ExtensionDescriptor> {
@@ -345,6 +361,7 @@ fn ours(method: &MethodDescriptor, rule: Rule) -> Method {
         max_message: if path == BATCH.0 { BATCH.1 } else { MAX_MESSAGE_BYTES },
         kind: Kind::Ours(rule),
         path,
+        choices: Vec::new(),
     }
 }
 
@@ -357,6 +374,7 @@ fn foreign(path: &str, flow: Flow) -> Method {
         reads_only: true,
         lane: Lane::Probe,
         max_message: MAX_MESSAGE_BYTES,
+        choices: Vec::new(),
     }
 }
 
@@ -391,7 +409,7 @@ mod tests {
             Rule { client_authentication: true, ..rule(Access::Authenticated) }
         );
         assert_eq!(
-            policy.grant("account"),
+            policy.method("/jeton.v1.TokenService/IssueToken").unwrap().choice("account"),
             Some(&Rule {
                 access: Access::Scope("jeton.tokens.issue".into()),
                 self_allowed: true,
@@ -411,7 +429,7 @@ mod tests {
         ] {
             assert!(policy.method(path).is_none(), "{path}");
         }
-        assert!(policy.grant("password").is_none());
+        assert!(policy.method("/jeton.v1.TokenService/IssueToken").unwrap().choice("password").is_none());
     }
 
     #[test]

@@ -79,7 +79,6 @@ pub(super) fn request(mut message: wire::AuthenticateMemberRequest, deadline: In
     };
     let (options, claims) = frozen(message.options.as_ref(), message.claims.as_ref())?;
     Ok(SignIn {
-        tenant: given(&message.tenant_id).map(str::to_owned),
         mechanism,
         asked: Asked {
             scopes: message.scopes,
@@ -105,12 +104,7 @@ pub(super) fn code_request(message: wire::RequestOneTimePasswordRequest) -> Code
         wire::OneTimePasswordPurpose::ResetPassword => Purpose::ResetPassword,
         wire::OneTimePasswordPurpose::SignUp => Purpose::SignUp,
     };
-    CodeRequest {
-        tenant: given(&message.tenant_id).map(str::to_owned),
-        profile: message.identity_profile_id,
-        username: message.username,
-        purpose,
-    }
+    CodeRequest { profile: message.identity_profile_id, username: message.username, purpose }
 }
 
 pub(super) fn response(signed_in: SignedIn, now: Time) -> wire::AuthenticateMemberResponse {

@@ -5,20 +5,15 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     Services,
     convert::{self, Mask, answer, given},
-    edge::{open, run_to_end},
     profile, role, settings, tenancy,
     wire::{self, tenant_service_server::TenantService},
 };
 use crate::{
     directory::{
-        caller::require_unconfined,
-        page::PageRequest,
         profiles,
         record::{State, Tenant, etag},
-        roles,
-        tenants::{self, Rotation},
+        roles, tenants,
     },
-    issuer::authenticate::FULL,
     token::{Error, Result, Scopes, filter::Filter},
 };
 
@@ -28,8 +23,7 @@ type Reply<T> = Result<Response<T>, Status>;
 impl TenantService for Services {
     async fn create_tenant(&self, request: Request<wire::CreateTenantRequest>) -> Reply<wire::CreateTenantResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, mut message) = self.enter(request)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateTenant", &message)?;
             let tenant = message.tenant.unwrap_or_default();
@@ -39,12 +33,8 @@ impl TenantService for Services {
                 })
                 .transpose()?;
             let patch = tenancy::patch(&tenant, &Mask::new(None, "Tenant", &[])?)?;
-            let issuer = self.issuer();
-            let created = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                require_system(&call)?;
-                issuer.directory.create_tenant(&call.caller, id, patch, repeat).await
-            });
+            let created = call
+                .act(move |issuer, act| async move { issuer.directory.create_tenant(&act, id, patch, repeat).await });
             let (tenant, position) = created.await?;
             Ok(wire::CreateTenantResponse { tenant: Some(self.tenant(&tenant)), position: convert::position(position) })
         })
@@ -53,10 +43,8 @@ impl TenantService for Services {
 
     async fn get_tenant(&self, request: Request<wire::GetTenantRequest>) -> Reply<wire::GetTenantResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let requested = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let tenant = self.issuer.directory.reachable_tenant(&call.caller, &requested.to_string()).await?;
+            let (call, wire::GetTenantRequest { .. }) = self.enter(request)?;
+            let tenant = call.act(|issuer, act| async move { issuer.directory.tenant_of(&act).await }).await?;
             Ok(wire::GetTenantResponse { tenant: Some(self.tenant(&tenant)) })
         })
         .await
@@ -64,17 +52,12 @@ impl TenantService for Services {
 
     async fn update_tenant(&self, request: Request<wire::UpdateTenantRequest>) -> Reply<wire::UpdateTenantResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let tenant = message.tenant.unwrap_or_default();
             let mask = Mask::new(message.update_mask.as_ref(), "Tenant", tenancy::CHANGEABLE)?;
             let patch = tenancy::patch(&tenant, &mask)?;
-            let issuer = self.issuer();
-            let updated = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let requested = issuer.directory.tenant_of(&call.caller, given(&tenant.tenant_id)).await?.to_string();
-                issuer.directory.update_tenant(&call.caller, &requested, &tenant.etag, patch).await
-            });
+            let updated = call
+                .act(move |issuer, act| async move { issuer.directory.update_tenant(&act, &tenant.etag, patch).await });
             let (tenant, position) = updated.await?;
             Ok(wire::UpdateTenantResponse { tenant: Some(self.tenant(&tenant)), position: convert::position(position) })
         })
@@ -83,13 +66,14 @@ impl TenantService for Services {
 
     async fn list_tenants(&self, request: Request<wire::ListTenantsRequest>) -> Reply<wire::ListTenantsResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let query = ["ListTenants", &message.filter].map(str::as_bytes);
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let (call, message) = self.enter(request)?;
             let filter = Filter::parse(&message.filter, tenants::FIELDS)?;
-            let page = directory.list_tenants(&call.caller, &filter, &page).await?;
+            let listed = call.act(move |issuer, act| async move {
+                let query = ["ListTenants", &message.filter];
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query)?;
+                issuer.directory.list_tenants(&act, &filter, &page).await
+            });
+            let page = listed.await?;
             Ok(wire::ListTenantsResponse {
                 tenants: page.items.iter().map(|tenant| self.tenant(tenant)).collect(),
                 next_page_token: page.next,
@@ -100,13 +84,9 @@ impl TenantService for Services {
 
     async fn delete_tenant(&self, request: Request<wire::DeleteTenantRequest>) -> Reply<wire::DeleteTenantResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let deleted = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                require_system(&call)?;
-                issuer.directory.set_tenant_state(&message.tenant_id, given(&message.etag), State::Deleted).await
+            let (call, message) = self.enter(request)?;
+            let deleted = call.act(move |issuer, act| async move {
+                issuer.directory.set_tenant_state(&act, given(&message.etag), State::Deleted).await
             });
             let (_, position) = deleted.await?;
             Ok(wire::DeleteTenantResponse { position: convert::position(position) })
@@ -116,13 +96,9 @@ impl TenantService for Services {
 
     async fn enable_tenant(&self, request: Request<wire::EnableTenantRequest>) -> Reply<wire::EnableTenantResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let enabled = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                require_system(&call)?;
-                issuer.directory.set_tenant_state(&message.tenant_id, None, State::Enabled).await
+            let (call, wire::EnableTenantRequest { .. }) = self.enter(request)?;
+            let enabled = call.act(move |issuer, act| async move {
+                issuer.directory.set_tenant_state(&act, None, State::Enabled).await
             });
             let (tenant, position) = enabled.await?;
             Ok(wire::EnableTenantResponse { tenant: Some(self.tenant(&tenant)), position: convert::position(position) })
@@ -132,13 +108,9 @@ impl TenantService for Services {
 
     async fn disable_tenant(&self, request: Request<wire::DisableTenantRequest>) -> Reply<wire::DisableTenantResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let disabled = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                require_system(&call)?;
-                issuer.directory.set_tenant_state(&message.tenant_id, None, State::Disabled).await
+            let (call, wire::DisableTenantRequest { .. }) = self.enter(request)?;
+            let disabled = call.act(move |issuer, act| async move {
+                issuer.directory.set_tenant_state(&act, None, State::Disabled).await
             });
             let (tenant, position) = disabled.await?;
             Ok(wire::DisableTenantResponse {
@@ -151,16 +123,12 @@ impl TenantService for Services {
 
     async fn admit_client(&self, request: Request<wire::AdmitClientRequest>) -> Reply<wire::AdmitClientResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let admission = message.admission.unwrap_or_default();
-            let issuer = self.issuer();
-            let done = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
+            let done = call.act(move |issuer, act| async move {
                 let ceiling = (Scopes::new(&admission.scopes), admission.audiences.clone());
                 let account = given(&admission.account_id);
-                issuer.directory.admit_client(&call.caller, &tenant, &admission.client_id, ceiling, account).await
+                issuer.directory.admit_client(&act, &admission.client_id, ceiling, account).await
             });
             let (admission, position) = done.await?;
             Ok(wire::AdmitClientResponse {
@@ -173,14 +141,9 @@ impl TenantService for Services {
 
     async fn expel_client(&self, request: Request<wire::ExpelClientRequest>) -> Reply<wire::ExpelClientResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let position = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.expel_client(&call.caller, &tenant, &message.client_id).await
-            });
+            let (call, message) = self.enter(request)?;
+            let position = call
+                .act(move |issuer, act| async move { issuer.directory.expel_client(&act, &message.client_id).await });
             Ok(wire::ExpelClientResponse { position: convert::position(position.await?) })
         })
         .await
@@ -191,15 +154,13 @@ impl TenantService for Services {
         request: Request<wire::ListAdmittedClientsRequest>,
     ) -> Reply<wire::ListAdmittedClientsResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            require_unconfined(&call.caller)?;
-            let directory = &self.issuer.directory;
-            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let name = tenant.to_string();
-            let query = ["ListAdmittedClients", &name].map(str::as_bytes);
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
-            let page = directory.list_admissions(&tenant, &page).await?;
+            let (call, message) = self.enter(request)?;
+            let listed = call.act(move |issuer, act| async move {
+                let query = ["ListAdmittedClients"];
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query)?;
+                issuer.directory.list_admissions(&act, &page).await
+            });
+            let page = listed.await?;
             Ok(wire::ListAdmittedClientsResponse {
                 admissions: page.items.iter().map(|admission| tenancy::admission(admission)).collect(),
                 next_page_token: page.next,
@@ -213,16 +174,8 @@ impl TenantService for Services {
         request: Request<wire::RotateSigningKeyRequest>,
     ) -> Reply<wire::RotateSigningKeyResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let rotated = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                require_unconfined(&call.caller)?;
-                let requested = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?.to_string();
-                let tenant = issuer.directory.reachable_tenant(&call.caller, &requested).await?;
-                issuer.directory.rotate_key(&tenant, Rotation::Asked).await
-            });
+            let (call, wire::RotateSigningKeyRequest { .. }) = self.enter(request)?;
+            let rotated = call.act(move |issuer, act| async move { issuer.directory.rotate_signing_key(&act).await });
             let (key, position) = rotated.await?;
             let key = tenancy::key(&key, self.now())?;
             Ok(wire::RotateSigningKeyResponse { key: Some(key), position: convert::position(position) })
@@ -235,16 +188,11 @@ impl TenantService for Services {
         request: Request<wire::RevokeSigningKeyRequest>,
     ) -> Reply<wire::RevokeSigningKeyResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let revoked = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                require_unconfined(&call.caller)?;
-                let requested = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?.to_string();
-                let tenant = issuer.directory.reachable_tenant(&call.caller, &requested).await?;
-                issuer.directory.revoke_key(&tenant, &message.key_id).await
-            });
+            let (call, message) = self.enter(request)?;
+            let revoked =
+                call.act(
+                    move |issuer, act| async move { issuer.directory.revoke_signing_key(&act, &message.key_id).await },
+                );
             let (key, position) = revoked.await?;
             let key = tenancy::key(&key, self.now())?;
             Ok(wire::RevokeSigningKeyResponse { key: Some(key), position: convert::position(position) })
@@ -254,17 +202,13 @@ impl TenantService for Services {
 
     async fn create_role(&self, request: Request<wire::CreateRoleRequest>) -> Reply<wire::CreateRoleResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, mut message) = self.enter(request)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateRole", &message)?;
             let role = message.role.unwrap_or_default();
             let patch = role::patch(&role, None)?;
-            let issuer = self.issuer();
-            let created = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.create_role(&call.caller, &tenant, given(&role.account_id), patch, repeat).await
+            let created = call.act(move |issuer, act| async move {
+                issuer.directory.create_role(&act, given(&role.account_id), patch, repeat).await
             });
             let (role, position) = created.await?;
             let position = convert::position(position);
@@ -275,10 +219,10 @@ impl TenantService for Services {
 
     async fn get_role(&self, request: Request<wire::GetRoleRequest>) -> Reply<wire::GetRoleResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let tenant = self.issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let role = self.issuer.directory.reachable_role(&call.caller, &tenant, &message.role_id).await?;
+            let (call, message) = self.enter(request)?;
+            let role = call
+                .act(move |issuer, act| async move { issuer.directory.reachable_role(&act, &message.role_id).await })
+                .await?;
             Ok(wire::GetRoleResponse { role: Some(role::to_wire(&role)) })
         })
         .await
@@ -286,18 +230,14 @@ impl TenantService for Services {
 
     async fn update_role(&self, request: Request<wire::UpdateRoleRequest>) -> Reply<wire::UpdateRoleResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let role = message.role.unwrap_or_default();
             if role.role_id.is_empty() {
                 return Err(Error::field("role.role_id", "must be set"));
             }
             let patch = role::patch(&role, message.update_mask.as_ref())?;
-            let issuer = self.issuer();
-            let updated = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.update_role(&call.caller, &tenant, &role.role_id, &role.etag, patch).await
+            let updated = call.act(move |issuer, act| async move {
+                issuer.directory.update_role(&act, &role.role_id, &role.etag, patch).await
             });
             let (role, position) = updated.await?;
             let position = convert::position(position);
@@ -308,13 +248,9 @@ impl TenantService for Services {
 
     async fn delete_role(&self, request: Request<wire::DeleteRoleRequest>) -> Reply<wire::DeleteRoleResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let issuer = self.issuer();
-            let deleted = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.delete_role(&call.caller, &tenant, &message.role_id, &message.etag).await
+            let (call, message) = self.enter(request)?;
+            let deleted = call.act(move |issuer, act| async move {
+                issuer.directory.delete_role(&act, &message.role_id, &message.etag).await
             });
             Ok(wire::DeleteRoleResponse { position: convert::position(deleted.await?) })
         })
@@ -323,15 +259,14 @@ impl TenantService for Services {
 
     async fn list_roles(&self, request: Request<wire::ListRolesRequest>) -> Reply<wire::ListRolesResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let name = tenant.to_string();
-            let query = ["ListRoles", &name, &message.account_id, &message.filter].map(str::as_bytes);
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let (call, message) = self.enter(request)?;
             let filter = Filter::parse(&message.filter, roles::FIELDS)?;
-            let page = directory.list_roles(&call.caller, &tenant, given(&message.account_id), &filter, &page).await?;
+            let listed = call.act(move |issuer, act| async move {
+                let query = ["ListRoles", &message.account_id, &message.filter];
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query)?;
+                issuer.directory.list_roles(&act, given(&message.account_id), &filter, &page).await
+            });
+            let page = listed.await?;
             Ok(wire::ListRolesResponse {
                 roles: page.items.iter().map(role::to_wire).collect(),
                 next_page_token: page.next,
@@ -345,17 +280,12 @@ impl TenantService for Services {
         request: Request<wire::CreateIdentityProfileRequest>,
     ) -> Reply<wire::CreateIdentityProfileResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, mut message) = self.enter(request)?;
             let request_id = std::mem::take(&mut message.request_id);
             let repeat = convert::repeat(&request_id, "CreateIdentityProfile", &message)?;
             let patch = profile::patch(message.identity_profile.unwrap_or_default(), None)?;
-            let issuer = self.issuer();
-            let created = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.create_profile(&call.caller, &tenant, patch, repeat).await
-            });
+            let created =
+                call.act(move |issuer, act| async move { issuer.directory.create_profile(&act, patch, repeat).await });
             let (profile, position) = created.await?;
             let (identity_profile, position) = (Some(profile::to_wire(&profile)), convert::position(position));
             Ok(wire::CreateIdentityProfileResponse { identity_profile, position })
@@ -368,11 +298,12 @@ impl TenantService for Services {
         request: Request<wire::GetIdentityProfileRequest>,
     ) -> Reply<wire::GetIdentityProfileResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let profile = directory.reachable_profile(&call.caller, &tenant, &message.identity_profile_id).await?;
+            let (call, message) = self.enter(request)?;
+            let profile = call
+                .act(move |issuer, act| async move {
+                    issuer.directory.reachable_profile(&act, &message.identity_profile_id).await
+                })
+                .await?;
             Ok(wire::GetIdentityProfileResponse { identity_profile: Some(profile::to_wire(&profile)) })
         })
         .await
@@ -383,17 +314,12 @@ impl TenantService for Services {
         request: Request<wire::UpdateIdentityProfileRequest>,
     ) -> Reply<wire::UpdateIdentityProfileResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let profile = message.identity_profile.unwrap_or_default();
             let (id, etag) = profile::named(&profile)?;
             let patch = profile::patch(profile, message.update_mask.as_ref())?;
-            let issuer = self.issuer();
-            let updated = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-                issuer.directory.update_profile(&call.caller, &tenant, &id, &etag, patch).await
-            });
+            let updated = call
+                .act(move |issuer, act| async move { issuer.directory.update_profile(&act, &id, &etag, patch).await });
             let (profile, position) = updated.await?;
             let (identity_profile, position) = (Some(profile::to_wire(&profile)), convert::position(position));
             Ok(wire::UpdateIdentityProfileResponse { identity_profile, position })
@@ -406,14 +332,10 @@ impl TenantService for Services {
         request: Request<wire::DeleteIdentityProfileRequest>,
     ) -> Reply<wire::DeleteIdentityProfileResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
-            let wire::DeleteIdentityProfileRequest { tenant_id, identity_profile_id, etag } = message;
-            let issuer = self.issuer();
-            let deleted = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                let tenant = issuer.directory.tenant_of(&call.caller, given(&tenant_id)).await?;
-                issuer.directory.delete_profile(&call.caller, &tenant, &identity_profile_id, &etag).await
+            let (call, message) = self.enter(request)?;
+            let wire::DeleteIdentityProfileRequest { identity_profile_id, etag, .. } = message;
+            let deleted = call.act(move |issuer, act| async move {
+                issuer.directory.delete_profile(&act, &identity_profile_id, &etag).await
             });
             Ok(wire::DeleteIdentityProfileResponse { position: convert::position(deleted.await?) })
         })
@@ -425,15 +347,14 @@ impl TenantService for Services {
         request: Request<wire::ListIdentityProfilesRequest>,
     ) -> Reply<wire::ListIdentityProfilesResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let directory = &self.issuer.directory;
-            let tenant = directory.tenant_of(&call.caller, given(&message.tenant_id)).await?;
-            let name = tenant.to_string();
-            let query = ["ListIdentityProfiles", &name, &message.filter].map(str::as_bytes);
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, &directory.ring)?;
+            let (call, message) = self.enter(request)?;
             let filter = Filter::parse(&message.filter, profiles::FIELDS)?;
-            let page = directory.list_profiles(&call.caller, &tenant, &filter, &page).await?;
+            let listed = call.act(move |issuer, act| async move {
+                let query = ["ListIdentityProfiles", &message.filter];
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query)?;
+                issuer.directory.list_profiles(&act, &filter, &page).await
+            });
+            let page = listed.await?;
             Ok(wire::ListIdentityProfilesResponse {
                 identity_profiles: page.items.iter().map(profile::to_wire).collect(),
                 next_page_token: page.next,
@@ -441,14 +362,6 @@ impl TenantService for Services {
         })
         .await
     }
-}
-
-/// `jeton.admin` outside of `system` administers nothing.
-fn require_system(call: &crate::issuer::Call) -> Result<()> {
-    if call.caller.is_admin() {
-        return Ok(());
-    }
-    Err(Error::new(crate::token::Reason::ScopeInsufficient, "jeton.admin in the tenant system is needed"))
 }
 
 impl Services {

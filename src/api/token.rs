@@ -6,21 +6,19 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     Services,
     batch::EncodedResponse,
-    convert::{self, CarriesCredentials as _, Frozen, answer, given},
-    edge::{open, run_to_end},
+    convert::{self, Frozen, answer, given},
     signin,
     wire::{self, token_service_server::TokenService},
 };
 use crate::{
-    directory::page::PageRequest,
     issuer::{
-        authenticate::{FULL, Freshness, Proof},
+        authenticate::Freshness,
         issue::{self, Grant, Lifetime},
         list::{self, ListSubject},
         renew,
         revoke::{Outcome, Target},
     },
-    token::{Error, Position, Reason, Result, access::SessionId, filter::Filter},
+    token::{Error, Position, Result, access::SessionId, filter::Filter},
 };
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -29,14 +27,9 @@ type Reply<T> = Result<Response<T>, Status>;
 impl TokenService for Services {
     async fn issue_token(&self, request: Request<wire::IssueTokenRequest>) -> Reply<wire::IssueTokenResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::proof_of_issue(&admitted, &mut message)?;
+            let (call, message) = self.enter(request)?;
             let request = issue_request(message)?;
-            let issuer = self.issuer();
-            let issued = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                issuer.issue(&call, &request).await
-            });
+            let issued = call.act(move |issuer, act| async move { issuer.issue(&act, &request).await });
             let (token, position) = convert::issued(issued.await?, self.now());
             Ok(wire::IssueTokenResponse { token: Some(token), position })
         })
@@ -45,14 +38,9 @@ impl TokenService for Services {
 
     async fn renew_token(&self, request: Request<wire::RenewTokenRequest>) -> Reply<wire::RenewTokenResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, message.take_credentials())?;
+            let (call, message) = self.enter(request)?;
             let request = renew::Request { refresh_token: message.refresh_token, scopes: message.scopes };
-            let issuer = self.issuer();
-            let issued = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                issuer.renew(&call, &request).await
-            });
+            let issued = call.act(move |issuer, act| async move { issuer.renew(&act, &request).await });
             let (token, position) = convert::issued(issued.await?, self.now());
             Ok(wire::RenewTokenResponse { token: Some(token), position })
         })
@@ -62,29 +50,18 @@ impl TokenService for Services {
     async fn revoke_token(&self, request: Request<wire::RevokeTokenRequest>) -> Reply<wire::RevokeTokenResponse> {
         answer(async {
             use wire::revoke_token_request::Target;
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::proof_if_any(&admitted, message.take_credentials())?;
-            let issuer = self.issuer();
-            let position = run_to_end(async move {
-                match (message.target, proof) {
-                    (Some(Target::Token(text)), None) => issuer.revoke(&text).await,
-                    // Possession suffices, but credentials that are shown must be right.
-                    (Some(Target::Token(text)), Some(proof)) => {
-                        issuer.prove(&proof, FULL).await?;
-                        issuer.revoke(&text).await
-                    }
-                    (Some(Target::TokenId(id)), Some(proof)) => {
-                        let call = issuer.prove(&proof, FULL).await?;
-                        issuer.revoke_by_id(&call, given(&message.tenant_id), &id).await
-                    }
-                    (Some(Target::TokenId(_)), None) => Err(Error::new(
-                        Reason::TokenMissing,
-                        "revoking by id needs a bearer token or client authentication",
-                    )),
-                    (None, _) => Err(Error::field("target", "must be set")),
+            let (call, message) = self.enter(request)?;
+            let position = match message.target {
+                // Possession suffices, but credentials that are shown must be right.
+                Some(Target::Token(text)) => {
+                    call.visit(move |issuer, visit| async move { issuer.revoke(&visit, &text).await }).await?
                 }
-            });
-            Ok(wire::RevokeTokenResponse { position: convert::position(position.await?) })
+                Some(Target::TokenId(id)) => {
+                    call.act(move |issuer, act| async move { issuer.revoke_by_id(&act, &id).await }).await?
+                }
+                None => return Err(Error::field("target", "must be set")),
+            };
+            Ok(wire::RevokeTokenResponse { position: convert::position(position) })
         })
         .await
     }
@@ -94,14 +71,10 @@ impl TokenService for Services {
         request: Request<wire::InvalidateTokensRequest>,
     ) -> Reply<wire::InvalidateTokensResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::proof_if_any(&admitted, message.take_credentials())?;
-            let issuer = self.issuer();
-            let done = run_to_end(async move {
-                if let Some(proof) = proof {
-                    issuer.prove(&proof, FULL).await?;
-                }
-                issuer.invalidate(given(&message.access_token), given(&message.refresh_token)).await
+            let (call, message) = self.enter(request)?;
+            let done = call.visit(move |issuer, visit| async move {
+                let (access, refresh) = (given(&message.access_token), given(&message.refresh_token));
+                issuer.invalidate(&visit, access, refresh).await
             });
             let (access, refresh, position) = done.await?;
             Ok(wire::InvalidateTokensResponse {
@@ -118,14 +91,10 @@ impl TokenService for Services {
         request: Request<wire::RevokeAllTokensRequest>,
     ) -> Reply<wire::RevokeAllTokensResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let proof = convert::bearer(&admitted)?;
+            let (call, message) = self.enter(request)?;
             let target = revoke_target(message.target)?;
-            let issuer = self.issuer();
-            let position = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                issuer.revoke_all(&call, given(&message.tenant_id), &target, message.keep_current).await
-            });
+            let position = call
+                .act(move |issuer, act| async move { issuer.revoke_all(&act, &target, message.keep_current).await });
             Ok(wire::RevokeAllTokensResponse { position: convert::position(position.await?) })
         })
         .await
@@ -136,11 +105,12 @@ impl TokenService for Services {
         request: Request<wire::IntrospectTokenRequest>,
     ) -> Reply<wire::IntrospectTokenResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, message.take_credentials())?;
+            let (call, message) = self.enter(request)?;
             let freshness = freshness(message.consistency(), &message.min_position)?;
-            let answers =
-                self.issuer.introspect(&proof, freshness, &[message.token], given(&message.account_id)).await?;
+            let answers = call.act_at(freshness, move |issuer, act| async move {
+                issuer.introspect(&act, freshness, &[message.token], given(&message.account_id)).await
+            });
+            let answers = answers.await?;
             let answer = answers.first().ok_or_else(|| Error::internal("answer about one token"))?;
             Ok(wire::IntrospectTokenResponse { introspection: Some(convert::introspection(answer, Frozen::Include)?) })
         })
@@ -163,35 +133,24 @@ impl TokenService for Services {
 
     async fn get_token(&self, request: Request<wire::GetTokenRequest>) -> Reply<wire::GetTokenResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let listed = self.issuer.token(&call, given(&message.tenant_id), &message.token_id).await?;
-            Ok(wire::GetTokenResponse { token: Some(convert::listed(&listed)) })
+            let (call, message) = self.enter(request)?;
+            let found = call.act(move |issuer, act| async move { issuer.token(&act, &message.token_id).await });
+            Ok(wire::GetTokenResponse { token: Some(convert::listed(&found.await?)) })
         })
         .await
     }
 
     async fn list_tokens(&self, request: Request<wire::ListTokensRequest>) -> Reply<wire::ListTokensResponse> {
         answer(async {
-            use wire::list_tokens_request::Subject;
-            let (admitted, message) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let (kind, subject) = match message.subject {
-                Some(Subject::AccountId(slot)) => ("account", ListSubject::Account(slot)),
-                Some(Subject::ClientId(slot)) => ("client", ListSubject::Client(slot)),
-                Some(Subject::MemberId(slot)) => ("member", ListSubject::Member(slot)),
-                Some(Subject::EntityGroupId(slot)) => ("group", ListSubject::Group(slot)),
-                None => return Err(Error::field("subject", "must be set")),
-            };
-            let (ListSubject::Account(slot)
-            | ListSubject::Client(slot)
-            | ListSubject::Member(slot)
-            | ListSubject::Group(slot)) = &subject;
-            let query = ["ListTokens", &message.tenant_id, kind, slot, &message.filter].map(str::as_bytes);
-            let ring = &self.issuer.directory.ring;
-            let page = PageRequest::new(message.page_size, &message.page_token, &call.caller, &query, ring)?;
+            let (call, message) = self.enter(request)?;
+            let (kind, subject) = list_subject(message.subject)?;
             let filter = Filter::parse(&message.filter, list::FIELDS)?;
-            let page = self.issuer.list(&call, given(&message.tenant_id), &subject, &filter, &page).await?;
+            let listed = call.act(move |issuer, act| async move {
+                let query = ["ListTokens", kind, subject.slot(), &message.filter];
+                let page = issuer.directory.page(&act, message.page_size, &message.page_token, &query)?;
+                issuer.list(&act, &subject, &filter, &page).await
+            });
+            let page = listed.await?;
             Ok(wire::ListTokensResponse {
                 tokens: page.items.iter().map(convert::listed).collect(),
                 next_page_token: page.next,
@@ -202,13 +161,10 @@ impl TokenService for Services {
 
     async fn get_caller(&self, request: Request<wire::GetCallerRequest>) -> Reply<wire::GetCallerResponse> {
         answer(async {
-            let (admitted, wire::GetCallerRequest {}) = open(request)?;
-            let call = self.issuer.prove(&convert::bearer(&admitted)?, FULL).await?;
-            let missing = || Error::new(Reason::TokenMissing, "a bearer token is needed");
-            let token = call.caller.token.as_ref().ok_or_else(missing)?;
-            let issuer = self.issuer.directory.issuer(&token.tenant);
-            let authority = self.issuer.directory.authority_of(&token.tenant, &token.subject, None).await?;
-            let caller = convert::active(token, &issuer, authority.as_deref(), Frozen::Include)?;
+            let (call, wire::GetCallerRequest {}) = self.enter(request)?;
+            let known = call.act(|issuer, act| async move { issuer.bearer(&act).await });
+            let (token, issuer, authority) = known.await?;
+            let caller = convert::active(&token, &issuer, authority.as_deref(), Frozen::Include)?;
             Ok(wire::GetCallerResponse { caller: Some(caller) })
         })
         .await
@@ -219,14 +175,9 @@ impl TokenService for Services {
         request: Request<wire::AuthenticateMemberRequest>,
     ) -> Reply<wire::AuthenticateMemberResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, message.take_credentials())?;
-            let request = signin::request(message, admitted.deadline)?;
-            let issuer = self.issuer();
-            let signed_in = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                issuer.sign_in(&call, &request).await
-            });
+            let (call, message) = self.enter(request)?;
+            let request = signin::request(message, call.deadline)?;
+            let signed_in = call.act(move |issuer, act| async move { issuer.sign_in(&act, &request).await });
             Ok(signin::response(signed_in.await?, self.now()))
         })
         .await
@@ -237,14 +188,10 @@ impl TokenService for Services {
         request: Request<wire::RequestOneTimePasswordRequest>,
     ) -> Reply<wire::RequestOneTimePasswordResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, message.take_credentials())?;
+            let (call, message) = self.enter(request)?;
             let request = signin::code_request(message);
-            let issuer = self.issuer();
-            let position = run_to_end(async move {
-                let call = issuer.prove(&proof, FULL).await?;
-                issuer.request_code(&call, &request).await.map(|()| call.head)
-            });
+            let position = call
+                .act(move |issuer, act| async move { issuer.request_code(&act, &request).await.map(|()| act.head()) });
             Ok(wire::RequestOneTimePasswordResponse { position: convert::position(position.await?) })
         })
         .await
@@ -255,16 +202,11 @@ impl TokenService for Services {
         request: Request<wire::ListSigningKeysRequest>,
     ) -> Reply<wire::ListSigningKeysResponse> {
         answer(async {
-            let (admitted, message) = open(request)?;
-            let own = match convert::bearer_if_any(&admitted) {
-                Some(Proof::Bearer(recognized)) => recognized.caller.tenant.to_string(),
-                Some(
-                    Proof::Client { .. } | Proof::Assertion { .. } | Proof::Certificate { .. } | Proof::Workload { .. },
-                )
-                | None => crate::directory::DEFAULT.to_owned(),
-            };
-            let requested = given(&message.tenant_id).unwrap_or(&own);
-            let (keys, max_age) = self.issuer.directory.public_keys(requested).await?;
+            let (call, message) = self.enter(request)?;
+            let listed = call.visit(move |issuer, visit| async move {
+                issuer.directory.public_keys(&visit, &message.tenant_id).await
+            });
+            let (keys, max_age) = listed.await?;
             Ok(wire::ListSigningKeysResponse {
                 keys: keys.iter().map(convert::jwk).collect::<Result<_>>()?,
                 max_age: Some(convert::duration(max_age)),
@@ -278,16 +220,28 @@ impl Services {
     /// BatchIntrospectTokens.
     pub(super) async fn batch(&self, request: Request<wire::BatchIntrospectTokensRequest>) -> Reply<EncodedResponse> {
         answer(async {
-            let (admitted, mut message) = open(request)?;
-            let proof = convert::proof(&admitted, message.take_credentials())?;
+            let (call, message) = self.enter(request)?;
             let freshness = freshness(message.consistency(), &message.min_position)?;
             let frozen = if message.include_options { Frozen::Include } else { Frozen::LeaveOut };
-            let answers =
-                self.issuer.introspect(&proof, freshness, &message.tokens, given(&message.account_id)).await?;
+            let answers = call.act_at(freshness, move |issuer, act| async move {
+                issuer.introspect(&act, freshness, &message.tokens, given(&message.account_id)).await
+            });
+            let answers = answers.await?;
             let introspections = answers.iter().map(|answer| convert::encoded_introspection(answer, frozen));
             Ok(EncodedResponse { introspections: introspections.collect::<Result<_>>()? })
         })
         .await
+    }
+}
+
+fn list_subject(subject: Option<wire::list_tokens_request::Subject>) -> Result<(&'static str, ListSubject)> {
+    use wire::list_tokens_request::Subject;
+    match subject {
+        Some(Subject::AccountId(slot)) => Ok(("account", ListSubject::Account(slot))),
+        Some(Subject::ClientId(slot)) => Ok(("client", ListSubject::Client(slot))),
+        Some(Subject::MemberId(slot)) => Ok(("member", ListSubject::Member(slot))),
+        Some(Subject::EntityGroupId(slot)) => Ok(("group", ListSubject::Group(slot))),
+        None => Err(Error::field("subject", "must be set")),
     }
 }
 
@@ -302,8 +256,9 @@ fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request>
         Some(WireLifetime::ExpiresIn(text)) => signin::expires_in(&text)?,
         Some(WireLifetime::Never(_)) => Lifetime::Never,
     };
+    let tenant = given(&message.tenant_id).map(str::to_owned);
     let grant = match message.grant {
-        Some(WireGrant::ClientCredentials(wire::ClientCredentialsGrant {})) => Grant::ClientCredentials,
+        Some(WireGrant::ClientCredentials(wire::ClientCredentialsGrant {})) => Grant::ClientCredentials { tenant },
         Some(WireGrant::Account(account)) => Grant::Account(account.account_id),
         Some(WireGrant::Member(wire::MemberGrant { member_id, account_id })) => {
             Grant::Member { member: member_id, account: given(&account_id).map(str::to_owned) }
@@ -312,7 +267,7 @@ fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request>
             Grant::EntityGroup { group: entity_group_id, member: given(&member_id).map(str::to_owned) }
         }
         // Its token was the proof of who calls.
-        Some(WireGrant::Workload(wire::WorkloadGrant { .. })) => Grant::Workload,
+        Some(WireGrant::Workload(wire::WorkloadGrant { .. })) => Grant::Workload { tenant },
         Some(WireGrant::TokenExchange(exchange)) => Grant::TokenExchange {
             subject: exchange.subject_token,
             actor: Some(exchange.actor_token).filter(|text| !text.is_empty()),
@@ -321,7 +276,6 @@ fn issue_request(mut message: wire::IssueTokenRequest) -> Result<issue::Request>
     };
     let (options, claims) = signin::frozen(message.options.as_ref(), message.claims.as_ref())?;
     Ok(issue::Request {
-        tenant: given(&message.tenant_id).map(str::to_owned),
         grant,
         scopes: message.scopes,
         audience: message.audience,

@@ -56,7 +56,8 @@ pub(super) fn command(contract: &Contract, verb: &'static Verb) -> Option<Comman
     }
     if takes_tenant(verb, &method.input()) {
         let tenant = Arg::new("tenant_id").long("tenant").value_name("TENANT");
-        command = command.arg(tenant.help("The tenant; defaults to the caller's"));
+        command = command
+            .arg(tenant.help("The tenant; defaults to the caller's. An administrator of all tenants has to name it"));
     }
     if is_paged(&method) {
         let limit = Arg::new("limit").long("limit").value_name("NUMBER").default_value(DEFAULT_LIMIT);

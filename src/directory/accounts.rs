@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Directory,
-    caller::{Caller, Right},
+    caller::Right,
     commit::{Edit, Repeat},
     load::{Wanted, key},
     names::{FOREIGN_ID, change_data, foreign_id, has_reserved_prefix, read_foreign_id, rename},
     page::{MAX_SIZE, Page, PageRequest},
+    permit::Act,
     record::{Account, Confinement, MAX_DEPTH, State, Stored as _},
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Unique},
     token::{
-        AccountId, Error, Ident, Position, Reason, Result, TenantId,
+        AccountId, Error, Ident, Position, Reason, Result, Subject, TenantId,
         filter::{Field, Filter, MOMENT_OPS, NAME_OPS, TEXT_OPS, Value},
         moment,
     },
@@ -60,7 +61,6 @@ pub const FIELDS: &[Field] = &[
     Field { name: "metadata.", ops: TEXT_OPS, value: any },
 ];
 
-pub(super) const READ: &str = "jeton.accounts.read";
 const REGISTRATION_ID: &str = "registration_id";
 
 // === impl Directory ===
@@ -97,17 +97,15 @@ impl Directory {
         Ok(accounts)
     }
 
-    /// The account that a slot names, if the caller reaches it by `right`.
-    pub async fn reachable_account(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-        right: Right,
-    ) -> Result<Arc<Account>> {
-        self.find_account(tenant, slot)
+    /// The account that a slot names, if the caller reaches it. Without the declared scope only an account has something of
+    /// its own.
+    pub async fn reachable_account(&self, act: &Act, slot: &str) -> Result<Arc<Account>> {
+        if !matches!(act.caller().subject, Subject::Account(_)) {
+            act.require_scope()?;
+        }
+        self.find_account(act.tenant(), slot)
             .await?
-            .filter(|account| caller.reaches(account, right))
+            .filter(|account| act.caller().reaches(account, act.right()))
             .ok_or_else(|| Error::not_found("Account", slot))
     }
 
@@ -127,18 +125,17 @@ impl Directory {
 
     pub async fn create_account(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         parent: Option<&str>,
         patch: AccountPatch,
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Account>, Position)> {
-        self.follower.head().await?;
+        let (caller, tenant) = (act.caller(), act.tenant());
         self.existing_tenant(tenant).await?;
         let now = self.now();
         let id = AccountId::random()?;
         let mut change = Change::new(tenant.clone(), now);
-        let ancestors = self.place_below(caller, tenant, parent, &mut change).await?;
+        let ancestors = self.place_below(act, parent, &mut change).await?;
         let mut account = new_account(tenant, &id, ancestors, now);
         apply(&mut account, patch, &mut change)?;
         if account.display_name.is_empty() {
@@ -153,13 +150,13 @@ impl Directory {
 
     pub async fn update_account(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         etag: &str,
         patch: AccountPatch,
     ) -> Result<(Arc<Account>, Position)> {
-        self.edit_account(caller, tenant, slot, Some(etag), |mut account| {
+        let tenant = act.tenant();
+        self.edit_account(act, slot, Some(etag), |mut account| {
             require_not_deleted(&account)?;
             let mut change = Change::new(tenant.clone(), self.now());
             apply(&mut account, patch.clone(), &mut change)?;
@@ -171,14 +168,9 @@ impl Directory {
     }
 
     /// Enables or disables an account. Disabling takes the descendants' tokens along.
-    pub async fn set_account_state(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-        state: State,
-    ) -> Result<(Arc<Account>, Position)> {
-        self.edit_account(caller, tenant, slot, None, |mut account| {
+    pub async fn set_account_state(&self, act: &Act, slot: &str, state: State) -> Result<(Arc<Account>, Position)> {
+        let tenant = act.tenant();
+        self.edit_account(act, slot, None, |mut account| {
             require_not_deleted(&account)?;
             account.state = state;
             account.updated = self.now();
@@ -191,14 +183,9 @@ impl Directory {
         .await
     }
 
-    pub async fn delete_account(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-        etag: &str,
-    ) -> Result<(Arc<Account>, Position)> {
-        self.edit_account(caller, tenant, slot, Some(etag), |mut account| {
+    pub async fn delete_account(&self, act: &Act, slot: &str, etag: &str) -> Result<(Arc<Account>, Position)> {
+        let tenant = act.tenant();
+        self.edit_account(act, slot, Some(etag), |mut account| {
             let now = self.now();
             let id = account.id.to_string();
             let mut change = Change::new(tenant.clone(), now);
@@ -218,14 +205,9 @@ impl Directory {
         .await
     }
 
-    pub async fn undelete_account(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-    ) -> Result<(Arc<Account>, Position)> {
-        self.follower.head().await?;
-        let found = self.reachable_account(caller, tenant, slot, Right::Scope).await?;
+    pub async fn undelete_account(&self, act: &Act, slot: &str) -> Result<(Arc<Account>, Position)> {
+        let tenant = act.tenant();
+        let found = self.reachable_account(act, slot).await?;
         let mut parent_version = None;
         if let Some(parent) = found.parent() {
             let parent: Option<Account> = self.fresh(&key::<Account>(tenant, parent)).await?;
@@ -236,7 +218,7 @@ impl Directory {
                 _ => return Err(Error::new(Reason::Disabled, "the parent account is deleted")),
             }
         }
-        self.edit_account(caller, tenant, slot, None, |mut account| {
+        self.edit_account(act, slot, None, |mut account| {
             let mut change = Change::new(tenant.clone(), self.now());
             if account.state == State::Deleted {
                 account.state = State::Enabled;
@@ -258,16 +240,18 @@ impl Directory {
     /// Lists the accounts within reach, by id. A page examines at most [`MAX_SIZE`] rows.
     pub async fn list_accounts(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         query: &AccountQuery,
         page: &PageRequest,
     ) -> Result<Page<Arc<Account>>> {
-        self.follower.head().await?;
-        let right = caller.account_right(READ)?;
+        let (caller, tenant) = (act.caller(), act.tenant());
+        if !matches!(caller.subject, Subject::Account(_)) {
+            act.require_scope()?;
+        }
+        let right = act.right();
         let index = match &query.parent {
             Some(parent) => {
-                let parent = self.reachable_account(caller, tenant, parent, right).await?;
+                let parent = self.reachable_account(act, parent).await?;
                 children(tenant, &parent.id)
             }
             None if right == Right::OwnOnly => match caller.confinement(tenant) {
@@ -299,15 +283,10 @@ impl Directory {
     }
 
     /// The ancestors of an account that is created below `parent`, and what must hold for it.
-    async fn place_below(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        parent: Option<&str>,
-        change: &mut Change,
-    ) -> Result<Vec<AccountId>> {
+    async fn place_below(&self, act: &Act, parent: Option<&str>, change: &mut Change) -> Result<Vec<AccountId>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         let parent = match parent {
-            Some(slot) => Some(self.reachable_account(caller, tenant, slot, Right::Scope).await?),
+            Some(slot) => Some(self.reachable_account(act, slot).await?),
             // A confined caller creates below its own account.
             None => match caller.confinement(tenant) {
                 Some(own) => self.account(tenant, own).await?,
@@ -333,14 +312,13 @@ impl Directory {
 
     async fn edit_account(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         etag: Option<&str>,
         edit: impl Fn(Account) -> Result<Edit<Account>>,
     ) -> Result<(Arc<Account>, Position)> {
-        self.follower.head().await?;
-        let account = self.reachable_account(caller, tenant, slot, Right::Scope).await?;
+        let tenant = act.tenant();
+        let account = self.reachable_account(act, slot).await?;
         self.edit(&key::<Account>(tenant, &account.id), etag, edit).await
     }
 }

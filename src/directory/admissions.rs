@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::{
     Directory,
-    caller::Caller,
+    caller::require_unconfined,
     commit::{Edit, refused},
     load::key,
     page::{MAX_SIZE, Page, PageRequest},
+    permit::Act,
     record::{Admission, State, Stored as _},
 };
 use crate::{
@@ -22,19 +23,18 @@ impl Directory {
     /// Admits a client, or changes what an admitted one may do.
     pub async fn admit_client(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         client: &str,
         ceiling: (Scopes, Vec<String>),
         account: Option<&str>,
     ) -> Result<(Arc<Admission>, Position)> {
-        self.follower.head().await?;
+        let (caller, tenant) = (act.caller(), act.tenant());
         let client: ClientId =
             client.parse().map_err(|_| Error::field("admission.client_id", "must be a client id"))?;
         let (scopes, audiences) = ceiling;
         caller.may_grant(&scopes)?;
         self.existing_tenant(tenant).await?;
-        let confinement = self.confinement_for(caller, tenant, account).await?;
+        let confinement = self.confinement_for(act, account).await?;
         let now = self.now();
         let admission = Admission {
             tenant: tenant.clone(),
@@ -81,9 +81,9 @@ impl Directory {
     }
 
     /// Ends an admission. Its tokens die even if there was none.
-    pub async fn expel_client(&self, caller: &Caller, tenant: &TenantId, client: &str) -> Result<Position> {
-        self.follower.head().await?;
-        super::caller::require_unconfined(caller)?;
+    pub async fn expel_client(&self, act: &Act, client: &str) -> Result<Position> {
+        let (caller, tenant) = (act.caller(), act.tenant());
+        require_unconfined(caller)?;
         let client: ClientId = client.parse().map_err(|_| Error::field("client_id", "must be a client id"))?;
         let expelled = self
             .edit(&key::<Admission>(tenant, &client), None, |mut admission: Admission| {
@@ -104,8 +104,9 @@ impl Directory {
     }
 
     /// Lists the admissions of a tenant, by client id.
-    pub async fn list_admissions(&self, tenant: &TenantId, page: &PageRequest) -> Result<Page<Arc<Admission>>> {
-        self.follower.head().await?;
+    pub async fn list_admissions(&self, act: &Act, page: &PageRequest) -> Result<Page<Arc<Admission>>> {
+        require_unconfined(act.caller())?;
+        let tenant = act.tenant();
         let limit = page.size.min(MAX_SIZE);
         let ids = self.store.list(&all(tenant), page.cursor.as_deref(), limit + 1).await?;
         let mut items = Vec::new();

@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use super::{
     Directory,
-    caller::{Caller, Right},
     load::Wanted,
+    permit::Act,
     record::{Account, State, Stored as _},
     roster::{Member, MembershipState},
 };
@@ -107,12 +107,12 @@ impl Directory {
     /// The group that a slot names, and the member of it, if one is named.
     pub async fn place_in_group(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         group: &str,
         member: Option<&str>,
     ) -> Result<(GroupId, Option<MemberId>)> {
-        let group = self.reachable_group(caller, tenant, group).await?;
+        let tenant = act.tenant();
+        let group = self.reachable_group(act, group).await?;
         let Some(slot) = member else { return Ok((group.id.clone(), None)) };
         let not_a_member = || Error::not_found(Member::NAME, slot);
         let id: MemberId = self.id_of(tenant, Kind::Member, slot).await?.ok_or_else(not_a_member)?;
@@ -126,16 +126,11 @@ impl Directory {
     }
 
     /// The account that a member is to act in, and the member: by slots, or the only account that there is to choose.
-    pub async fn place_of(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        member: &str,
-        account: Option<&str>,
-    ) -> Result<(Arc<Account>, MemberId)> {
+    pub async fn place_of(&self, act: &Act, member: &str, account: Option<&str>) -> Result<(Arc<Account>, MemberId)> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         let not_a_member = || Error::not_found(Member::NAME, member);
         let account = match account {
-            Some(slot) => Some(self.reachable_account(caller, tenant, slot, Right::Scope).await?),
+            Some(slot) => Some(self.reachable_account(act, slot).await?),
             None => match caller.confinement(tenant) {
                 Some(own) => self.account(tenant, own).await?,
                 None => None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{record::Account, standing::Standing};
+use super::{permit::About, record::Account, standing::Standing};
 use crate::token::{
     AccessToken, AccountId, Error, MemberId, Reason, Result, Scopes, Subject, TenantId, scope::management,
 };
@@ -44,31 +44,15 @@ impl Caller {
         unconfined && self.has(management::ADMIN) && self.tenant == TenantId::system()
     }
 
-    /// By which right it acts under a method that declares `scope`.
-    pub fn right(&self, scope: &str) -> Right {
-        if self.has(scope) { Right::Scope } else { Right::OwnOnly }
-    }
-
-    /// By which right it acts on accounts. Without the scope only an account has something of its own.
-    pub fn account_right(&self, scope: &str) -> Result<Right> {
-        if !matches!(self.subject, Subject::Account(_)) {
-            self.require(scope)?;
-        }
-        Ok(self.right(scope))
+    /// Whether it holds a scope that a rule declares. Outside of `system` `jeton.admin` administers nothing.
+    pub fn holds(&self, scope: &str) -> bool {
+        if scope == management::ADMIN { self.is_admin() } else { self.has(scope) }
     }
 
     /// The member that it is: the bearer of a member's token through which nobody else acts.
     pub fn own_member(&self) -> Option<&MemberId> {
         let token = self.token.as_ref().filter(|token| token.actor.is_none());
         token.and_then(|_| self.subject.member())
-    }
-
-    /// By which right it acts on members. Without the scope only a member has something of its own.
-    pub fn member_right(&self, scope: &str) -> Result<Right> {
-        if self.own_member().is_none() {
-            self.require(scope)?;
-        }
-        Ok(self.right(scope))
     }
 
     /// Refuses a member's token that its client obtained without the member.
@@ -79,14 +63,22 @@ impl Caller {
         Err(Error::new(Reason::ScopeInsufficient, "a token that the member obtained by signing in is needed"))
     }
 
-    /// The tenant that a request is about, as far as the caller can name it; see [`super::Directory::tenant_of`]. Another's looks as if it did not exist.
-    pub(super) fn nameable_tenant(&self, requested: Option<&str>) -> Result<TenantId> {
-        let Some(requested) = requested.filter(|requested| !requested.is_empty()) else {
-            return Ok(self.tenant.clone());
-        };
-        match requested.parse() {
-            Ok(tenant) if tenant == self.tenant || self.is_admin() => Ok(tenant),
-            _ => Err(Error::not_found("Tenant", requested)),
+    /// The tenant that a call is about, as far as the caller can name it; see [`super::Directory::tenant_of`]. Another's
+    /// looks as if it did not exist.
+    ///
+    /// # Errors
+    /// INVALID_FIELD for an administrator of all tenants that names none: what it forgot to say must not fall on `system`.
+    pub(super) fn nameable_tenant(&self, about: &About) -> Result<TenantId> {
+        match about {
+            About::Caller => Ok(self.tenant.clone()),
+            About::Tenant(named) if named.is_empty() && self.is_admin() => {
+                Err(Error::field("tenant_id", "must be set by an administrator of all tenants"))
+            }
+            About::Tenant(named) if named.is_empty() => Ok(self.tenant.clone()),
+            About::Tenant(named) => match named.parse() {
+                Ok(tenant) if tenant == self.tenant || self.is_admin() => Ok(tenant),
+                _ => Err(Error::not_found("Tenant", named.as_str())),
+            },
         }
     }
 
@@ -118,7 +110,7 @@ impl Caller {
         }
     }
 
-    /// Refuses a caller without `scope`.
+    /// Refuses a caller without a scope that has a meaning of its own, besides the one that a rule declares.
     pub fn require(&self, scope: &str) -> Result<()> {
         if self.has(scope) {
             return Ok(());

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     Directory,
     accounts::{any, name_of, state_name},
-    caller::{Caller, Right},
+    caller::Caller,
     commit::{Edit, Repeat, refused},
     credentials::{self, MAX_SECRETS, Secret, WorkloadIdentity},
     load::{Wanted, key},
     names::rename,
     page::{MAX_SIZE, Page, PageRequest},
+    permit::Act,
     record::{Client, Confinement, GrantType, State, Stored as _},
 };
 use crate::{
@@ -70,15 +71,14 @@ const REMEMBERED_SECRETS: usize = 20;
 impl Directory {
     pub async fn create_client(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         account: Option<&str>,
         patch: ClientPatch,
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Client>, ShownSecret, Position)> {
-        self.follower.head().await?;
+        let (caller, tenant) = (act.caller(), act.tenant());
         self.existing_tenant(tenant).await?;
-        let confinement = self.confinement_for(caller, tenant, account).await?;
+        let confinement = self.confinement_for(act, account).await?;
         let client = new_client(ClientId::random()?, tenant, confinement, self.now());
         let (client, shown) = self.with_first_secret(apply(client, patch, Some(caller))?)?;
         if !client.certificate_identities.is_empty() {
@@ -125,7 +125,8 @@ impl Directory {
     }
 
     /// The client that a slot names, if the caller reaches it.
-    pub async fn reachable_client(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<Client>> {
+    pub async fn reachable_client(&self, act: &Act, slot: &str) -> Result<Arc<Client>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         let not_found = || Error::not_found("Client", slot);
         let id: ClientId = slot.parse().map_err(|_| not_found())?;
         let client = self.client(tenant, &id).await?.ok_or_else(not_found)?;
@@ -138,17 +139,17 @@ impl Directory {
 
     pub async fn update_client(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         etag: &str,
         patch: ClientPatch,
     ) -> Result<(Arc<Client>, Position)> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         if patch.certificate_identities.as_ref().is_some_and(|identities| !identities.is_empty()) {
-            let client = self.reachable_client(caller, tenant, slot).await?;
+            let client = self.reachable_client(act, slot).await?;
             self.note_home(tenant, &client.id).await?;
         }
-        self.edit_client(caller, tenant, slot, Some(etag), |client| {
+        self.edit_client(act, slot, Some(etag), |client| {
             let mut client = apply(client, patch.clone(), Some(caller))?;
             client.updated = self.now();
             Ok((vec![Entry::changed(client.ident())], client))
@@ -159,17 +160,17 @@ impl Directory {
     /// Enables, disables or deletes a client.
     pub async fn set_client_state(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         etag: Option<&str>,
         state: State,
     ) -> Result<(Arc<Client>, Position)> {
+        let caller = act.caller();
         if state != State::Enabled && caller.standing.client.id.to_string() == slot {
             // The last administrator would lock everybody out.
             return Err(Error::new(Reason::BuiltIn, "a client cannot disable or delete itself"));
         }
-        self.edit_client(caller, tenant, slot, etag, |mut client| {
+        self.edit_client(act, slot, etag, |mut client| {
             client.state = state;
             client.updated = self.now();
             let entry = match state {
@@ -182,20 +183,14 @@ impl Directory {
     }
 
     /// Lists the clients within reach, by id. A page examines at most [`MAX_SIZE`] rows.
-    pub async fn list_clients(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        filter: &Filter,
-        page: &PageRequest,
-    ) -> Result<Page<Arc<Client>>> {
-        self.follower.head().await?;
+    pub async fn list_clients(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Client>>> {
+        let tenant = act.tenant();
         let ids = self.store.list(&all(tenant), page.cursor.as_deref(), MAX_SIZE).await?;
         let wanted = ids.iter().filter_map(|id| Some((tenant.clone(), id.parse().ok()?))).collect();
         self.preload(&[Wanted { clients: wanted, ..Wanted::default() }]).await?;
         let mut items = Vec::new();
         for (row, id) in ids.iter().enumerate() {
-            match self.reachable_client(caller, tenant, id).await {
+            match self.reachable_client(act, id).await {
                 Ok(client) if matches(filter, &client) => items.push(client),
                 Ok(_) => {}
                 Err(error) if error.reason() == Reason::NotFound => {}
@@ -214,13 +209,12 @@ impl Directory {
 
     pub async fn create_client_secret(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         repeat: Option<Repeat>,
     ) -> Result<(ShownSecret, Position)> {
-        self.follower.head().await?;
-        let found = self.reachable_client(caller, tenant, slot).await?;
+        let (caller, tenant) = (act.caller(), act.tenant());
+        let found = self.reachable_client(act, slot).await?;
         may_act_for(caller, &found)?;
         if let Some(repeat) = repeat {
             // Before the limit is checked: the repeat of the request that reached it is no new secret.
@@ -260,14 +254,13 @@ impl Directory {
     /// Revokes a secret at `now + delay`, unless it stops earlier already.
     pub async fn revoke_client_secret(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         secret: &str,
         delay: Duration,
     ) -> Result<(Secret, Position)> {
         let (client, position) = self
-            .edit_client(caller, tenant, slot, None, |mut client| {
+            .edit_client(act, slot, None, |mut client| {
                 let now = self.now();
                 let found = client.secrets.iter_mut().find(|own| own.id_text() == secret);
                 let found = found.ok_or_else(|| Error::not_found("ClientSecret", secret))?;
@@ -282,15 +275,11 @@ impl Directory {
     }
 
     /// The account that confines a client that `caller` creates or admits.
-    pub(super) async fn confinement_for(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        account: Option<&str>,
-    ) -> Result<Option<Confinement>> {
+    pub(super) async fn confinement_for(&self, act: &Act, account: Option<&str>) -> Result<Option<Confinement>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         match account {
             Some(slot) => {
-                let account = self.reachable_account(caller, tenant, slot, Right::Scope).await?;
+                let account = self.reachable_account(act, slot).await?;
                 if account.state == State::Deleted {
                     return Err(Error::not_found("Account", slot));
                 }
@@ -340,14 +329,13 @@ impl Directory {
 
     async fn edit_client(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         etag: Option<&str>,
         edit: impl Fn(Client) -> Result<(Vec<Entry>, Client)>,
     ) -> Result<(Arc<Client>, Position)> {
-        self.follower.head().await?;
-        let found = self.reachable_client(caller, tenant, slot).await?;
+        let (caller, tenant) = (act.caller(), act.tenant());
+        let found = self.reachable_client(act, slot).await?;
         may_act_for(caller, &found)?;
         self.edit(&key::<Client>(tenant, &found.id), etag, |client: Client| {
             if client.state == State::Deleted {

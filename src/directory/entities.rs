@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::{
     Directory,
-    caller::Caller,
     commit::MAX_RACES,
     group_sync::{CopyMembers, Synced},
     grouped::{Entity, EntityGroup},
     groups::outraced,
     load::{Wanted, decode, entity_key},
     page::{MAX_SIZE, Page, PageRequest},
+    permit::Act,
     record::{Account, State, Stored as _},
 };
 use crate::{
@@ -41,14 +41,13 @@ impl Directory {
     /// Puts accounts into a group, and members of one of its accounts behind them, if asked to.
     pub async fn add_entities(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         accounts: &[String],
         copy: Option<&CopyMembers>,
     ) -> Result<(Moved, Option<Synced>)> {
-        self.follower.head().await?;
-        let group = self.reachable_group(caller, tenant, slot).await?;
+        let tenant = act.tenant();
+        let group = self.reachable_group(act, slot).await?;
         let accounts = self.living_accounts(tenant, accounts).await?;
         let Some(copy) = copy else {
             return Ok((self.move_entities(&group, &accounts, State::Enabled).await?, None));
@@ -61,29 +60,17 @@ impl Directory {
     }
 
     /// Takes accounts out of a group, deleted ones as well.
-    pub async fn remove_entities(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-        accounts: &[String],
-    ) -> Result<Moved> {
-        self.follower.head().await?;
-        let group = self.reachable_group(caller, tenant, slot).await?;
+    pub async fn remove_entities(&self, act: &Act, slot: &str, accounts: &[String]) -> Result<Moved> {
+        let tenant = act.tenant();
+        let group = self.reachable_group(act, slot).await?;
         let accounts = self.find_accounts(tenant, accounts).await?;
         self.move_entities(&group, &accounts, State::Deleted).await
     }
 
     /// Lists the accounts of a group, by id. Deleted ones count as not there, so a page may be short.
-    pub async fn list_group_entities(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-        page: &PageRequest,
-    ) -> Result<Page<Arc<Account>>> {
-        self.follower.head().await?;
-        let group = self.reachable_group(caller, tenant, slot).await?;
+    pub async fn list_group_entities(&self, act: &Act, slot: &str, page: &PageRequest) -> Result<Page<Arc<Account>>> {
+        let tenant = act.tenant();
+        let group = self.reachable_group(act, slot).await?;
         // One more than wanted tells whether there is a next page.
         let mut ids = self.store.list(&places(&group), page.cursor.as_deref(), page.size + 1).await?;
         let more = ids.len() > page.size;

@@ -11,13 +11,13 @@ use std::{
 use super::{
     Directory,
     accounts::any,
-    caller::Caller,
     commit::MAX_RACES,
     grouped::{EntityGroup, EntityRoles, GroupMember, group_member_id},
     groups::{ContentEdit, outraced},
     load::{Wanted, key},
     members::{MemberPatch, new_member},
     page::{MAX_SIZE, Page, PageRequest},
+    permit::Act,
     record::{Account, State, Stored as _, check_etag},
     roles::holders_of,
     roster::{Member, Role},
@@ -78,14 +78,9 @@ pub(super) const PLACES_PER_WRITE: usize = 100;
 
 impl Directory {
     /// The place of a member in a group.
-    pub async fn reachable_group_member(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        group: &str,
-        member: &str,
-    ) -> Result<Placed> {
-        let group = self.reachable_group(caller, tenant, group).await?;
+    pub async fn reachable_group_member(&self, act: &Act, group: &str, member: &str) -> Result<Placed> {
+        let tenant = act.tenant();
+        let group = self.reachable_group(act, group).await?;
         let not_found = || Error::not_found(GroupMember::NAME, member);
         let id: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
         let place = self.group_member(&group, &id).await?.ok_or_else(not_found)?;
@@ -94,15 +89,9 @@ impl Directory {
     }
 
     /// Gives a member a place in a group, or other roles in the place that it has; creates the member if asked to.
-    pub async fn upsert_group_member(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        new: &NewGroupMember,
-        etag: &str,
-    ) -> Result<(Placed, Position)> {
-        self.follower.head().await?;
-        let found = self.reachable_group(caller, tenant, &new.group).await?;
+    pub async fn upsert_group_member(&self, act: &Act, new: &NewGroupMember, etag: &str) -> Result<(Placed, Position)> {
+        let tenant = act.tenant();
+        let found = self.reachable_group(act, &new.group).await?;
         for _ in 0..MAX_RACES {
             let mut edit = self.edit_contents(&found).await?;
             let (member, is_new) = self.member_to_place(new, &mut edit.change).await?;
@@ -139,16 +128,9 @@ impl Directory {
     }
 
     /// Takes a member out of a group. What it obtained for the group is dead.
-    pub async fn delete_group_member(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        group: &str,
-        member: &str,
-        etag: &str,
-    ) -> Result<Position> {
-        self.follower.head().await?;
-        let group = self.reachable_group(caller, tenant, group).await?;
+    pub async fn delete_group_member(&self, act: &Act, group: &str, member: &str, etag: &str) -> Result<Position> {
+        let tenant = act.tenant();
+        let group = self.reachable_group(act, group).await?;
         let not_found = || Error::not_found(GroupMember::NAME, member);
         let id: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
         let key = key::<GroupMember>(tenant, &group_member_id(&group.id, &id));
@@ -164,14 +146,13 @@ impl Directory {
     /// Lists the members of a group, by id, and tells how many it has in all.
     pub async fn list_group_members(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         query: &GroupMemberQuery,
         page: &PageRequest,
     ) -> Result<(Page<Placed>, u64)> {
-        self.follower.head().await?;
-        let group = self.reachable_group(caller, tenant, slot).await?;
+        let tenant = act.tenant();
+        let group = self.reachable_group(act, slot).await?;
         let rows = page.rows(query.filter.is_empty() && query.roles.is_empty());
         let ids = self.store.list(&members_of(&group), page.cursor.as_deref(), rows).await?;
         let keys: Vec<_> = ids.iter().map(|id| key::<GroupMember>(tenant, id)).collect();

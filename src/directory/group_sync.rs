@@ -10,13 +10,13 @@ use std::{
 
 use super::{
     Directory,
-    caller::Caller,
     commit::MAX_RACES,
     group_members::{PLACES_PER_WRITE, members_of, require_roles},
     grouped::{Entity, EntityGroup, EntityRoles, GroupMember, group_member_id},
     groups::outraced,
     load::key,
     page::MAX_SIZE,
+    permit::Act,
     record::{Account, State, Stored as _},
     roster::{Member, Membership, MembershipState, Role},
 };
@@ -69,6 +69,15 @@ struct Copied {
     overrides: Vec<EntityRoles>,
 }
 
+// === impl Synced ===
+
+impl Synced {
+    /// Nothing is done yet.
+    const fn none(group: Arc<EntityGroup>, position: Position) -> Self {
+        Self { group, added: 0, removed: 0, unchanged: 0, position }
+    }
+}
+
 // === impl Copied ===
 
 impl Copied {
@@ -83,16 +92,14 @@ impl Directory {
     /// Makes the members of a group those of one of its accounts.
     pub async fn sync_group_members(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         copy: &CopyMembers,
         sync: SyncOptions,
     ) -> Result<Synced> {
-        self.follower.head().await?;
-        let group = self.reachable_group(caller, tenant, slot).await?;
+        let group = self.reachable_group(act, slot).await?;
         let source = self.named_source(&group, copy, &[]).await?;
-        self.sync(&group, source, copy, sync).await
+        self.sync(Synced::none(group, act.head()), source, copy, sync).await
     }
 
     /// Copies members of an account into a group; `source` is the one that the caller named.
@@ -102,7 +109,9 @@ impl Directory {
         source: Option<Arc<Account>>,
         copy: &CopyMembers,
     ) -> Result<Synced> {
-        self.sync(group, source, copy, SyncOptions { add: true, remove: false }).await
+        // The group has just changed: the caches must know how by now.
+        let none = Synced::none(Arc::clone(group), self.follower.head().await?);
+        self.sync(none, source, copy, SyncOptions { add: true, remove: false }).await
     }
 
     /// The account that is named to copy from: one that is in the group, or among those that are `entering` it.
@@ -125,13 +134,12 @@ impl Directory {
 
     async fn sync(
         &self,
-        found: &Arc<EntityGroup>,
+        mut synced: Synced,
         source: Option<Arc<Account>>,
         copy: &CopyMembers,
         sync: SyncOptions,
     ) -> Result<Synced> {
-        let (group, position) = (Arc::clone(found), self.follower.head().await?);
-        let mut synced = Synced { group, added: 0, removed: 0, unchanged: 0, position };
+        let found = &Arc::clone(&synced.group);
         let source = match source {
             Some(account) => Some(account),
             None => self.fullest_entity(found).await?,

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Directory,
     accounts::any,
-    caller::{Caller, Right, require_unconfined},
+    caller::{Right, require_unconfined},
     commit::{Edit, Repeat, refused},
     grouped::EntityGroup,
     load::key,
     names::{change_data, foreign_id, read_foreign_id, rename},
     page::{Page, PageRequest},
+    permit::Act,
     record::{State, Stored as _},
 };
 use crate::{
@@ -45,8 +46,6 @@ pub const FIELDS: &[Field] = &[
     Field { name: "metadata.", ops: TEXT_OPS, value: any },
 ];
 
-const READ: &str = "jeton.groups.read";
-
 /// A change of what is in a group. The group's record is written with it: it counts what is in it, and its version is the
 /// condition that keeps the counts exact.
 pub(super) struct ContentEdit {
@@ -61,8 +60,9 @@ pub(super) struct ContentEdit {
 
 impl Directory {
     /// The group that a slot names, if the caller may see it: any by scope, and its own with a token for a group.
-    pub async fn visible_group(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<EntityGroup>> {
-        let Some(own) = own_group(caller)? else { return self.reachable_group(caller, tenant, slot).await };
+    pub async fn visible_group(&self, act: &Act, slot: &str) -> Result<Arc<EntityGroup>> {
+        let tenant = act.tenant();
+        let Some(own) = own_group(act)? else { return self.reachable_group(act, slot).await };
         let id: Option<GroupId> = self.id_of(tenant, Kind::Group, slot).await?;
         let group = if id.as_ref() == Some(own) { self.group(tenant, own).await? } else { None };
         group.filter(|group| group.state != State::Deleted).ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))
@@ -70,8 +70,8 @@ impl Directory {
 
     /// The group that a slot names, if the caller reaches it. Confined callers reach none: a group spans accounts, and
     /// whoever changes it changes what reaches all of them.
-    pub async fn reachable_group(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<EntityGroup>> {
-        self.group_or_tombstone(caller, tenant, slot)
+    pub async fn reachable_group(&self, act: &Act, slot: &str) -> Result<Arc<EntityGroup>> {
+        self.group_or_tombstone(act, slot)
             .await?
             .filter(|group| group.state != State::Deleted)
             .ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))
@@ -79,13 +79,12 @@ impl Directory {
 
     pub async fn create_group(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         patch: GroupPatch,
         accounts: &[String],
         repeat: Option<Repeat>,
     ) -> Result<(Arc<EntityGroup>, Position)> {
-        self.follower.head().await?;
+        let (caller, tenant) = (act.caller(), act.tenant());
         require_unconfined(caller)?;
         self.existing_tenant(tenant).await?;
         let now = self.now();
@@ -121,14 +120,13 @@ impl Directory {
 
     pub async fn update_group(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         etag: &str,
         patch: GroupPatch,
     ) -> Result<(Arc<EntityGroup>, Position)> {
-        self.follower.head().await?;
-        let found = self.reachable_group(caller, tenant, slot).await?;
+        let tenant = act.tenant();
+        let found = self.reachable_group(act, slot).await?;
         self.edit(&key::<EntityGroup>(tenant, &found.id), Some(etag), |mut group: EntityGroup| {
             require_not_deleted(&group)?;
             let mut change = Change::new(tenant.clone(), self.now());
@@ -142,9 +140,9 @@ impl Directory {
 
     /// Deletes a group. The places of its accounts are left: nobody gets to them but by the group's record, and its id is
     /// never used again. Those of its members end, because they hold roles.
-    pub async fn delete_group(&self, caller: &Caller, tenant: &TenantId, slot: &str, etag: &str) -> Result<Position> {
-        self.follower.head().await?;
-        let found = self.group_or_tombstone(caller, tenant, slot).await?;
+    pub async fn delete_group(&self, act: &Act, slot: &str, etag: &str) -> Result<Position> {
+        let tenant = act.tenant();
+        let found = self.group_or_tombstone(act, slot).await?;
         let found = found.ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))?;
         let key = key::<EntityGroup>(tenant, &found.id);
         let edited = self.edit(&key, Some(etag), |mut group: EntityGroup| {
@@ -165,15 +163,9 @@ impl Directory {
     }
 
     /// Lists groups by id.
-    pub async fn list_groups(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        filter: &Filter,
-        page: &PageRequest,
-    ) -> Result<Page<EntityGroup>> {
-        self.follower.head().await?;
-        if let Some(own) = own_group(caller)? {
+    pub async fn list_groups(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<EntityGroup>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
+        if let Some(own) = own_group(act)? {
             let group = self.group(tenant, own).await?.filter(|group| group.state != State::Deleted);
             let items = group.filter(|group| matches(filter, group)).map(Arc::unwrap_or_clone).into_iter().collect();
             return Ok(Page { items, next: String::new() });
@@ -217,12 +209,8 @@ impl Directory {
     }
 
     /// The group that a slot names by id or foreign id, deleted ones included.
-    async fn group_or_tombstone(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-    ) -> Result<Option<Arc<EntityGroup>>> {
+    async fn group_or_tombstone(&self, act: &Act, slot: &str) -> Result<Option<Arc<EntityGroup>>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         require_unconfined(caller)?;
         match self.id_of(tenant, Kind::Group, slot).await? {
             Some(id) => self.group(tenant, &id).await,
@@ -237,13 +225,12 @@ pub(super) fn outraced() -> Error {
 }
 
 /// The group whose token the caller bears, unless it may read groups by scope.
-fn own_group(caller: &Caller) -> Result<Option<&GroupId>> {
-    match (caller.right(READ), &caller.subject) {
+fn own_group(act: &Act) -> Result<Option<&GroupId>> {
+    match (act.right(), &act.caller().subject) {
         (Right::Scope, _) => Ok(None),
         (Right::OwnOnly, Subject::Group(own, _)) => Ok(Some(own)),
         (Right::OwnOnly, Subject::Client(_) | Subject::Account(_) | Subject::Member(..) | Subject::OtherClient(..)) => {
-            caller.require(READ)?;
-            Ok(None)
+            Err(act.insufficient())
         }
     }
 }

@@ -14,6 +14,7 @@ use super::{
     members::{self, MemberPatch, new_member, require_not_deleted, with_email},
     memberships,
     names::rename,
+    permit::Act,
     profiles::identities_of,
     record::{State, Stored as _, Tenant},
     roster::Member,
@@ -146,15 +147,13 @@ impl Directory {
     /// Makes a profile know a member. It may do so already, but not as somebody else.
     pub async fn link_identity(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         profile: &str,
         new: &NewIdentity,
     ) -> Result<(Arc<Member>, Position)> {
-        self.follower.head().await?;
-        let member = self.reachable_member(caller, tenant, slot).await?;
-        let profile = self.reachable_profile(caller, tenant, profile).await?;
+        let member = self.reachable_member(act, slot).await?;
+        let profile = self.reachable_profile(act, profile).await?;
         let kind = match (new, &profile.kind) {
             (NewIdentity::Username(username), ProfileKind::Password(_)) => {
                 let username = check_username("username", &profile, username)?;
@@ -186,16 +185,9 @@ impl Directory {
     }
 
     /// Takes a member's way in through a profile. What it obtained is dead, whichever way it came.
-    pub async fn unlink_identity(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-        profile: &str,
-    ) -> Result<(Arc<Member>, Position)> {
-        self.follower.head().await?;
-        let member = self.reachable_member(caller, tenant, slot).await?;
-        let profile = self.reachable_profile(caller, tenant, profile).await?;
+    pub async fn unlink_identity(&self, act: &Act, slot: &str, profile: &str) -> Result<(Arc<Member>, Position)> {
+        let member = self.reachable_member(act, slot).await?;
+        let profile = self.reachable_profile(act, profile).await?;
         self.edit_identities(&member, &profile, |member, _| {
             let Some(identities) = member.identities.as_mut() else { return Ok(Entry::changed(member.ident())) };
             let before = identities.len();

@@ -12,6 +12,7 @@ use super::{
     members::{self, MemberPatch, new_member, with_email},
     names::rename,
     page::MAX_SIZE,
+    permit::Act,
     profiles::identities_of,
     record::{State, Stored as _},
     roster::Member,
@@ -35,7 +36,8 @@ pub enum Invitee {
 
 impl Directory {
     /// The member to invite by an e-mail address: the only one who is known to have it, else the one who stands for it.
-    pub(super) async fn member_to_invite(&self, caller: &Caller, tenant: &TenantId, email: &str) -> Result<MemberId> {
+    pub(super) async fn member_to_invite(&self, act: &Act, email: &str) -> Result<MemberId> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         if let Some(known) = self.member_known_by(tenant, email).await? {
             return Ok(known.id.clone());
         }

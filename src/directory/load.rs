@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{
     Directory,
-    caller::Caller,
     grouped::{Entity, EntityGroup, GroupMember, entity_id, group_member_id},
     page::{Page, PageRequest},
     record::{Account, Admission, Client, KeySetRecord, State, Stored, Tenant},
@@ -112,15 +111,6 @@ impl Directory {
         let records = async { if keys.is_empty() { Ok(()) } else { self.read_all(&keys).await } };
         let sessions = async { if sessions.is_empty() { Ok(()) } else { self.read_sessions(&sessions).await } };
         tokio::try_join!(records, sessions).map(|_| ())
-    }
-
-    /// The tenant that a request is about: the caller's own, or one that exists and that the caller may name.
-    pub async fn tenant_of(&self, caller: &Caller, requested: Option<&str>) -> Result<TenantId> {
-        let tenant = caller.nameable_tenant(requested)?;
-        if tenant != caller.tenant {
-            self.existing_tenant(&tenant).await?;
-        }
-        Ok(tenant)
     }
 
     /// The tenant, which must exist.

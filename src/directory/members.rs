@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Directory,
     accounts::{any, name_of, state_name},
-    caller::{Caller, Right},
+    caller::Right,
     commit::{Edit, Repeat},
     identity::{Identity, normalized},
     invitations::invited,
     load::key,
     names::{change_data, foreign_id, read_foreign_id, rename},
     page::{Page, PageRequest},
+    permit::Act,
     profiles::identities_of,
     record::{State, Stored as _},
     roster::{Member, Profile},
@@ -25,7 +26,6 @@ use crate::{
         Error, MemberId, Position, Reason, Result, TenantId,
         filter::{Field, Filter, MOMENT_OPS, NAME_OPS, TEXT_OPS, Value},
         moment,
-        scope::management,
     },
 };
 
@@ -75,7 +75,8 @@ pub const FIELDS: &[Field] = &[
 
 impl Directory {
     /// The member that a slot names by id or foreign id, deleted ones included, if the caller reaches it.
-    pub async fn reachable_member(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<Member>> {
+    pub async fn reachable_member(&self, act: &Act, slot: &str) -> Result<Arc<Member>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         let not_found = || Error::not_found(Member::NAME, slot);
         if caller.confinement(tenant).is_some() {
             return Err(not_found());
@@ -85,24 +86,23 @@ impl Directory {
     }
 
     /// The member that a slot names, if the caller may read it: within reach by scope, or itself.
-    pub async fn readable_member(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<Member>> {
-        match caller.member_right(management::MEMBERS_READ)? {
-            Right::Scope => self.reachable_member(caller, tenant, slot).await,
-            Right::OwnOnly => {
-                let own = self.own_member(caller, tenant, slot).await?;
-                own.ok_or_else(|| Error::not_found(Member::NAME, slot))
-            }
+    pub async fn readable_member(&self, act: &Act, slot: &str) -> Result<Arc<Member>> {
+        match act.right() {
+            Right::Scope => self.reachable_member(act, slot).await,
+            Right::OwnOnly => self.own_member(act, slot).await?.ok_or_else(|| Error::not_found(Member::NAME, slot)),
         }
     }
 
     /// The member that a slot names, if it is the caller itself.
-    pub(super) async fn own_member(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-    ) -> Result<Option<Arc<Member>>> {
-        let Some(own) = caller.own_member().filter(|_| *tenant == caller.tenant) else { return Ok(None) };
+    ///
+    /// # Errors
+    /// SCOPE_INSUFFICIENT for a caller that is no member: without the declared scope it has nothing of its own.
+    pub(super) async fn own_member(&self, act: &Act, slot: &str) -> Result<Option<Arc<Member>>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
+        let own = caller.own_member().ok_or_else(|| act.insufficient())?;
+        if *tenant != caller.tenant {
+            return Ok(None);
+        }
         match self.id_of(tenant, Kind::Member, slot).await? {
             Some(id) if id == *own => self.member(tenant, own).await,
             Some(_) | None => Ok(None),
@@ -111,17 +111,13 @@ impl Directory {
 
     /// The member that a slot names and by which right the caller may change it: within reach by scope, or itself, if it
     /// signed in and the tenant lets members manage themselves.
-    pub async fn manageable_member(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-    ) -> Result<(Arc<Member>, Right)> {
-        let right = caller.member_right(management::MEMBERS_WRITE)?;
+    pub async fn manageable_member(&self, act: &Act, slot: &str) -> Result<(Arc<Member>, Right)> {
+        let (caller, tenant) = (act.caller(), act.tenant());
+        let right = act.right();
         if right == Right::Scope {
-            return Ok((self.reachable_member(caller, tenant, slot).await?, right));
+            return Ok((self.reachable_member(act, slot).await?, right));
         }
-        let member = self.own_member(caller, tenant, slot).await?;
+        let member = self.own_member(act, slot).await?;
         let member = member.ok_or_else(|| Error::not_found(Member::NAME, slot))?;
         caller.require_signed_in()?;
         match self.existing_tenant(tenant).await?.settings.member_self_management() {
@@ -134,12 +130,11 @@ impl Directory {
 
     pub async fn create_member(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         patch: MemberPatch,
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Member>, Position)> {
-        self.follower.head().await?;
+        let (caller, tenant) = (act.caller(), act.tenant());
         self.existing_tenant(tenant).await?;
         if caller.confinement(tenant).is_some() {
             return Err(Error::new(
@@ -155,14 +150,13 @@ impl Directory {
 
     pub async fn update_member(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         etag: &str,
         patch: MemberPatch,
     ) -> Result<(Arc<Member>, Position)> {
-        self.follower.head().await?;
-        let (found, right) = self.manageable_member(caller, tenant, slot).await?;
+        let tenant = act.tenant();
+        let (found, right) = self.manageable_member(act, slot).await?;
         if right == Right::OwnOnly && patch.is_beyond_the_member() {
             let message = "members change their names, e-mail address, phone number and title only";
             return Err(Error::new(Reason::ScopeInsufficient, message));
@@ -179,14 +173,9 @@ impl Directory {
     }
 
     /// Enables or disables a member. What it obtained before stays dead.
-    pub async fn set_member_state(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-        state: State,
-    ) -> Result<(Arc<Member>, Position)> {
-        self.edit_member(caller, tenant, slot, "", |mut member| {
+    pub async fn set_member_state(&self, act: &Act, slot: &str, state: State) -> Result<(Arc<Member>, Position)> {
+        let tenant = act.tenant();
+        self.edit_member(act, slot, "", |mut member| {
             require_not_deleted(&member)?;
             member.state = state;
             let entry = match state {
@@ -199,14 +188,9 @@ impl Directory {
     }
 
     /// Deletes a member, forgets the person, and ends all memberships. The tombstone says that the id was used.
-    pub async fn delete_member(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        slot: &str,
-        etag: &str,
-    ) -> Result<(Arc<Member>, Position)> {
-        let deleted = self.edit_member(caller, tenant, slot, etag, |mut member| {
+    pub async fn delete_member(&self, act: &Act, slot: &str, etag: &str) -> Result<(Arc<Member>, Position)> {
+        let tenant = act.tenant();
+        let deleted = self.edit_member(act, slot, etag, |mut member| {
             let now = self.now();
             let mut change = Change::new(tenant.clone(), now);
             let id = member.id.to_string();
@@ -230,14 +214,8 @@ impl Directory {
     }
 
     /// Lists a tenant's members, by id.
-    pub async fn list_members(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        query: &MemberQuery,
-        page: &PageRequest,
-    ) -> Result<Page<Member>> {
-        self.follower.head().await?;
+    pub async fn list_members(&self, act: &Act, query: &MemberQuery, page: &PageRequest) -> Result<Page<Member>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         if caller.confinement(tenant).is_some() {
             return Ok(Page { items: Vec::new(), next: String::new() });
         }
@@ -249,14 +227,13 @@ impl Directory {
 
     async fn edit_member(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         slot: &str,
         etag: &str,
         edit: impl Fn(Member) -> Result<Edit<Member>>,
     ) -> Result<(Arc<Member>, Position)> {
-        self.follower.head().await?;
-        let member = self.reachable_member(caller, tenant, slot).await?;
+        let tenant = act.tenant();
+        let member = self.reachable_member(act, slot).await?;
         let now = self.now();
         let edit = |member| {
             let mut edit = edit(member)?;

@@ -12,6 +12,7 @@ use super::{
     invitations::Invitee,
     load::key,
     page::{Page, PageRequest},
+    permit::Act,
     record::{Account, State, Stored as _, check_etag},
     roles::holders_of,
     roster::{Member, Membership, MembershipState, membership_id},
@@ -24,7 +25,6 @@ use crate::{
     token::{
         AccountId, Error, MemberId, Position, Reason, Result, RoleId, TenantId,
         filter::{Field, Filter, NAME_OPS, SET_OPS, Value},
-        scope::management,
     },
 };
 
@@ -70,14 +70,9 @@ pub const FIELDS: &[Field] = &[
 
 impl Directory {
     /// The membership of a member in an account within reach.
-    pub async fn reachable_membership(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        account: &str,
-        member: &str,
-    ) -> Result<Arc<Membership>> {
-        let account = self.reachable_account(caller, tenant, account, Right::Scope).await?;
+    pub async fn reachable_membership(&self, act: &Act, account: &str, member: &str) -> Result<Arc<Membership>> {
+        let tenant = act.tenant();
+        let account = self.reachable_account(act, account).await?;
         let not_found = || Error::not_found(Membership::NAME, member);
         let member: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
         let membership = self.membership(tenant, &account.id, &member).await?;
@@ -85,18 +80,13 @@ impl Directory {
     }
 
     /// The membership of a member in an account, if the caller may confirm or refuse it: within reach by scope, or its own.
-    async fn answerable_membership(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        account: &str,
-        member: &str,
-    ) -> Result<Arc<Membership>> {
-        if caller.member_right(management::MEMBERS_WRITE)? == Right::Scope {
-            return self.reachable_membership(caller, tenant, account, member).await;
+    async fn answerable_membership(&self, act: &Act, account: &str, member: &str) -> Result<Arc<Membership>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
+        if act.right() == Right::Scope {
+            return self.reachable_membership(act, account, member).await;
         }
         let not_found = || Error::not_found(Membership::NAME, member);
-        let own = self.own_member(caller, tenant, member).await?.ok_or_else(not_found)?;
+        let own = self.own_member(act, member).await?.ok_or_else(not_found)?;
         caller.require_signed_in()?;
         // An account that the member is not in looks as if it had never existed.
         let account = self.find_account(tenant, account).await?.ok_or_else(not_found)?;
@@ -107,20 +97,19 @@ impl Directory {
     /// Gives a member a place in an account.
     pub async fn create_membership(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         new: &NewMembership,
         repeat: Option<Repeat>,
     ) -> Result<(Membership, Position)> {
-        self.follower.head().await?;
+        let (caller, tenant) = (act.caller(), act.tenant());
         // Whoever cannot see members must not find out by their foreign ids who is one.
         require_unconfined(caller)?;
         let not_a_member = || Error::not_found(Member::NAME, new.member.slot());
         let settings = &self.existing_tenant(tenant).await?.settings;
-        let account_id = self.living_account(caller, tenant, &new.account).await?.id.clone();
+        let account_id = self.living_account(act, &new.account).await?.id.clone();
         let member_id: MemberId = match &new.member {
             Invitee::Member(slot) => self.id_of(tenant, Kind::Member, slot).await?.ok_or_else(not_a_member)?,
-            Invitee::Email(email) => self.member_to_invite(caller, tenant, email).await?,
+            Invitee::Email(email) => self.member_to_invite(act, email).await?,
         };
         for _ in 0..MAX_RACES {
             // All read afresh: their versions are conditions of the write.
@@ -181,13 +170,12 @@ impl Directory {
     /// Replaces the roles of a membership.
     pub async fn set_membership_roles(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         new: &NewMembership,
         etag: &str,
     ) -> Result<(Arc<Membership>, Position)> {
-        self.follower.head().await?;
-        let found = self.reachable_membership(caller, tenant, &new.account, new.member.slot()).await?;
+        let tenant = act.tenant();
+        let found = self.reachable_membership(act, &new.account, new.member.slot()).await?;
         let account = self.account(tenant, &found.account).await?;
         let account = account.ok_or_else(|| Error::not_found(Account::NAME, &*new.account))?;
         let roles = self.find_roles(&account, &new.roles).await?;
@@ -211,16 +199,15 @@ impl Directory {
     /// Moves a membership on.
     pub async fn move_membership(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         account: &str,
         member: &str,
         event: Event,
     ) -> Result<(Arc<Membership>, Position)> {
-        self.follower.head().await?;
+        let tenant = act.tenant();
         let found = match event {
-            Event::Accept | Event::Reject => self.answerable_membership(caller, tenant, account, member).await?,
-            Event::Enable | Event::Disable => self.reachable_membership(caller, tenant, account, member).await?,
+            Event::Accept | Event::Reject => self.answerable_membership(act, account, member).await?,
+            Event::Enable | Event::Disable => self.reachable_membership(act, account, member).await?,
         };
         let key = RecordKey { tenant: tenant.clone(), kind: Kind::Membership, id: found.id() };
         self.edit(&key, None, |mut membership: Membership| {
@@ -236,16 +223,9 @@ impl Directory {
     }
 
     /// Takes a member out of an account. What it obtained there is dead.
-    pub async fn delete_membership(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        account: &str,
-        member: &str,
-        etag: &str,
-    ) -> Result<Position> {
-        self.follower.head().await?;
-        let account = self.reachable_account(caller, tenant, account, Right::Scope).await?;
+    pub async fn delete_membership(&self, act: &Act, account: &str, member: &str, etag: &str) -> Result<Position> {
+        let tenant = act.tenant();
+        let account = self.reachable_account(act, account).await?;
         let not_found = || Error::not_found(Membership::NAME, member);
         let id: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
         self.remove(&place(tenant, &account, &id), member, etag).await
@@ -254,19 +234,18 @@ impl Directory {
     /// Lists memberships: those of an account by member, or those of a member by account.
     pub async fn list_memberships(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         of: &ListMemberships,
         filter: &Filter,
         page: &PageRequest,
     ) -> Result<Page<Membership>> {
-        self.follower.head().await?;
+        let tenant = act.tenant();
         let parent = match of {
             ListMemberships::Account(slot) => {
-                caller.require(management::MEMBERS_READ)?;
-                self.reachable_account(caller, tenant, slot, Right::Scope).await?.id.to_string()
+                act.require_scope()?;
+                self.reachable_account(act, slot).await?.id.to_string()
             }
-            ListMemberships::Member(slot) => self.readable_member(caller, tenant, slot).await?.id.to_string(),
+            ListMemberships::Member(slot) => self.readable_member(act, slot).await?.id.to_string(),
         };
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(parent) };
         self.list_records(tenant, &index, page, filter.is_empty(), |membership: &Membership| {

@@ -29,6 +29,7 @@ pub mod members;
 pub mod memberships;
 pub mod names;
 pub mod page;
+pub mod permit;
 pub mod profiles;
 pub mod record;
 pub mod roles;

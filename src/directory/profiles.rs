@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::{
     Directory,
     accounts::any,
-    caller::{Caller, require_unconfined},
+    caller::require_unconfined,
     commit::{Edit, MAX_RACES, Repeat, refused},
     identity::{IdentityProfile, MAX_IDENTITY_PROFILES, OidcProfile, PasswordProfile, ProfileKind, UsernameFormat},
     load::key,
     page::{Page, PageRequest},
+    permit::Act,
     record::{State, Stored as _, check_etag},
     tally::Tally,
 };
@@ -71,12 +72,8 @@ const TALLY: &str = "identity_profiles";
 
 impl Directory {
     /// The identity profile of an id, if the caller reaches it. Confined callers reach none: members are the tenant's.
-    pub async fn reachable_profile(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        id: &str,
-    ) -> Result<Arc<IdentityProfile>> {
+    pub async fn reachable_profile(&self, act: &Act, id: &str) -> Result<Arc<IdentityProfile>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         require_unconfined(caller)?;
         let not_found = || Error::not_found(IdentityProfile::NAME, id);
         let profile_id: IdentityProfileId = id.parse().map_err(|_| not_found())?;
@@ -95,12 +92,11 @@ impl Directory {
 
     pub async fn create_profile(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         patch: ProfilePatch,
         repeat: Option<Repeat>,
     ) -> Result<(Arc<IdentityProfile>, Position)> {
-        self.follower.head().await?;
+        let (caller, tenant) = (act.caller(), act.tenant());
         require_unconfined(caller)?;
         self.existing_tenant(tenant).await?;
         let now = self.now();
@@ -155,14 +151,13 @@ impl Directory {
 
     pub async fn update_profile(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         id: &str,
         etag: &str,
         patch: ProfilePatch,
     ) -> Result<(Arc<IdentityProfile>, Position)> {
-        self.follower.head().await?;
-        let found = self.reachable_profile(caller, tenant, id).await?;
+        let tenant = act.tenant();
+        let found = self.reachable_profile(act, id).await?;
         self.edit(&key::<IdentityProfile>(tenant, &found.id), Some(etag), |mut profile: IdentityProfile| {
             require_not_deleted(&profile)?;
             apply(&mut profile, patch.clone(), &self.ring)?;
@@ -174,9 +169,9 @@ impl Directory {
     }
 
     /// Deletes a profile through which no member signs in.
-    pub async fn delete_profile(&self, caller: &Caller, tenant: &TenantId, id: &str, etag: &str) -> Result<Position> {
-        self.follower.head().await?;
-        let found = self.reachable_profile(caller, tenant, id).await?;
+    pub async fn delete_profile(&self, act: &Act, id: &str, etag: &str) -> Result<Position> {
+        let tenant = act.tenant();
+        let found = self.reachable_profile(act, id).await?;
         for _ in 0..MAX_RACES {
             let tally = self.profile_tally(tenant).await?;
             let key = key::<IdentityProfile>(tenant, &found.id);
@@ -208,14 +203,8 @@ impl Directory {
     }
 
     /// Lists a tenant's identity profiles, by id.
-    pub async fn list_profiles(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        filter: &Filter,
-        page: &PageRequest,
-    ) -> Result<Page<IdentityProfile>> {
-        self.follower.head().await?;
+    pub async fn list_profiles(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<IdentityProfile>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         require_unconfined(caller)?;
         self.list_records(tenant, &all(tenant), page, filter.is_empty(), |profile: &IdentityProfile| {
             profile.state != State::Deleted && filter.matches(|_, _| Value::Text(Some(&profile.display_name)))

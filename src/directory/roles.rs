@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::{
     Directory,
     accounts::any,
-    caller::{Caller, Right, require_unconfined},
+    caller::{Caller, require_unconfined},
     commit::{Edit, Repeat},
     load::key,
     page::{Page, PageRequest},
+    permit::Act,
     record::{Account, Confinement, State, Stored as _},
     roster::Role,
 };
@@ -40,7 +41,8 @@ const NAME: &str = "name";
 
 impl Directory {
     /// The role of an id, if the caller may see it: those of the tenant, and those of accounts within its reach.
-    pub async fn reachable_role(&self, caller: &Caller, tenant: &TenantId, id: &str) -> Result<Arc<Role>> {
+    pub async fn reachable_role(&self, act: &Act, id: &str) -> Result<Arc<Role>> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         let not_found = || Error::not_found(Role::NAME, id);
         let role_id: RoleId = id.parse().map_err(|_| not_found())?;
         let role = self.role(tenant, &role_id).await?;
@@ -49,16 +51,15 @@ impl Directory {
 
     pub async fn create_role(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         account: Option<&str>,
         patch: RolePatch,
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Role>, Position)> {
-        self.follower.head().await?;
+        let (caller, tenant) = (act.caller(), act.tenant());
         self.existing_tenant(tenant).await?;
         let account = match account {
-            Some(slot) => Some(self.living_account(caller, tenant, slot).await?.confinement()),
+            Some(slot) => Some(self.living_account(act, slot).await?.confinement()),
             None => {
                 require_unconfined(caller)?;
                 None
@@ -88,13 +89,13 @@ impl Directory {
 
     pub async fn update_role(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         id: &str,
         etag: &str,
         patch: RolePatch,
     ) -> Result<(Arc<Role>, Position)> {
-        self.edit_role(caller, tenant, id, etag, |mut role| {
+        let tenant = act.tenant();
+        self.edit_role(act, id, etag, |mut role| {
             let mut change = Change::new(tenant.clone(), self.now());
             apply(&mut role, patch.clone(), &mut change)?;
             Ok((role, change))
@@ -103,8 +104,9 @@ impl Directory {
     }
 
     /// Deletes a role that no membership and no member of an entity group has.
-    pub async fn delete_role(&self, caller: &Caller, tenant: &TenantId, id: &str, etag: &str) -> Result<Position> {
-        let deleted = self.edit_role(caller, tenant, id, etag, |mut role| {
+    pub async fn delete_role(&self, act: &Act, id: &str, etag: &str) -> Result<Position> {
+        let tenant = act.tenant();
+        let deleted = self.edit_role(act, id, etag, |mut role| {
             let mut change = Change::new(tenant.clone(), self.now());
             let id = role.id.to_string();
             change.require_empty.push(holders_of(tenant, Kind::Membership, &role.id));
@@ -120,15 +122,14 @@ impl Directory {
     /// Lists the roles of an account, or those of the tenant, by id.
     pub async fn list_roles(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         account: Option<&str>,
         filter: &Filter,
         page: &PageRequest,
     ) -> Result<Page<Role>> {
-        self.follower.head().await?;
+        let tenant = act.tenant();
         let account = match account {
-            Some(slot) => Some(self.living_account(caller, tenant, slot).await?),
+            Some(slot) => Some(self.living_account(act, slot).await?),
             None => None,
         };
         let index = list_of(tenant, account.as_ref().map(|account| &account.id));
@@ -192,21 +193,20 @@ impl Directory {
     }
 
     /// The account that a slot names, unless it is deleted.
-    pub(super) async fn living_account(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<Arc<Account>> {
-        let account = self.reachable_account(caller, tenant, slot, Right::Scope).await?;
+    pub(super) async fn living_account(&self, act: &Act, slot: &str) -> Result<Arc<Account>> {
+        let account = self.reachable_account(act, slot).await?;
         if account.state == State::Deleted { Err(Error::not_found(Account::NAME, slot)) } else { Ok(account) }
     }
 
     async fn edit_role(
         &self,
-        caller: &Caller,
-        tenant: &TenantId,
+        act: &Act,
         id: &str,
         etag: &str,
         edit: impl Fn(Role) -> Result<(Role, Change)>,
     ) -> Result<(Arc<Role>, Position)> {
-        self.follower.head().await?;
-        let found = self.reachable_role(caller, tenant, id).await?;
+        let (caller, tenant) = (act.caller(), act.tenant());
+        let found = self.reachable_role(act, id).await?;
         if found.account.is_none() {
             require_unconfined(caller)?;
         }

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     DEFAULT, Directory,
     accounts::{any, name_of, state_name},
-    caller::{Caller, require_unconfined},
+    caller::require_unconfined,
     clients::{ShownSecret, new_client},
     commit::{Edit, Repeat, refused},
     load::{Wanted, key, tenant_key},
     page::{MAX_SIZE, Page, PageRequest},
+    permit::{Act, Visit},
     record::{Client, GrantType, KeySetRecord, State, Stored as _, Tenant},
     settings::{Settings, SettingsPatch},
 };
@@ -108,12 +109,11 @@ impl Directory {
 
     pub async fn create_tenant(
         &self,
-        caller: &Caller,
+        act: &Act,
         id: Option<TenantId>,
         patch: TenantPatch,
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Tenant>, Position)> {
-        self.follower.head().await?;
         let id = match id {
             Some(id) => id,
             None => TenantId::random()?,
@@ -121,7 +121,7 @@ impl Directory {
         let mut tenant = new_tenant(id, self.now());
         apply(&mut tenant, patch)?;
         let system = TenantId::system();
-        let request = repeat.map(|repeat| repeat.request(&system, caller, tenant.id.to_string(), self.now()));
+        let request = repeat.map(|repeat| repeat.request(&system, act.caller(), tenant.id.to_string(), self.now()));
         match (self.insert_tenant(tenant, request).await?, repeat) {
             (Inserted::New(tenant, position), _) => Ok((tenant, position)),
             (Inserted::Repeated(body, id), Some(repeat)) => {
@@ -138,21 +138,14 @@ impl Directory {
         }
     }
 
-    /// The tenant, if it is the caller's or the caller may see all.
-    pub async fn reachable_tenant(&self, caller: &Caller, requested: &str) -> Result<Arc<Tenant>> {
-        self.follower.head().await?;
-        let id = caller.nameable_tenant(Some(requested))?;
-        self.tenant(&id).await?.ok_or_else(|| Error::not_found("Tenant", requested))
+    /// The tenant that the call is about.
+    pub async fn tenant_of(&self, act: &Act) -> Result<Arc<Tenant>> {
+        self.existing_tenant(act.tenant()).await
     }
 
-    pub async fn update_tenant(
-        &self,
-        caller: &Caller,
-        requested: &str,
-        etag: &str,
-        patch: TenantPatch,
-    ) -> Result<(Arc<Tenant>, Position)> {
-        let found = self.reachable_tenant(caller, requested).await?;
+    pub async fn update_tenant(&self, act: &Act, etag: &str, patch: TenantPatch) -> Result<(Arc<Tenant>, Position)> {
+        let caller = act.caller();
+        let found = self.tenant_of(act).await?;
         require_unconfined(caller)?;
         if patch.settings.eternal_tokens == Some(true) {
             caller.require(crate::token::scope::management::TOKENS_ETERNAL)?;
@@ -173,18 +166,16 @@ impl Directory {
 
     pub async fn set_tenant_state(
         &self,
-        requested: &str,
+        act: &Act,
         etag: Option<&str>,
         state: State,
     ) -> Result<(Arc<Tenant>, Position)> {
-        self.follower.head().await?;
-        let not_found = || Error::not_found("Tenant", requested);
-        let id: TenantId = requested.parse().map_err(|_| not_found())?;
-        self.tenant(&id).await?.ok_or_else(not_found)?;
+        let id = act.tenant();
+        let requested = self.tenant_of(act).await?.id.to_string();
         if state != State::Enabled && (requested == SYSTEM || (requested == DEFAULT && state == State::Deleted)) {
             return Err(Error::new(Reason::BuiltIn, format!("the tenant {requested} is built in")));
         }
-        self.edit_tenant(&id, etag, |tenant| {
+        self.edit_tenant(id, etag, |tenant| {
             tenant.state = state;
             let ident = Ident::Tenant(tenant.id.clone());
             Ok(match state {
@@ -196,13 +187,8 @@ impl Directory {
     }
 
     /// Lists the tenants within reach, by id. A page examines at most [`MAX_SIZE`] rows.
-    pub async fn list_tenants(
-        &self,
-        caller: &Caller,
-        filter: &Filter,
-        page: &PageRequest,
-    ) -> Result<Page<Arc<Tenant>>> {
-        self.follower.head().await?;
+    pub async fn list_tenants(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Tenant>>> {
+        let caller = act.caller();
         let matches = |tenant: &Tenant| {
             filter.matches(|field, _| match field {
                 "display_name" => Value::Text(Some(&tenant.display_name)),
@@ -325,8 +311,17 @@ impl Directory {
         Ok((key.ok_or_else(|| Error::internal("find the key that was announced"))?, position))
     }
 
+    /// Announces a new key of the tenant that the call is about, unless one is announced already.
+    pub async fn rotate_signing_key(&self, act: &Act) -> Result<(StoredKey, Position)> {
+        require_unconfined(act.caller())?;
+        let tenant = self.tenant_of(act).await?;
+        self.rotate_key(&tenant, Rotation::Asked).await
+    }
+
     /// Revokes a key. If it was the one that signs, or the next, a new one signs from now on.
-    pub async fn revoke_key(&self, tenant: &Tenant, id: &str) -> Result<(StoredKey, Position)> {
+    pub async fn revoke_signing_key(&self, act: &Act, id: &str) -> Result<(StoredKey, Position)> {
+        require_unconfined(act.caller())?;
+        let tenant = &*self.tenant_of(act).await?;
         let settings = &tenant.settings;
         let id = KeyId::new(id);
         let fresh = self.generate_key(&tenant.id, settings.signing_algorithm()).await?;
@@ -356,8 +351,9 @@ impl Directory {
     }
 
     /// The keys that verify a tenant's JWTs, and how long that may be believed.
-    pub async fn public_keys(&self, requested: &str) -> Result<(Vec<StoredKey>, Duration)> {
-        self.follower.head().await?;
+    pub async fn public_keys(&self, visit: &Visit, named: &str) -> Result<(Vec<StoredKey>, Duration)> {
+        let own = visit.tenant().map_or_else(|| DEFAULT.to_owned(), ToString::to_string);
+        let requested = if named.is_empty() { own.as_str() } else { named };
         let not_found = || Error::not_found("Tenant", requested);
         let id: TenantId = requested.parse().map_err(|_| not_found())?;
         let tenant = self.tenant(&id).await?.ok_or_else(not_found)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time;
 
 use super::{
-    Call, Issuer,
+    Issuer,
     foreign::invalid_client,
     verify::{KnownCaller, Verified},
 };
@@ -13,6 +13,7 @@ use crate::{
     directory::{
         Directory,
         caller::Caller,
+        permit::{About, Act, Rule},
         record::{Client, State},
         standing::Standing,
     },
@@ -54,6 +55,15 @@ pub enum Proof {
     },
 }
 
+/// What a call brings to be permitted.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    pub rule: &'static Rule,
+    pub proof: &'a Proof,
+    pub about: &'a About,
+    pub freshness: Freshness,
+}
+
 /// How fresh a judgement must be.
 #[derive(Clone, Copy, Debug)]
 pub enum Freshness {
@@ -61,6 +71,19 @@ pub enum Freshness {
     Full { min: Option<Position> },
     /// As of a confirmed head that was asked for under a second ago; no store call.
     Bounded { min: Option<Position> },
+}
+
+// === impl Proof ===
+
+impl Proof {
+    /// Whether a client proves itself in the request, or by the connection's certificate. A workload's own token is
+    /// declared by its grant.
+    const fn is_client_authentication(&self) -> bool {
+        match self {
+            Self::Client { .. } | Self::Assertion { .. } | Self::Certificate { .. } => true,
+            Self::Bearer(_) | Self::Workload { .. } => false,
+        }
+    }
 }
 
 // === impl Freshness ===
@@ -90,24 +113,35 @@ impl Issuer {
         Ok(Recognized { verified, caller })
     }
 
-    /// Reaches a head, then judges who calls.
-    pub async fn prove(&self, proof: &Proof, freshness: Freshness) -> Result<Call> {
-        let head = self.reach(freshness).await?;
-        let caller = match proof {
+    /// Reaches a head, judges who calls, and gives the permit to act.
+    ///
+    /// # Errors
+    /// TOKEN_INVALID or INVALID_CLIENT; TOKEN_MISSING for client authentication that the rule does not take;
+    /// SCOPE_INSUFFICIENT; NOT_FOUND or INVALID_FIELD of the tenant.
+    pub async fn permit(&self, asking: &Asking<'_>) -> Result<Act> {
+        let Asking { rule, proof, about, freshness } = asking;
+        if proof.is_client_authentication() && !rule.client_authentication {
+            return Err(rule.missing());
+        }
+        let head = self.reach(*freshness).await?;
+        let caller = self.prove(proof, *freshness, head).await?;
+        Ok(Act::new(self.directory.permit(rule, caller, about).await?, head))
+    }
+
+    /// Who calls, as of `head`.
+    async fn prove(&self, proof: &Proof, freshness: Freshness, head: Position) -> Result<Arc<Caller>> {
+        match proof {
             Proof::Bearer(recognized) if !freshness.has_seen(recognized.verified.token.rev, head) => {
-                return Err(invalid_token());
+                Err(invalid_token())
             }
-            Proof::Bearer(recognized) => self.judge(&recognized.verified).await?,
-            Proof::Client { id, secret } => self.recognize_client(id, secret.expose()).await?,
+            Proof::Bearer(recognized) => self.judge(&recognized.verified).await,
+            Proof::Client { id, secret } => self.recognize_client(id, secret.expose()).await,
             Proof::Assertion { id, assertion } => {
-                Box::pin(self.recognize_assertion(id.as_deref(), assertion.expose())).await?
+                Box::pin(self.recognize_assertion(id.as_deref(), assertion.expose())).await
             }
-            Proof::Certificate { id, identities } => Box::pin(self.recognize_certificate(id, identities)).await?,
-            Proof::Workload { tenant, jwt } => {
-                Box::pin(self.recognize_workload(tenant.as_deref(), jwt.expose())).await?
-            }
-        };
-        Ok(Call { caller, head })
+            Proof::Certificate { id, identities } => Box::pin(self.recognize_certificate(id, identities)).await,
+            Proof::Workload { tenant, jwt } => Box::pin(self.recognize_workload(tenant.as_deref(), jwt.expose())).await,
+        }
     }
 
     /// The log's head, with every entry up to it applied.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Call, Issuer,
+    Issuer,
     passwords::{Place, Verdict},
 };
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         caller::Right,
         identities::NewPassword,
         identity::{IdentityKind, IdentityProfile, PasswordHash, PasswordIdentity, ProfileKind, normalized},
+        permit::Act,
         record::Stored as _,
         roster::Member,
     },
@@ -23,7 +24,6 @@ use crate::{
 /// A password to set.
 #[derive(Clone, Debug)]
 pub struct SetPassword {
-    pub tenant: Option<String>,
     /// The member, by id or foreign id.
     pub member: String,
     pub profile: String,
@@ -47,16 +47,16 @@ const FRESH: Duration = Duration::from_secs(600);
 
 impl Issuer {
     /// Sets a member's password: by scope, or the member itself, if it proves once more who it is.
-    pub async fn set_password(&self, call: &Call, request: &SetPassword) -> Result<(Arc<Member>, Position)> {
-        let caller = &call.caller;
-        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
-        let (member, right) = self.directory.manageable_member(caller, &tenant, &request.member).await?;
-        let profile = self.password_profile(&tenant, &request.profile, "identity_profile_id").await?;
+    pub async fn set_password(&self, act: &Act, request: &SetPassword) -> Result<(Arc<Member>, Position)> {
+        let caller = act.caller();
+        let tenant = act.tenant();
+        let (member, right) = self.directory.manageable_member(act, &request.member).await?;
+        let profile = self.password_profile(tenant, &request.profile, "identity_profile_id").await?;
         let place = self.passwords.place()?;
         let (replaces, except) = match right {
             Right::Scope => (None, None),
             Right::OwnOnly => {
-                let known = self.prove_again(call, request, &member, &profile, &place).await?;
+                let known = self.prove_again(act, request, &member, &profile, &place).await?;
                 (known, caller.token.as_ref().map(|token| token.except()))
             }
         };
@@ -74,7 +74,7 @@ impl Issuer {
     /// replaces, or by having signed in by a one-time password just now. Returns what the password was.
     async fn prove_again(
         &self,
-        call: &Call,
+        act: &Act,
         request: &SetPassword,
         member: &Member,
         profile: &Arc<IdentityProfile>,
@@ -89,7 +89,7 @@ impl Issuer {
         if request.username.as_ref().is_some_and(|username| normalized(username) != normalized(&own.username)) {
             return Err(Error::new(Reason::ScopeInsufficient, "members do not change their usernames"));
         }
-        let authentication = call.caller.token.as_ref().and_then(|token| token.authentication);
+        let authentication = act.caller().token.as_ref().and_then(|token| token.authentication);
         let is_fresh = authentication
             .is_some_and(|own| own.method == Method::OneTimePassword && self.now() < own.at().plus(FRESH));
         if is_fresh {
@@ -97,7 +97,7 @@ impl Issuer {
         }
         let current = request.current.clone();
         let current = current.ok_or_else(|| Error::field("current_password", "must be set"))?;
-        let client = &call.caller.standing.client.id;
+        let client = &act.caller().standing.client.id;
         let proven = self.prove_password(client, place, profile, &own.username, current).await?;
         Ok(Some(proven.hash))
     }

@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use super::{
-    Call, Issuer,
+    Issuer,
     issue::{Granted, Request},
     revoke::may_touch,
     verify::Verified,
 };
 use crate::{
-    directory::{
-        caller::{Caller, Right},
-        record::GrantType,
-    },
+    directory::{permit::Act, record::GrantType},
     token::{
-        AccessToken, Actor, Error, Result, TenantId,
+        AccessToken, Actor, Error, Result,
         access::{Acting, MAX_ACTORS},
     },
 };
@@ -28,18 +25,16 @@ impl Issuer {
     /// What a caller may obtain in exchange for `subject`: never more than that already gives.
     pub(super) async fn grant_exchange(
         &self,
-        call: &Call,
+        act: &Act,
         request: &Request,
         subject: &str,
         actor: Option<&str>,
     ) -> Result<Granted> {
-        let caller = &call.caller;
-        let standing = self.standing_for_grant(caller, request, GrantType::TokenExchange).await?;
-        let tenant = &standing.tenant.id;
+        let standing = self.standing_for_grant(act, GrantType::TokenExchange).await?;
         if request.refresh {
             return Err(Error::field("include_refresh_token", "must not be set for a token that is exchanged"));
         }
-        let (subject, actor) = self.presented(call, tenant, subject, actor).await?;
+        let (subject, actor) = self.presented(act, subject, actor).await?;
         let client = &standing.client;
         let mut chain = subject.actors();
         if let Some(actor) = &actor {
@@ -70,16 +65,14 @@ impl Issuer {
     /// one of what they depend on.
     async fn presented(
         &self,
-        call: &Call,
-        tenant: &TenantId,
+        act: &Act,
         subject: &str,
         actor: Option<&str>,
     ) -> Result<(Arc<AccessToken>, Option<Arc<AccessToken>>)> {
         let texts: Vec<&str> = std::iter::once(subject).chain(actor).collect();
         let mut resolved = self.resolve_all(&texts).await?.into_iter();
         let (subject, presented) = (resolved.next().flatten(), resolved.next().flatten());
-        let usable =
-            |verified: &Arc<Verified>| verified.token.rev <= call.head && is_reachable(&call.caller, tenant, verified);
+        let usable = |verified: &Arc<Verified>| verified.token.rev <= act.head() && is_reachable(act, verified);
         let subject = subject.filter(usable).ok_or_else(|| unusable(SUBJECT))?;
         let presented = presented.filter(usable);
         if actor.is_some() && presented.is_none() {
@@ -98,8 +91,8 @@ impl Issuer {
     }
 }
 
-fn is_reachable(caller: &Caller, tenant: &TenantId, verified: &Verified) -> bool {
-    verified.token.tenant == *tenant && may_touch(caller, &verified.token, Right::Scope)
+fn is_reachable(act: &Act, verified: &Verified) -> bool {
+    verified.token.tenant == *act.tenant() && may_touch(act, &verified.token)
 }
 
 /// The same for garbage, for what has died, and for what is none of the caller's business.

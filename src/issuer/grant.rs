@@ -2,24 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{
-    Issuer,
-    issue::{Granted, Request},
-};
+use super::{Issuer, issue::Granted};
 use crate::{
     directory::{
-        caller::{Caller, Right},
+        caller::Right,
+        permit::Act,
         record::{Account, GrantType, State, Tenant},
         standing::Standing,
     },
-    token::{Actor, Error, Reason, Result, Subject, TenantId, scope::management},
+    token::{Actor, Error, Reason, Result, Subject},
 };
 
 // === impl Issuer ===
 
 impl Issuer {
     /// For the client that calls: by client authentication, or by a workload that stands for it.
-    pub(super) async fn grant_client(&self, caller: &Caller, request: &Request, grant: GrantType) -> Result<Granted> {
+    pub(super) async fn grant_client(&self, act: &Act, named: Option<&str>, grant: GrantType) -> Result<Granted> {
+        let caller = act.caller();
         if caller.token.is_some() {
             return Err(Error::new(
                 Reason::InvalidClient,
@@ -29,7 +28,7 @@ impl Issuer {
         let client = &caller.standing.client;
         let not_granted =
             || Error::new(Reason::TenantNotGranted, "the tenant is unknown or has not admitted the client");
-        let standing = match request.tenant.as_deref().filter(|tenant| !tenant.is_empty()) {
+        let standing = match named {
             None => Arc::clone(&caller.standing),
             Some(tenant) => {
                 let tenant = tenant.parse().map_err(|_| not_granted())?;
@@ -61,14 +60,13 @@ impl Issuer {
         })
     }
 
-    pub(super) async fn grant_account(&self, caller: &Caller, request: &Request, slot: &str) -> Result<Granted> {
-        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
-        let right = caller.account_right(management::TOKENS_ISSUE)?;
-        let account = self.directory.reachable_account(caller, &tenant, slot, right).await?;
+    pub(super) async fn grant_account(&self, act: &Act, slot: &str) -> Result<Granted> {
+        let (caller, right) = (act.caller(), act.right());
+        let account = self.directory.reachable_account(act, slot).await?;
         if account.state == State::Deleted {
             return Err(Error::not_found("Account", slot));
         }
-        let standing = self.standing_in(caller, &tenant).await?;
+        let standing = self.standing_in(act).await?;
         self.require_alive(&standing.tenant, &account).await?;
         if right == Right::Scope {
             require_allowed(&standing, GrantType::Account)?;
@@ -101,15 +99,9 @@ impl Issuer {
         })
     }
 
-    pub(super) async fn grant_member(
-        &self,
-        caller: &Caller,
-        request: &Request,
-        member: &str,
-        account: Option<&str>,
-    ) -> Result<Granted> {
-        let standing = self.standing_for_grant(caller, request, GrantType::Member).await?;
-        let (account, member) = self.directory.place_of(caller, &standing.tenant.id, member, account).await?;
+    pub(super) async fn grant_member(&self, act: &Act, member: &str, account: Option<&str>) -> Result<Granted> {
+        let standing = self.standing_for_grant(act, GrantType::Member).await?;
+        let (account, member) = self.directory.place_of(act, member, account).await?;
         self.require_alive(&standing.tenant, &account).await?;
         Ok(Granted {
             grant: GrantType::Member,
@@ -125,15 +117,9 @@ impl Issuer {
         })
     }
 
-    pub(super) async fn grant_group(
-        &self,
-        caller: &Caller,
-        request: &Request,
-        group: &str,
-        member: Option<&str>,
-    ) -> Result<Granted> {
-        let standing = self.standing_for_grant(caller, request, GrantType::EntityGroup).await?;
-        let (group, member) = self.directory.place_in_group(caller, &standing.tenant.id, group, member).await?;
+    pub(super) async fn grant_group(&self, act: &Act, group: &str, member: Option<&str>) -> Result<Granted> {
+        let standing = self.standing_for_grant(act, GrantType::EntityGroup).await?;
+        let (group, member) = self.directory.place_in_group(act, group, member).await?;
         if standing.tenant.state != State::Enabled {
             return Err(Error::new(Reason::Disabled, "the tenant is disabled"));
         }
@@ -151,24 +137,19 @@ impl Issuer {
         })
     }
 
-    /// The standing of a caller that asks for a grant which wants `jeton.tokens.issue`, in the tenant that it names.
-    pub(super) async fn standing_for_grant(
-        &self,
-        caller: &Caller,
-        request: &Request,
-        grant: GrantType,
-    ) -> Result<Arc<Standing>> {
-        let tenant = self.directory.tenant_of(caller, request.tenant.as_deref()).await?;
-        caller.require(management::TOKENS_ISSUE)?;
-        let standing = self.standing_in(caller, &tenant).await?;
+    /// The standing of a caller that asks for a grant, in the tenant that it names.
+    pub(super) async fn standing_for_grant(&self, act: &Act, grant: GrantType) -> Result<Arc<Standing>> {
+        // These grants have nothing that is the caller's own.
+        act.require_scope()?;
+        let standing = self.standing_in(act).await?;
         require_allowed(&standing, grant)?;
         Ok(standing)
     }
 
-    /// What the caller's client may do, in a tenant that the caller reaches.
-    pub(super) async fn standing_in(&self, caller: &Caller, tenant: &TenantId) -> Result<Arc<Standing>> {
-        let tenant = self.directory.existing_tenant(tenant).await?;
-        Ok(Arc::new(Standing { tenant, ..(*caller.standing).clone() }))
+    /// What the caller's client may do, in the tenant that the call is about.
+    pub(super) async fn standing_in(&self, act: &Act) -> Result<Arc<Standing>> {
+        let tenant = self.directory.tenant_of(act).await?;
+        Ok(Arc::new(Standing { tenant, ..(*act.caller().standing).clone() }))
     }
 
     async fn require_alive(&self, tenant: &Tenant, account: &Account) -> Result<()> {

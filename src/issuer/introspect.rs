@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use super::{
     Issuer,
-    authenticate::{Freshness, Proof},
+    authenticate::Freshness,
     issue::decode_family,
     reach::{Asked, Reach},
     verify::Verified,
 };
 use crate::{
     ambient::Time,
-    directory::{caller::Caller, record::Confinement},
+    directory::{authority::Authority, caller::Caller, permit::Act, record::Confinement},
     metrics::{Event, labels::Activity},
     store::SessionKey,
     token::{
-        Family, Result, Subject, TenantId, TokenId,
+        AccessToken, Error, Family, Reason, Result, Subject, TenantId, TokenId,
         secret::{RefreshContent, SecretKind},
     },
 };
@@ -32,9 +32,6 @@ pub enum Introspection {
     },
 }
 
-/// The scope that introspection wants.
-const SCOPE: &str = "jeton.tokens.introspect";
-
 // === impl Issuer ===
 
 impl Issuer {
@@ -42,14 +39,12 @@ impl Issuer {
     /// id or foreign id, is what all of them are asked about besides.
     pub async fn introspect(
         &self,
-        proof: &Proof,
+        act: &Act,
         freshness: Freshness,
         texts: &[String],
         account: Option<&str>,
     ) -> Result<Vec<Introspection>> {
-        let call = self.prove(proof, freshness).await?;
-        let caller = &call.caller;
-        caller.require(SCOPE)?;
+        let caller = act.caller();
         let introspects = caller.standing.introspects();
         let resolved = self.resolve_all(texts).await?;
         let known: Vec<Arc<Verified>> = resolved.iter().flatten().cloned().collect();
@@ -59,7 +54,7 @@ impl Issuer {
         for (text, verified) in texts.iter().zip(resolved) {
             answers.push(match verified {
                 Some(verified) => {
-                    let active = active.next().unwrap_or(false) && freshness.has_seen(verified.token.rev, call.head);
+                    let active = active.next().unwrap_or(false) && freshness.has_seen(verified.token.rev, act.head());
                     if active && is_business_of(caller, &introspects, &verified) {
                         let reach = match &mut asked {
                             Some(asked) => Some(Box::pin(self.reach_in(&verified, asked)).await?),
@@ -83,6 +78,15 @@ impl Issuer {
             }));
         }
         Ok(answers)
+    }
+
+    /// The bearer of the call: its token, the tenant's `iss`, and what its member may do, if it has one.
+    pub async fn bearer(&self, act: &Act) -> Result<(Arc<AccessToken>, String, Option<Arc<Authority>>)> {
+        let missing = || Error::new(Reason::TokenMissing, "a bearer token is needed");
+        let token = act.caller().token.clone().ok_or_else(missing)?;
+        let issuer = self.directory.issuer(&token.tenant);
+        let authority = self.directory.authority_of(&token.tenant, &token.subject, None).await?;
+        Ok((token, issuer, authority))
     }
 
     /// A refresh token is its own client's business only.

@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Call, Issuer, exchange, list::subject_key, terms};
+use super::{Issuer, exchange, list::subject_key, terms};
 use crate::{
     ambient::{Fresh as _, Time},
     directory::{
         commit::{REQUEST_MEMORY, Repeat},
+        permit::Act,
         record::{GrantType, Tenant},
         standing::Standing,
     },
@@ -27,7 +28,6 @@ use crate::{
 /// What to issue.
 #[derive(Clone, Debug)]
 pub struct Request {
-    pub tenant: Option<String>,
     pub grant: Grant,
     pub scopes: Vec<String>,
     pub audience: Vec<String>,
@@ -43,10 +43,10 @@ pub struct Request {
 /// A way to obtain a token.
 #[derive(Clone, Debug)]
 pub enum Grant {
-    /// For the authenticated client itself.
-    ClientCredentials,
+    /// For the authenticated client itself, in a tenant that admitted it; left out: at home.
+    ClientCredentials { tenant: Option<String> },
     /// For the client that the workload which calls stands for.
-    Workload,
+    Workload { tenant: Option<String> },
     /// For an account, by id or foreign id.
     Account(String),
     /// For a member in one account; both by id or foreign id.
@@ -121,28 +121,26 @@ pub(super) struct Granted {
 
 impl Issuer {
     /// Issues a token.
-    pub async fn issue(&self, call: &Call, request: &Request) -> Result<Issued> {
+    pub async fn issue(&self, act: &Act, request: &Request) -> Result<Issued> {
         let granted = match &request.grant {
-            Grant::ClientCredentials => self.grant_client(&call.caller, request, GrantType::ClientCredentials).await?,
-            Grant::Workload => self.grant_client(&call.caller, request, GrantType::Workload).await?,
-            Grant::Account(slot) => Box::pin(self.grant_account(&call.caller, request, slot)).await?,
-            Grant::Member { member, account } => {
-                Box::pin(self.grant_member(&call.caller, request, member, account.as_deref())).await?
+            Grant::ClientCredentials { tenant } => {
+                self.grant_client(act, tenant.as_deref(), GrantType::ClientCredentials).await?
             }
-            Grant::EntityGroup { group, member } => {
-                Box::pin(self.grant_group(&call.caller, request, group, member.as_deref())).await?
-            }
+            Grant::Workload { tenant } => self.grant_client(act, tenant.as_deref(), GrantType::Workload).await?,
+            Grant::Account(slot) => Box::pin(self.grant_account(act, slot)).await?,
+            Grant::Member { member, account } => Box::pin(self.grant_member(act, member, account.as_deref())).await?,
+            Grant::EntityGroup { group, member } => Box::pin(self.grant_group(act, group, member.as_deref())).await?,
             Grant::TokenExchange { subject, actor } => {
-                Box::pin(self.grant_exchange(call, request, subject, actor.as_deref())).await?
+                Box::pin(self.grant_exchange(act, request, subject, actor.as_deref())).await?
             }
         };
-        let decided = self.decide(call, request, granted).await?;
+        let decided = self.decide(act, request, granted).await?;
         // Signed before it is stored: a token that cannot be written must not be listed.
         let text = self.text(&decided).await?;
         let lapsed = match &request.grant {
             Grant::TokenExchange { .. } => Lapsed::Refuse(exchange::lapsed),
-            Grant::ClientCredentials
-            | Grant::Workload
+            Grant::ClientCredentials { .. }
+            | Grant::Workload { .. }
             | Grant::Account(_)
             | Grant::Member { .. }
             | Grant::EntityGroup { .. } => Lapsed::Revive,
@@ -151,13 +149,13 @@ impl Issuer {
         if let Grant::TokenExchange { .. } = &request.grant {
             tracing::info!(
                 target: "audit", event = "token.exchange", tenant = %issued.token.tenant, token = %issued.token.id,
-                subject = issued.token.sub(), actor = issued.token.creator(), caller = call.caller.sub,
+                subject = issued.token.sub(), actor = issued.token.creator(), caller = act.caller().sub,
                 client = %issued.token.client, "issued a token in exchange for another one"
             );
         } else if issued.token.actor.is_some() {
             tracing::info!(
                 target: "audit", event = "token.impersonate", tenant = %issued.token.tenant, token = %issued.token.id,
-                subject = issued.token.sub(), actor = call.caller.sub, client = %issued.token.client,
+                subject = issued.token.sub(), actor = act.caller().sub, client = %issued.token.client,
                 "issued a token on behalf of another principal"
             );
         }
@@ -165,12 +163,12 @@ impl Issuer {
     }
 
     /// Decides everything about the token, or refuses.
-    pub(super) async fn decide(&self, call: &Call, request: &Request, granted: Granted) -> Result<Decided> {
+    pub(super) async fn decide(&self, act: &Act, request: &Request, granted: Granted) -> Result<Decided> {
         let Granted { standing, grant, subject, ancestors, actor, allowed, default, parents, authentication } = granted;
         let tenant = Arc::clone(&standing.tenant);
         let issuer = self.directory.issuer(&tenant.id);
         let now = self.now();
-        let scopes = terms::decide_scopes(request, &allowed, default, &call.caller)?;
+        let scopes = terms::decide_scopes(request, &allowed, default, act.caller())?;
         let audience = terms::decide_audience(request, &scopes, &standing, &issuer)?;
         let format = request.format.unwrap_or(match grant {
             GrantType::ClientCredentials
@@ -181,14 +179,14 @@ impl Issuer {
             | GrantType::AuthenticatedMember => Format::Jwt,
             GrantType::Account => Format::Opaque,
         });
-        let ttl = terms::decide_ttl(request, &standing, grant, &parents, &call.caller, now)?;
+        let ttl = terms::decide_ttl(request, &standing, grant, &parents, act.caller(), now)?;
         if ttl.is_none() {
             terms::refuse_eternal_with(format, request.refresh)?;
         }
         let session = terms::decide_session(request, parents.first())?;
         terms::check_json(request)?;
 
-        let request_key = request.repeat.map(|repeat| repeat.key(&tenant.id, &call.caller));
+        let request_key = request.repeat.map(|repeat| repeat.key(&tenant.id, act.caller()));
         let derived = |label: &[u8]| request_key.map(|key| digest128(&[label, &key]));
         let id = match derived(b"issued token") {
             Some(bytes) => TokenId::from_bytes(bytes),
@@ -214,7 +212,7 @@ impl Issuer {
             format,
             issued_secs: now.as_secs(),
             ttl_secs: ttl.map(|ttl| ttl.as_secs()),
-            rev: call.head,
+            rev: act.head(),
             signing_key: key.as_ref().map(|key| key.stored.id.clone()),
             actor,
             ancestors,

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::{
-    Call, Issuer,
+    Issuer,
     revoke::may_touch,
     verify::{Verified, decode_token},
 };
 use crate::{
     directory::{
-        caller::Right,
         page::{MAX_SIZE, Page, PageRequest},
+        permit::Act,
     },
     store::{IndexEntry, SubjectKey},
     token::{
@@ -56,15 +56,12 @@ pub const FIELDS: &[Field] = &[
     Field { name: "expire_time", ops: MOMENT_OPS, value: crate::token::moment::canonical },
 ];
 
-const SCOPE: &str = "jeton.tokens.read";
-
 // === impl Issuer ===
 
 impl Issuer {
     /// What is known of a token by its id.
-    pub async fn token(&self, call: &Call, tenant: Option<&str>, id: &str) -> Result<Listed> {
-        let tenant = self.directory.tenant_of(&call.caller, tenant).await?;
-        let token = self.token_in_reach(&call.caller, &tenant, id, SCOPE).await?;
+    pub async fn token(&self, act: &Act, id: &str) -> Result<Listed> {
+        let token = self.token_in_reach(act, id).await?;
         let token = token.ok_or_else(|| Error::not_found("Token", id))?;
         let mut listed = self.judge_records(vec![token]).await?;
         listed.pop().ok_or_else(|| Error::internal("judge one token"))
@@ -73,44 +70,33 @@ impl Issuer {
     /// Lists the tokens of a subject, by expiry. A page examines at most [`MAX_SIZE`] rows.
     pub async fn list(
         &self,
-        call: &Call,
-        tenant: Option<&str>,
+        act: &Act,
         subject: &ListSubject,
         filter: &Filter,
         page: &PageRequest,
     ) -> Result<Page<Listed>> {
-        let caller = &call.caller;
-        let tenant = self.directory.tenant_of(caller, tenant).await?;
-        let right = caller.right(SCOPE);
+        let (caller, tenant) = (act.caller(), act.tenant());
         let key = match subject {
             ListSubject::Account(slot) => {
-                let right = caller.account_right(SCOPE)?;
-                let account = self.directory.reachable_account(caller, &tenant, slot, right).await?;
+                let account = self.directory.reachable_account(act, slot).await?;
                 SubjectKey::Account(account.id.clone())
             }
             ListSubject::Member(slot) => {
-                caller.require(SCOPE)?;
-                SubjectKey::Member(self.directory.reachable_member(caller, &tenant, slot).await?.id.clone())
+                act.require_scope()?;
+                SubjectKey::Member(self.directory.reachable_member(act, slot).await?.id.clone())
             }
             ListSubject::Group(slot) => {
-                caller.require(SCOPE)?;
-                SubjectKey::Group(self.directory.reachable_group(caller, &tenant, slot).await?.id.clone())
+                act.require_scope()?;
+                SubjectKey::Group(self.directory.reachable_group(act, slot).await?.id.clone())
             }
             ListSubject::Client(slot) => {
                 let own =
-                    matches!(caller.subject, Subject::Client(_)) && caller.sub == *slot && tenant == caller.tenant;
-                if right == Right::OwnOnly && !own {
-                    caller.require(SCOPE)?;
+                    matches!(caller.subject, Subject::Client(_)) && caller.sub == *slot && *tenant == caller.tenant;
+                if !own {
+                    act.require_scope()?;
+                    self.client_in_reach(act, slot).await?;
                 }
                 let client = slot.parse().map_err(|_| Error::not_found("Client", slot))?;
-                if !own {
-                    // A client of another tenant that is admitted here has tokens here, too.
-                    let home = self.directory.reachable_client(caller, &tenant, slot).await;
-                    let admitted = self.directory.admission(&tenant, &client).await?;
-                    if admitted.is_none() || caller.confinement(&tenant).is_some() {
-                        home?;
-                    }
-                }
                 SubjectKey::Client(tenant.clone(), client)
             }
         };
@@ -126,7 +112,7 @@ impl Issuer {
             // The list is a hint, the record is the truth.
             let Some(record) = record else { continue };
             let token = decode_token(&record, &entry.token)?;
-            if token.tenant == tenant && may_touch(caller, &token, right) {
+            if token.tenant == *tenant && may_touch(act, &token) {
                 tokens.push(token);
             }
         }
@@ -170,6 +156,14 @@ impl Issuer {
             issuer: Arc::clone(&verified.issuer),
         };
         Ok(verified.into_iter().zip(active).map(judge).collect())
+    }
+}
+
+impl ListSubject {
+    /// The id or foreign id.
+    pub fn slot(&self) -> &str {
+        let (Self::Account(slot) | Self::Client(slot) | Self::Member(slot) | Self::Group(slot)) = self;
+        slot
     }
 }
 

@@ -33,12 +33,12 @@ use parking_lot::Mutex;
 
 use crate::{
     ambient::Time,
-    directory::{Directory, caller::Caller},
+    directory::Directory,
     federation::RelyingParty,
     metrics::Metrics,
     outbound::{Outbound, jwks::JwksCache},
     outbox::Outbox,
-    token::{ClientId, Position, secret::SecretText},
+    token::{ClientId, secret::SecretText},
 };
 use federated::Waiting;
 use foreign::Workloads;
@@ -93,13 +93,6 @@ pub struct Parts {
 pub struct Bootstrap {
     pub client: ClientId,
     pub secret: SecretText,
-}
-
-/// One call: who calls, and the log's head that was read first.
-#[derive(Clone, Debug)]
-pub struct Call {
-    pub caller: Arc<Caller>,
-    pub head: Position,
 }
 
 /// How often a change past the directory, of a family or of a one-time password, may lose a race.

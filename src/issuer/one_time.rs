@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
-use super::{Call, Issuer, MAX_RACES, credentials::invalid_credentials, signup::self_signup_disabled};
+use super::{Issuer, MAX_RACES, credentials::invalid_credentials, signup::self_signup_disabled};
 use crate::{
     ambient::{self, Time},
     directory::{
         commit::identity_taken,
         identity::{IdentityProfile, ProfileKind, normalized},
+        permit::Act,
     },
     keys::ring::digest_text,
     outbox::{Event, What},
@@ -27,7 +28,6 @@ use crate::{
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct CodeRequest {
-    pub tenant: Option<String>,
     pub profile: String,
     pub username: String,
     pub purpose: Purpose,
@@ -88,8 +88,8 @@ pub const MAX_CODES: u8 = 5;
 
 impl Issuer {
     /// Sends a one-time password to whoever has a username, if anybody has it. Callers are told the same either way.
-    pub async fn request_code(&self, call: &Call, request: &CodeRequest) -> Result<()> {
-        let standing = self.standing_for_sign_in(call, request.tenant.as_deref()).await?;
+    pub async fn request_code(&self, act: &Act, request: &CodeRequest) -> Result<()> {
+        let standing = self.standing_for_sign_in(act).await?;
         let tenant = &standing.tenant;
         let profile = self.password_profile(&tenant.id, &request.profile, "identity_profile_id").await?;
         self.require_codes(&profile)?;

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use super::{
-    Call, Issuer,
+    Issuer,
     issue::{Issued, SLOT_MARGIN, decode_family, family_mint, session_mint, token_mint},
 };
 use crate::{
     ambient::{Fresh as _, Time},
     directory::{
+        permit::Act,
         record::{Confinement, Tenant},
         standing::Standing,
     },
@@ -56,18 +57,18 @@ impl Issuer {
     }
 
     /// Exchanges a refresh token for its successor.
-    pub async fn renew(&self, call: &Call, request: &Request) -> Result<Issued> {
+    pub async fn renew(&self, act: &Act, request: &Request) -> Result<Issued> {
         let Some((content, _)) = RefreshContent::from_text(&request.refresh_token, &*self.directory.ring) else {
             return Err(invalid());
         };
-        if let Some(bearer) = &call.caller.token
+        if let Some(bearer) = &act.caller().token
             && !(matches!(bearer.subject, Subject::Client(_)) && bearer.tenant == content.tenant)
         {
             // Only a client's own token proves the client.
             return Err(invalid());
         }
         let record = self.directory.store.family(&content.family).await?.ok_or_else(invalid)?;
-        let mut renewable = self.check(call, &content, decode_family(&record)?, record.revision).await?;
+        let mut renewable = self.check(act, &content, decode_family(&record)?, record.revision).await?;
         for _ in 0..MAX_RACES {
             let Renewable { family, revision, standing } = renewable;
             let now = self.now();
@@ -78,13 +79,13 @@ impl Issuer {
             };
             let (next, id, written) = match family.renewal(content.generation, &terms, now) {
                 Renewal::Rotate => {
-                    let next = self.rotate(call, request, &family, &standing, now)?;
+                    let next = self.rotate(act, request, &family, &standing, now)?;
                     let next = self.with_key(next, &standing.tenant).await?;
                     let written = self.write_rotation(&next, revision, &standing.tenant).await?;
                     (next, None, written)
                 }
                 Renewal::Keep => {
-                    let next = self.extend(call, request, &family, &standing, now)?;
+                    let next = self.extend(act, request, &family, &standing, now)?;
                     let next = self.with_key(next, &standing.tenant).await?;
                     let id = TokenId::made_at(now)?;
                     let written = self.write_kept(&next, &id, revision, &standing.tenant).await?;
@@ -104,7 +105,7 @@ impl Issuer {
                 Written::Gone => return Err(invalid()),
                 // A twin was faster: its decision is everybody's.
                 Written::Lost(record) => {
-                    renewable = self.check(call, &content, decode_family(&record)?, record.revision).await?;
+                    renewable = self.check(act, &content, decode_family(&record)?, record.revision).await?;
                 }
             }
         }
@@ -112,15 +113,15 @@ impl Issuer {
     }
 
     /// Everything that must hold whatever the generation: client, tenant, expiry, the log, and all that is looked up.
-    async fn check(&self, call: &Call, content: &RefreshContent, family: Family, revision: u32) -> Result<Renewable> {
+    async fn check(&self, act: &Act, content: &RefreshContent, family: Family, revision: u32) -> Result<Renewable> {
         if family.id != content.family {
             return Err(Error::internal("read a family's record: it names another family"));
         }
-        let client = &call.caller.standing.client;
+        let client = &act.caller().standing.client;
         if family.tenant != content.tenant || family.client != client.id || family.closed {
             return Err(invalid());
         }
-        if family.rev > call.head {
+        if family.rev > act.head() {
             return Err(lost_data(&family));
         }
         let now = self.now();
@@ -130,7 +131,7 @@ impl Issuer {
         if family.expires() <= now {
             return Err(Error::new(Reason::RefreshExpired, "the refresh token has expired"));
         }
-        let standing = self.standing_for(call, &family).await?;
+        let standing = self.standing_for(act, &family).await?;
         // An admission may have been confined since the grant: a family does not reach beyond what its client does now.
         let within = standing.confinement().is_none_or(|now| {
             family.account().is_some_and(|own| *own == now.account || family.ancestors.contains(&now.account))
@@ -153,14 +154,14 @@ impl Issuer {
         Ok(Renewable { family, revision, standing })
     }
 
-    async fn standing_for(&self, call: &Call, family: &Family) -> Result<Arc<Standing>> {
-        let own = &call.caller.standing;
+    async fn standing_for(&self, act: &Act, family: &Family) -> Result<Arc<Standing>> {
+        let own = &act.caller().standing;
         let home = family.home.as_ref().unwrap_or(&family.tenant);
         let standing = self.directory.standing(&family.tenant, home, &family.client).await?;
         let standing = match standing {
             Some(standing) => standing,
             // An administrator's client stands in every tenant.
-            None if call.caller.is_admin() => {
+            None if act.caller().is_admin() => {
                 let tenant = self.directory.tenant(&family.tenant).await?.ok_or_else(invalid)?;
                 Arc::new(Standing { tenant, client: Arc::clone(&own.client), admission: None })
             }
@@ -170,15 +171,8 @@ impl Issuer {
     }
 
     /// The family after its rotation.
-    fn rotate(
-        &self,
-        call: &Call,
-        request: &Request,
-        family: &Family,
-        standing: &Standing,
-        now: Time,
-    ) -> Result<Family> {
-        let extended = self.extend(call, request, family, standing, now)?;
+    fn rotate(&self, act: &Act, request: &Request, family: &Family, standing: &Standing, now: Time) -> Result<Family> {
+        let extended = self.extend(act, request, family, standing, now)?;
         let generation = family
             .generation
             .checked_add(1)
@@ -188,14 +182,7 @@ impl Issuer {
     }
 
     /// The family with a next access token and a new idle expiry, and the same refresh token.
-    fn extend(
-        &self,
-        call: &Call,
-        request: &Request,
-        family: &Family,
-        standing: &Standing,
-        now: Time,
-    ) -> Result<Family> {
+    fn extend(&self, act: &Act, request: &Request, family: &Family, standing: &Standing, now: Time) -> Result<Family> {
         let scopes = decide_scopes(request, family, standing)?;
         let left = family.absolute_expiry.since(now.whole_secs()).as_secs();
         Ok(Family {
@@ -203,7 +190,7 @@ impl Issuer {
             minted: Minted {
                 issued_secs: now.as_secs(),
                 ttl_secs: family.token_ttl_secs.min(left).max(1),
-                rev: call.head,
+                rev: act.head(),
                 scopes: Some(scopes).filter(|scopes| *scopes != family.scopes),
                 signing_key: None,
                 requested: requested(request),

@@ -1,18 +1,20 @@
 //! Revocation: of one token, of exactly what is given, and of everything of a target.
 
 use super::{
-    Call, Issuer, MAX_RACES,
+    Issuer, MAX_RACES,
     issue::{SLOT_MARGIN, decode_family, family_mint, session_slot_until},
     verify::decode_token,
 };
 use crate::{
     ambient::Time,
-    directory::caller::{Caller, Right, require_unconfined},
+    directory::{
+        caller::{Right, require_unconfined},
+        permit::{Act, Visit},
+    },
     revocation::entry::{Effect, Entry},
     store::{FamilyConflict, Mint},
     token::{
-        AccessToken, Error, Family, Ident, Position, Reason, Result, Subject, TenantId, TokenId,
-        scope::management,
+        AccessToken, Error, Family, Ident, Position, Reason, Result, Subject, TokenId,
         secret::{RefreshContent, SecretKind},
     },
 };
@@ -48,8 +50,8 @@ pub enum Outcome {
 
 impl Issuer {
     /// Revokes a token that the caller possesses; a refresh token takes its family along. Unknown tokens are fine.
-    pub async fn revoke(&self, text: &str) -> Result<Position> {
-        let head = self.directory.follower.head().await?;
+    pub async fn revoke(&self, visit: &Visit, text: &str) -> Result<Position> {
+        let head = visit.head();
         if SecretKind::of(text) == Some(SecretKind::Refresh) {
             return match self.family_of(text).await? {
                 Some((family, _)) => self.append(&[family_entry(&family)]).await,
@@ -63,15 +65,13 @@ impl Issuer {
     }
 
     /// Revokes an access token by its id: one's own, or any within reach. Unknown ids are fine.
-    pub async fn revoke_by_id(&self, call: &Call, tenant: Option<&str>, id: &str) -> Result<Position> {
-        let caller = &call.caller;
-        let tenant = self.directory.tenant_of(caller, tenant).await?;
-        let token = self.token_in_reach(caller, &tenant, id, management::TOKENS_REVOKE).await?;
+    pub async fn revoke_by_id(&self, act: &Act, id: &str) -> Result<Position> {
+        let token = self.token_in_reach(act, id).await?;
         match token {
             Some(token) => self.append(&[token_entry(&token)]).await,
             None => {
-                caller.require(management::TOKENS_REVOKE)?;
-                Ok(call.head)
+                act.require_scope()?;
+                Ok(act.head())
             }
         }
     }
@@ -79,6 +79,7 @@ impl Issuer {
     /// Invalidates exactly what is given.
     pub async fn invalidate(
         &self,
+        visit: &Visit,
         access: Option<&str>,
         refresh: Option<&str>,
     ) -> Result<(Option<Outcome>, Option<Outcome>, Position)> {
@@ -86,7 +87,7 @@ impl Issuer {
             let message = "access_token or refresh_token must be given";
             return Err(Error::new(Reason::TokenRequired, message).with_violation("access_token", message));
         }
-        let mut position = self.directory.follower.head().await?;
+        let mut position = visit.head();
         let mut entries = Vec::new();
         let access = match access {
             None => None,
@@ -118,21 +119,13 @@ impl Issuer {
     }
 
     /// Revokes every token of a target at the cost of one entry.
-    pub async fn revoke_all(
-        &self,
-        call: &Call,
-        tenant: Option<&str>,
-        target: &Target,
-        keep_current: bool,
-    ) -> Result<Position> {
-        let caller = &call.caller;
-        let tenant = self.directory.tenant_of(caller, tenant).await?;
-        let except = match (keep_current, &caller.token) {
+    pub async fn revoke_all(&self, act: &Act, target: &Target, keep_current: bool) -> Result<Position> {
+        let except = match (keep_current, &act.caller().token) {
             (false, _) => None,
             (true, Some(token)) => Some(token.except()),
             (true, None) => return Err(Error::field("keep_current", "must not be set without a bearer token")),
         };
-        let (idents, until) = self.targets(caller, &tenant, target).await?;
+        let (idents, until) = self.targets(act, target).await?;
         let entries: Vec<_> = idents
             .into_iter()
             .map(|ident| Entry { ident, effect: Effect::Revoke { except: except.clone(), until }, effective: None })
@@ -140,30 +133,20 @@ impl Issuer {
         self.append(&entries).await
     }
 
-    /// The token record of an id, if the caller may act on it: by `scope` within reach, or as its own.
-    pub(super) async fn token_in_reach(
-        &self,
-        caller: &Caller,
-        tenant: &TenantId,
-        id: &str,
-        scope: &str,
-    ) -> Result<Option<AccessToken>> {
+    /// The token record of an id, if the caller may act on it: by scope within reach, or as its own.
+    pub(super) async fn token_in_reach(&self, act: &Act, id: &str) -> Result<Option<AccessToken>> {
         let Ok(id) = id.parse::<TokenId>() else { return Ok(None) };
         let Some(record) = self.directory.store.token(&id).await? else { return Ok(None) };
         let token = decode_token(&record, &id)?;
-        if token.tenant != *tenant {
-            return Ok(None);
-        }
-        Ok(may_touch(caller, &token, caller.right(scope)).then_some(token))
+        let within = token.tenant == *act.tenant() && may_touch(act, &token);
+        Ok(within.then_some(token))
     }
 
-    async fn targets(&self, caller: &Caller, tenant: &TenantId, target: &Target) -> Result<(Vec<Ident>, Time)> {
-        let right = caller.right(management::TOKENS_REVOKE);
-        let insufficient = || caller.require(management::TOKENS_REVOKE);
+    async fn targets(&self, act: &Act, target: &Target) -> Result<(Vec<Ident>, Time)> {
+        let (caller, tenant) = (act.caller(), act.tenant());
         match target {
             Target::Account { slot, descendants } => {
-                let right = caller.account_right(management::TOKENS_REVOKE)?;
-                let account = self.directory.reachable_account(caller, tenant, slot, right).await?;
+                let account = self.directory.reachable_account(act, slot).await?;
                 let id = account.id.clone();
                 let ident = if *descendants { Ident::Subtree(id) } else { Ident::Account(id) };
                 Ok((vec![ident], Time::NEVER))
@@ -171,34 +154,32 @@ impl Issuer {
             Target::Client(slot) => {
                 let own =
                     matches!(caller.subject, Subject::Client(_)) && caller.sub == *slot && *tenant == caller.tenant;
-                if right == Right::OwnOnly && !own {
-                    insufficient()?;
-                }
                 if !own {
-                    self.client_in_reach(caller, tenant, slot).await?;
+                    act.require_scope()?;
+                    self.client_in_reach(act, slot).await?;
                 }
                 let client = slot.parse().map_err(|_| Error::not_found("Client", slot))?;
                 Ok((vec![Ident::Admission(tenant.clone(), client)], Time::NEVER))
             }
             Target::Member(slot) => {
-                insufficient()?;
-                let member = self.directory.reachable_member(caller, tenant, slot).await?;
+                act.require_scope()?;
+                let member = self.directory.reachable_member(act, slot).await?;
                 Ok((vec![Ident::Member(member.id.clone())], Time::NEVER))
             }
             Target::Group(slot) => {
-                insufficient()?;
-                let group = self.directory.reachable_group(caller, tenant, slot).await?;
+                act.require_scope()?;
+                let group = self.directory.reachable_group(act, slot).await?;
                 Ok((vec![Ident::Group(group.id.clone())], Time::NEVER))
             }
             Target::Sessions(sessions) => {
-                insufficient()?;
+                act.require_scope()?;
                 require_unconfined(caller)?;
                 let record = self.directory.existing_tenant(tenant).await?;
                 let idents = sessions.iter().map(|session| Ident::Session(tenant.clone(), session.as_str().into()));
                 Ok((idents.collect(), session_slot_until(&record, self.now())))
             }
             Target::Tenant => {
-                insufficient()?;
+                act.require_scope()?;
                 require_unconfined(caller)?;
                 self.directory.existing_tenant(tenant).await?;
                 Ok((vec![Ident::Tenant(tenant.clone())], Time::NEVER))
@@ -207,8 +188,9 @@ impl Issuer {
     }
 
     /// Refuses a client that is neither at home in the tenant, within the caller's reach, nor admitted to it.
-    async fn client_in_reach(&self, caller: &Caller, tenant: &TenantId, slot: &str) -> Result<()> {
-        match self.directory.reachable_client(caller, tenant, slot).await {
+    pub(super) async fn client_in_reach(&self, act: &Act, slot: &str) -> Result<()> {
+        let (caller, tenant) = (act.caller(), act.tenant());
+        match self.directory.reachable_client(act, slot).await {
             Err(error) if error.reason() == Reason::NotFound => {
                 let Ok(client) = slot.parse() else { return Err(error) };
                 let admitted = self.directory.admission(tenant, &client).await?.is_some();
@@ -266,12 +248,13 @@ impl Issuer {
 }
 
 /// Whether a caller may see or revoke a token: by scope within reach, or as its own.
-pub(super) fn may_touch(caller: &Caller, token: &AccessToken, right: Right) -> bool {
+pub(super) fn may_touch(act: &Act, token: &AccessToken) -> bool {
+    let caller = act.caller();
     let own = caller.token.as_ref().is_some_and(|bearer| bearer.id == token.id);
     if own {
         return true;
     }
-    match right {
+    match act.right() {
         Right::Scope => match caller.confinement(&token.tenant) {
             None => true,
             Some(root) => token.account().is_some_and(|account| account == root || token.ancestors.contains(root)),

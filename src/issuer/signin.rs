@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    Call, Issuer,
+    Issuer,
     authenticate::FULL,
     credentials::invalid_credentials,
     federated::Redirected,
@@ -22,6 +22,7 @@ use crate::{
         caller::require_unconfined,
         commit::Repeat,
         page::PageRequest,
+        permit::Act,
         record::{Account, GrantType, State},
         roster::Member,
         standing::Standing,
@@ -31,7 +32,6 @@ use crate::{
         access::{Json, SessionId},
         authentication::Method,
         ident::Idents,
-        scope::management,
         secret::SecretText,
     },
 };
@@ -39,7 +39,6 @@ use crate::{
 /// A member's wish for tokens.
 #[derive(Clone, Debug)]
 pub struct SignIn {
-    pub tenant: Option<String>,
     pub mechanism: Mechanism,
     pub asked: Asked,
     /// Up to [`MAX_PAGE`]; 0 is [`DEFAULT_PAGE`].
@@ -124,7 +123,7 @@ struct Opened {
 /// What all tokens of a page have in common.
 #[derive(Clone, Debug)]
 struct Common {
-    call: Call,
+    act: Act,
     standing: Arc<Standing>,
     asked: Asked,
     opened: Opened,
@@ -143,8 +142,8 @@ const PAGES_LIVE: Duration = Duration::from_secs(600);
 
 impl Issuer {
     /// Proves a member, or goes on where a page ended, and gives it a token for each account of the page.
-    pub async fn sign_in(self: &Arc<Self>, call: &Call, request: &SignIn) -> Result<SignedIn> {
-        let standing = self.standing_for_sign_in(call, request.tenant.as_deref()).await?;
+    pub async fn sign_in(self: &Arc<Self>, act: &Act, request: &SignIn) -> Result<SignedIn> {
+        let standing = self.standing_for_sign_in(act).await?;
         let tenant = standing.tenant.id.clone();
         let client = &standing.client.id;
         self.failures.check(client, self.now())?;
@@ -154,10 +153,10 @@ impl Issuer {
         };
         let parts: [&[u8]; 2] = [b"AuthenticateMember", &request.query];
         let ring = &self.directory.ring;
-        let page = PageRequest::new(0, &request.page_token, &call.caller, &parts, ring);
+        let page = PageRequest::new(0, &request.page_token, act.caller(), &parts, ring);
         let page = page.inspect_err(|_| self.failures.note(client, self.now()))?;
         let parent = match &request.mechanism {
-            Mechanism::Switch { token } => Some(self.switchable(call, &standing, token).await?),
+            Mechanism::Switch { token } => Some(self.switchable(act, &standing, token).await?),
             Mechanism::Password { .. }
             | Mechanism::OneTimePassword { .. }
             | Mechanism::Oidc(_)
@@ -165,21 +164,21 @@ impl Issuer {
         };
         let opened = match page.cursor.as_deref() {
             Some(cursor) => self.reopen(cursor, &standing)?,
-            None => self.open(call, &standing, request, parent.as_deref()).await?,
+            None => self.open(act, &standing, request, parent.as_deref()).await?,
         };
         let member = self.directory.member(&tenant, &opened.member).await?;
         let member = member.filter(|member| member.state == State::Enabled).ok_or_else(invalid_credentials)?;
 
         let (accounts, last) = self.directory.accounts_of(&tenant, &member.id, opened.after.as_deref(), size).await?;
         let asked = self.asked(&request.asked, parent.as_deref(), &standing)?;
-        let common = Common { call: call.clone(), standing: Arc::clone(&standing), asked, opened, parent };
+        let common = Common { act: act.clone(), standing: Arc::clone(&standing), asked, opened, parent };
         let common = Arc::new(common);
         let tokens = self.mint_all(&common, accounts).await?;
         let next = match last {
             Some(last) => page.next(&Opened { after: Some(last), ..common.opened.clone() }.to_cursor(), ring)?,
             None => String::new(),
         };
-        let position = tokens.iter().map(|(_, issued)| issued.position).max().unwrap_or(call.head).max(call.head);
+        let position = tokens.iter().map(|(_, issued)| issued.position).max().unwrap_or(act.head()).max(act.head());
         let memberships = self.directory.membership_count(&tenant, &member.id).await?;
         tracing::info!(
             target: "audit", event = "member.signin", tenant = %tenant, member = %member.id, client = %client,
@@ -189,12 +188,10 @@ impl Issuer {
     }
 
     /// What the caller may do, if it may let members sign in.
-    pub(super) async fn standing_for_sign_in(&self, call: &Call, tenant: Option<&str>) -> Result<Arc<Standing>> {
-        let tenant = self.directory.tenant_of(&call.caller, tenant).await?;
-        call.caller.require(management::TOKENS_ISSUE)?;
+    pub(super) async fn standing_for_sign_in(&self, act: &Act) -> Result<Arc<Standing>> {
         // A member belongs to the tenant, and so does who signs in through the client.
-        require_unconfined(&call.caller)?;
-        let standing = self.standing_in(&call.caller, &tenant).await?;
+        require_unconfined(act.caller())?;
+        let standing = self.standing_in(act).await?;
         require_allowed(&standing, GrantType::AuthenticatedMember)?;
         if standing.tenant.state != State::Enabled {
             return Err(Error::new(Reason::Disabled, "the tenant is disabled"));
@@ -205,7 +202,7 @@ impl Issuer {
     /// Proves the member of a first page.
     async fn open(
         &self,
-        call: &Call,
+        act: &Act,
         standing: &Standing,
         request: &SignIn,
         parent: Option<&AccessToken>,
@@ -228,17 +225,17 @@ impl Issuer {
                 (member, Authentication { method: Method::OneTimePassword, ..by_password })
             }
             Mechanism::Oidc(brought) => {
-                let proven = self.prove_subject(&call.caller, standing, brought, request.deadline);
+                let proven = self.prove_subject(act.caller(), standing, brought, request.deadline);
                 let member = Box::pin(proven).await?;
                 (member, Authentication { method: Method::Federated, ..by_password })
             }
-            Mechanism::SelfSignup { .. } => (self.sign_up(call, standing, request).await?.id.clone(), by_password),
+            Mechanism::SelfSignup { .. } => (self.sign_up(act, standing, request).await?.id.clone(), by_password),
             Mechanism::Switch { .. } => {
                 let member = parent.and_then(|parent| parent.subject.member().cloned().zip(parent.authentication));
                 member.ok_or_else(invalid_credentials)?
             }
         };
-        Ok(Opened { member, authentication, at: now, rev: call.head, after: None })
+        Ok(Opened { member, authentication, at: now, rev: act.head(), after: None })
     }
 
     /// Goes on where a page ended.
@@ -271,7 +268,7 @@ impl Issuer {
     }
 
     /// The token of an earlier sign-in through the same client, if it is active and rests on nothing but that.
-    async fn switchable(&self, call: &Call, standing: &Standing, text: &SecretText) -> Result<Arc<AccessToken>> {
+    async fn switchable(&self, act: &Act, standing: &Standing, text: &SecretText) -> Result<Arc<AccessToken>> {
         let verified = self.resolve(text.expose()).await?.filter(|verified| {
             let token = &verified.token;
             token.tenant == standing.tenant.id
@@ -280,7 +277,7 @@ impl Issuer {
                 // What was narrowed or handed on must not become whole again.
                 && token.actor.is_none()
                 && token.sources.is_empty()
-                && token.rev <= call.head
+                && token.rev <= act.head()
         });
         match verified {
             Some(verified) if self.is_active(&verified).await? => Ok(Arc::clone(&verified.token)),
@@ -331,7 +328,7 @@ impl Issuer {
         };
         let mut tokens = Vec::with_capacity(accounts.len());
         let mut accounts = accounts.into_iter();
-        let mut head = page.call.head;
+        let mut head = page.act.head();
         // The first one begins the session anew if it has lapsed. Of many at once each would end what the others began.
         if let Some(first) = accounts.next() {
             let (first, issued) = mint(first, head).await?;
@@ -362,7 +359,7 @@ impl Issuer {
 
     /// Mints a token for one account, with `head` as its `rev`.
     async fn mint_one(&self, page: &Common, head: Position, account: &Account) -> Result<Issued> {
-        let Common { call, standing, asked, opened, parent } = page;
+        let Common { act, standing, asked, opened, parent } = page;
         let mut allowed = standing.allowed_scopes().without_management();
         let mut default = standing.default_scopes().without_management();
         if let Some(parent) = parent {
@@ -374,7 +371,6 @@ impl Issuer {
             }
         }
         let request = Request {
-            tenant: Some(standing.tenant.id.to_string()),
             grant: Grant::Member { member: opened.member.to_string(), account: Some(account.id.to_string()) },
             scopes: asked.scopes.clone(),
             audience: asked.audience.clone(),
@@ -399,7 +395,7 @@ impl Issuer {
             standing: Arc::clone(standing),
         };
         let lapsed = if parent.is_some() { Lapsed::Refuse(invalid_credentials) } else { Lapsed::Revive };
-        let decided = self.decide(&Call { head, ..call.clone() }, &request, granted).await?;
+        let decided = self.decide(&act.at(head), &request, granted).await?;
         let text = self.text(&decided).await?;
         self.store(&request, lapsed, decided, text).await
     }

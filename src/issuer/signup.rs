@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Call, Issuer,
+    Issuer,
     passwords::Place,
     signin::{Mechanism, SignIn},
 };
@@ -11,6 +11,7 @@ use crate::{
     directory::{
         identities::{Newcomer, check_username},
         identity::{Identity, IdentityKind, IdentityProfile, PasswordIdentity},
+        permit::Act,
         roster::Member,
         standing::Standing,
     },
@@ -21,7 +22,7 @@ use crate::{
 
 impl Issuer {
     /// Makes somebody a member. A repeat is told whom the first request made, if it knows the password.
-    pub(super) async fn sign_up(&self, call: &Call, standing: &Standing, request: &SignIn) -> Result<Arc<Member>> {
+    pub(super) async fn sign_up(&self, act: &Act, standing: &Standing, request: &SignIn) -> Result<Arc<Member>> {
         let Mechanism::SelfSignup { profile, username, password, display_name, email, code } = &request.mechanism
         else {
             return Err(Error::internal("sign somebody up who does not want it"));
@@ -36,7 +37,7 @@ impl Issuer {
         let place = self.passwords.place()?;
         if let Some(repeat) = request.repeat
             && let Some((body, _)) =
-                self.directory.store.remembered(&tenant.id, repeat.key(&tenant.id, &call.caller), self.now()).await?
+                self.directory.store.remembered(&tenant.id, repeat.key(&tenant.id, act.caller()), self.now()).await?
         {
             repeat.check(body)?;
             return self.known(client, &place, &profile, &username, password).await;
@@ -55,7 +56,7 @@ impl Issuer {
             email_verified: code.is_some(),
             identity: Identity { profile: profile.id.clone(), kind: IdentityKind::Password(own) },
         };
-        let made = self.directory.sign_up(&call.caller, tenant, &profile, newcomer, request.repeat).await;
+        let made = self.directory.sign_up(act.caller(), tenant, &profile, newcomer, request.repeat).await;
         let (member, _) = made.inspect_err(|error| {
             // What is taken tells who is a member: nobody may ask that often.
             if matches!(error.reason(), Reason::IdentityTaken | Reason::EmailTaken) {

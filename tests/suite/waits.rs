@@ -1,4 +1,5 @@
-//! How often a call waits for the store, besides the head of the log, whose read all calls share.
+//! How often a call waits for the store, besides the head of the log, whose read all calls share; and how often it reads the
+//! head.
 
 use std::sync::{
     Arc,
@@ -12,17 +13,17 @@ use jeton::{
     app::{App, Setup, install_crypto},
     directory::{
         accounts::AccountPatch,
-        caller::Caller,
         group_members::NewGroupMember,
         group_sync::{CopyFrom, CopyMembers, SyncOptions},
         groups::GroupPatch,
         members::MemberPatch,
         page::PageRequest,
+        permit::{About, Access, Act, Rule, Visit},
         record::{Account, State, Stored as _},
         roles::RolePatch,
     },
     issuer::{
-        authenticate::{FULL, Proof},
+        authenticate::{Asking, FULL, Proof},
         introspect::Introspection,
         issue::{self, Grant, Issued, Lifetime},
         renew,
@@ -38,6 +39,7 @@ use jeton::{
     token::{AccountId, FamilyId, Format, Position, TenantId, TokenId},
 };
 
+mod heads;
 mod pages;
 
 /// Counts how often somebody began to wait while nobody else did: calls that are sent together are one wait. And it counts
@@ -46,9 +48,13 @@ mod pages;
 struct Counting {
     inner: Arc<dyn Store>,
     waits: AtomicUsize,
+    heads: AtomicUsize,
     rows: AtomicUsize,
     in_flight: AtomicUsize,
 }
+
+/// What methods that any client may call declare.
+static RULE: Rule = Rule { access: Access::Authenticated, self_allowed: false, client_authentication: true };
 
 /// A service and the credentials of its administrator.
 struct Service {
@@ -74,8 +80,9 @@ impl Counting {
 
 #[async_trait]
 impl Store for Counting {
-    /// The head, which is not counted.
+    /// The head, which is counted apart.
     async fn tail(&self, after: Position) -> Result<Tail> {
+        self.heads.fetch_add(1, Ordering::SeqCst);
         self.inner.tail(after).await
     }
     async fn append(&self, entries: &[Entry]) -> Result<Position> {
@@ -147,6 +154,7 @@ impl Service {
         let store = Arc::new(Counting {
             inner,
             waits: AtomicUsize::new(0),
+            heads: AtomicUsize::new(0),
             rows: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
         });
@@ -183,14 +191,13 @@ impl Service {
     }
 
     async fn issue(&self, format: Format) -> Issued {
-        self.grant(Grant::ClientCredentials, format).await
+        self.grant(Grant::ClientCredentials { tenant: None }, format).await
     }
 
     async fn grant(&self, grant: Grant, format: Format) -> Issued {
         let refresh = !matches!(grant, Grant::TokenExchange { .. });
         let own = !matches!(grant, Grant::EntityGroup { .. });
         let request = issue::Request {
-            tenant: None,
             grant,
             scopes: own.then(|| "jeton.tokens.introspect".to_owned()).into_iter().collect(),
             audience: Vec::new(),
@@ -202,24 +209,31 @@ impl Service {
             refresh,
             repeat: None,
         };
-        let call = self.app.issuer.prove(&self.proof, FULL).await.unwrap();
-        self.app.issuer.issue(&call, &request).await.unwrap()
+        let act = self.act().await;
+        self.app.issuer.issue(&act, &request).await.unwrap()
     }
 
     async fn renew(&self, refresh_token: String) {
-        let call = self.app.issuer.prove(&self.proof, FULL).await.unwrap();
-        self.app.issuer.renew(&call, &renew::Request { refresh_token, scopes: Vec::new() }).await.unwrap();
+        let act = self.act().await;
+        self.app.issuer.renew(&act, &renew::Request { refresh_token, scopes: Vec::new() }).await.unwrap();
+    }
+
+    async fn revoke(&self, text: &str) {
+        let visit = Visit::of(&self.act().await);
+        self.app.issuer.revoke(&visit, text).await.unwrap();
     }
 
     async fn introspect(&self, texts: &[String]) {
-        let answers = self.app.issuer.introspect(&self.proof, FULL, texts, None).await.unwrap();
+        let act = self.act().await;
+        let answers = self.app.issuer.introspect(&act, FULL, texts, None).await.unwrap();
         assert!(answers.iter().all(|answer| matches!(answer, Introspection::Access { .. })));
     }
 
     /// Asks about a token and an account, which it reaches.
     async fn reaches(&self, text: &str, account: &str) {
         let text = [text.to_owned()];
-        let answers = self.app.issuer.introspect(&self.proof, FULL, &text, Some(account)).await.unwrap();
+        let act = self.act().await;
+        let answers = self.app.issuer.introspect(&act, FULL, &text, Some(account)).await.unwrap();
         let [Introspection::Access(_, Some(reach))] = answers.as_slice() else { panic!("{answers:?}") };
         assert!(reach.reached);
     }
@@ -233,19 +247,30 @@ impl Service {
         self.store.waits.load(Ordering::SeqCst) - before
     }
 
-    async fn caller(&self) -> Arc<Caller> {
-        self.app.issuer.prove(&self.proof, FULL).await.unwrap().caller
+    /// The administrator, about to act in `system`.
+    async fn act(&self) -> Act {
+        let about = About::Tenant("system".to_owned());
+        let asking = Asking { rule: &RULE, proof: &self.proof, about: &about, freshness: FULL };
+        self.app.issuer.permit(&asking).await.unwrap()
+    }
+
+    /// How often `call` reads the head.
+    async fn heads(&self, call: impl Future) -> usize {
+        self.rest().await;
+        let before = self.store.heads.load(Ordering::SeqCst);
+        call.await;
+        self.store.heads.load(Ordering::SeqCst) - before
     }
 
     /// The ids of new accounts, made together.
     async fn accounts(&self, count: usize) -> Vec<String> {
-        let caller = self.caller().await;
+        let act = self.act().await;
         let mut calls = tokio::task::JoinSet::new();
         for _ in 0..count {
-            let (directory, caller) = (Arc::clone(&self.app.issuer.directory), caller.clone());
+            let (directory, act) = (Arc::clone(&self.app.issuer.directory), act.clone());
             calls.spawn(async move {
                 let patch = AccountPatch { display_name: Some("n".into()), ..Default::default() };
-                let made = directory.create_account(&caller, &caller.tenant, None, patch, None).await;
+                let made = directory.create_account(&act, None, patch, None).await;
                 made.unwrap().0.id.to_string()
             });
         }
@@ -255,28 +280,27 @@ impl Service {
     /// What the first page of a group reads, and what it reads and writes to put one more account in, by a replica that
     /// knows its caller only: waits and rows.
     async fn costs_of_a_group(&self, of: usize) -> [(usize, usize); 2] {
-        let caller = self.caller().await;
-        let (directory, tenant) = (&self.app.issuer.directory, &caller.tenant);
+        let (act, directory) = (self.act().await, &self.app.issuer.directory);
         let patch = GroupPatch { display_name: Some("n".into()), ..Default::default() };
-        let (group, _) = directory.create_group(&caller, tenant, patch, &[], None).await.unwrap();
+        let (group, _) = directory.create_group(&act, patch, &[], None).await.unwrap();
         let (group, accounts, more) = (group.id.to_string(), self.accounts(of).await, self.accounts(1).await);
         for accounts in accounts.chunks(1000) {
-            directory.add_entities(&caller, tenant, &group, accounts, None).await.unwrap();
+            directory.add_entities(&act, &group, accounts, None).await.unwrap();
         }
         self.rest().await;
         let cold = Self::on(Arc::clone(&self.store.inner), Some(self.proof.clone())).await;
-        let (caller, directory) = (cold.caller().await, &cold.app.issuer.directory);
+        let (act, directory) = (cold.act().await, &cold.app.issuer.directory);
         let ring = Keyring::new(&[MasterKey::new([7; 32])]).unwrap();
-        let page = PageRequest::new(50, "", &caller, &[], &ring).unwrap();
+        let page = PageRequest::new(50, "", act.caller(), &[], &ring).unwrap();
         let rows = || cold.store.rows.swap(0, Ordering::SeqCst);
         rows();
         let listed = async {
-            let page = directory.list_group_entities(&caller, tenant, &group, &page).await.unwrap();
+            let page = directory.list_group_entities(&act, &group, &page).await.unwrap();
             assert_eq!((page.items.len(), page.next.is_empty()), (50, false));
         };
         let listed = (cold.waits(listed).await, rows());
         let added = async {
-            assert_eq!(directory.add_entities(&caller, tenant, &group, &more, None).await.unwrap().0.changed, 1);
+            assert_eq!(directory.add_entities(&act, &group, &more, None).await.unwrap().0.changed, 1);
         };
         [listed, (cold.waits(added).await, rows())]
     }
@@ -284,13 +308,13 @@ impl Service {
 
 /// Accounts, written straight into the store: there are to be very many.
 async fn stored_accounts(service: &Service, count: usize) -> Vec<String> {
-    let caller = service.caller().await;
+    let tenant = service.act().await.tenant().clone();
     let now = Clock::default().now();
     let ids: Vec<_> = (0..count).map(|_| AccountId::random().unwrap()).collect();
     let records = ids.iter().map(|id| {
         let account = Account {
             id: id.clone(),
-            tenant: caller.tenant.clone(),
+            tenant: tenant.clone(),
             display_name: "n".into(),
             legal_name: String::new(),
             registration_id: None,
@@ -318,7 +342,7 @@ const fn put(kind: Kind, id: String, body: Bytes) -> Put {
 
 /// Writes new records with their rows in lists straight into the store, in few steps.
 async fn write_all(service: &Service, records: impl IntoIterator<Item = (Put, Vec<(Index, String)>)>) {
-    let tenant = service.caller().await.tenant.clone();
+    let tenant = service.act().await.tenant().clone();
     let mut records = records.into_iter().peekable();
     while records.peek().is_some() {
         let mut change = Change::new(tenant.clone(), Clock::default().now());
@@ -333,17 +357,16 @@ async fn write_all(service: &Service, records: impl IntoIterator<Item = (Put, Ve
 /// What it costs a replica that knows nothing yet to introspect the token of a member of a group of so many accounts, about one
 /// of them; and to look for the account with the most members: waits and rows of each. From memory the first costs nothing.
 async fn costs_of_a_group_token(service: &Service, of: usize) -> [(usize, usize); 2] {
-    let (caller, directory) = (service.caller().await, &service.app.issuer.directory);
-    let tenant = &caller.tenant;
+    let (act, directory) = (service.act().await, &service.app.issuer.directory);
     let patch = GroupPatch { display_name: Some("n".into()), ..Default::default() };
-    let (group, _) = directory.create_group(&caller, tenant, patch, &[], None).await.unwrap();
+    let (group, _) = directory.create_group(&act, patch, &[], None).await.unwrap();
     let group = group.id.to_string();
     let accounts = stored_accounts(service, of).await;
     for accounts in accounts.chunks(1000) {
-        directory.add_entities(&caller, tenant, &group, accounts, None).await.unwrap();
+        directory.add_entities(&act, &group, accounts, None).await.unwrap();
     }
     let role = RolePatch { name: Some(group.clone()), permissions: Some(vec!["invoice.read".into()]) };
-    directory.create_role(&caller, tenant, None, role, None).await.unwrap();
+    directory.create_role(&act, None, role, None).await.unwrap();
     let new = NewGroupMember {
         group: group.clone(),
         member: format!("m-{group}"),
@@ -351,7 +374,7 @@ async fn costs_of_a_group_token(service: &Service, of: usize) -> [(usize, usize)
         overrides: vec![(accounts[0].clone(), vec![group.clone()])],
         create: Some(MemberPatch { display_name: Some("n".into()), ..Default::default() }),
     };
-    let (placed, _) = directory.upsert_group_member(&caller, tenant, &new, "").await.unwrap();
+    let (placed, _) = directory.upsert_group_member(&act, &new, "").await.unwrap();
     let grant = Grant::EntityGroup { group: group.clone(), member: Some(placed.member.id.to_string()) };
     let text = service.grant(grant, Format::Jwt).await.text;
     service.rest().await;
@@ -370,7 +393,7 @@ async fn costs_of_a_group_token(service: &Service, of: usize) -> [(usize, usize)
     let copy = CopyMembers { from: CopyFrom::Auto, roles: Vec::new() };
     let sync = SyncOptions { add: true, remove: true };
     let directory = &cold.app.issuer.directory;
-    let synced = async { directory.sync_group_members(&caller, tenant, &group, &copy, sync).await.unwrap() };
+    let synced = async { directory.sync_group_members(&act, &group, &copy, sync).await.unwrap() };
     [introspected, (cold.waits(synced).await, rows())]
 }
 
@@ -393,7 +416,7 @@ async fn a_call_waits_for_the_store_as_rarely_as_it_can() {
         let texts = [issued.text];
         service.introspect(&texts).await;
         assert_eq!(service.waits(service.introspect(&texts)).await, 0, "introspect warm");
-        assert!(service.waits(service.app.issuer.revoke(&texts[0])).await <= 2, "revoke");
+        assert!(service.waits(service.revoke(&texts[0])).await <= 2, "revoke");
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::{
-        policy::{Kind, Lane, Method},
+        policy::{Lane, Method},
         status,
     },
     serve::Peer,
@@ -121,8 +121,8 @@ impl<A: Authenticate> Call<A> {
         let mut record = begun.record(Some(method), headers);
         let work = async {
             let mut request = Request::new(message);
-            if let Kind::Ours(rule) = &method.kind {
-                let admitted = edge.admitted(rule, headers, deadline, &record.request_id, &record.peer).await?;
+            let admitted = edge.admitted(method, headers, deadline, &record.request_id, &record.peer);
+            if let Some(admitted) = admitted.await? {
                 request.extensions_mut().insert(admitted);
             }
             Ok(handler(request).await)

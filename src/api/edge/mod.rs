@@ -51,7 +51,7 @@ use self::{
     record::Record,
 };
 use super::{
-    policy::{Access, Kind, Method, Policy, Rule},
+    policy::{Method, Policy, Rule},
     status,
 };
 use crate::{
@@ -79,11 +79,8 @@ pub trait Authenticate: Send + Sync + 'static {
 pub struct Admitted<C> {
     /// The bearer. `None`: there was no bearer token, and the method is public or takes client authentication.
     pub caller: Option<C>,
-    /// What the method declares.
-    pub rule: &'static Rule,
-    /// Whether the bearer holds the scope that the method declares; true for a bearer if it declares none. If false,
-    /// only what is the bearer's own may be touched (`rule.self_allowed`), or the message authenticates a client.
-    pub holds_scope: bool,
+    /// What the contract says of the method.
+    pub method: &'static Method,
     /// When the caller stops to wait. The edge answers for the handler then; this is for what must give up earlier.
     pub deadline: Instant,
     pub request_id: RequestId,
@@ -151,37 +148,30 @@ impl<A: Authenticate> Edge<A> {
     /// What the handler of a method of the contract is told.
     async fn admitted(
         &self,
-        rule: &'static Rule,
+        method: &'static Method,
         headers: &HeaderMap,
         deadline: Instant,
         request_id: &RequestId,
         peer: &Peer,
-    ) -> Result<Admitted<A::Caller>> {
-        let (caller, holds_scope) = self.admit(rule, headers).await?;
+    ) -> Result<Option<Admitted<A::Caller>>> {
+        let Some(rule) = method.rule() else { return Ok(None) };
+        let caller = self.admit(rule, headers).await?;
         let (request_id, identities) = (request_id.clone(), peer.identities.clone());
-        Ok(Admitted { caller, rule, holds_scope, deadline, request_id, identities })
+        Ok(Some(Admitted { caller, method, deadline, request_id, identities }))
     }
 
-    /// The caller, if there is a bearer, and whether it holds the declared scope.
-    async fn admit(&self, rule: &'static Rule, headers: &HeaderMap) -> Result<(Option<A::Caller>, bool)> {
+    /// The caller, if there is a bearer. Refuses one that may not call before its message is read.
+    async fn admit(&self, rule: &'static Rule, headers: &HeaderMap) -> Result<Option<A::Caller>> {
         let Some(bearer) = bearer(headers)? else {
-            return if rule.access == Access::Public || rule.client_authentication {
-                Ok((None, false))
+            return if rule.takes_no_bearer() {
+                Ok(None)
             } else {
                 Err(Error::new(Reason::TokenMissing, "the call wants a bearer token in `authorization`"))
             };
         };
         let caller = self.authenticate.authenticate(bearer).await?;
-        let holds_scope = match &rule.access {
-            Access::Public | Access::Authenticated => true,
-            Access::Scope(scope) => A::has_scope(&caller, scope),
-        };
-        match &rule.access {
-            Access::Scope(scope) if !holds_scope && !rule.self_allowed => {
-                Err(Error::new(Reason::ScopeInsufficient, format!("the call wants the scope {scope}")))
-            }
-            Access::Scope(_) | Access::Public | Access::Authenticated => Ok((Some(caller), holds_scope)),
-        }
+        rule.right(|scope| A::has_scope(&caller, scope))?;
+        Ok(Some(caller))
     }
 }
 
@@ -247,9 +237,8 @@ impl<A: Authenticate> Connection<A> {
         let deadline = self.deadline(&parts.headers, record.started)?;
 
         let work = async {
-            if let Kind::Ours(rule) = &method.kind {
-                let admitted =
-                    self.edge.admitted(rule, &parts.headers, deadline, &record.request_id, &self.peer).await?;
+            let admitted = self.edge.admitted(method, &parts.headers, deadline, &record.request_id, &self.peer);
+            if let Some(admitted) = admitted.await? {
                 parts.extensions.insert(admitted);
             }
             let body = Body::new(Limited::new(body, method));

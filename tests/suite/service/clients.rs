@@ -134,10 +134,11 @@ async fn a_mask_names_known_fields_only(service: Service) {
 async fn the_bootstrap_client_and_oneself_cannot_be_removed(service: Service) {
     let admin = service.admin().await;
     let id = || service.admin.client_id.clone();
-    let delete = wire::DeleteClientRequest { client_id: id(), ..Default::default() };
+    let tenant_id = || "system".to_owned();
+    let delete = wire::DeleteClientRequest { tenant_id: tenant_id(), client_id: id(), ..Default::default() };
     refused(admin.delete_client(delete).await, Reason::BuiltIn);
     refused(
-        admin.disable_client(wire::DisableClientRequest { client_id: id(), ..Default::default() }).await,
+        admin.disable_client(wire::DisableClientRequest { tenant_id: tenant_id(), client_id: id() }).await,
         Reason::BuiltIn,
     );
     let tenant = |id: &str| wire::DeleteTenantRequest { tenant_id: id.into(), ..Default::default() };

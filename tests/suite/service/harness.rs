@@ -6,6 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jeton::{
     ambient::Clock,
     api::{
+        DESCRIPTORS,
         edge::{Edge, Limits, Watch},
         health::Health,
         policy::Policy,
@@ -83,6 +84,8 @@ struct Others {
     security: Option<(Security, Arc<Authority>)>,
     /// Whether issuers are URLs that lead to it.
     reachable: bool,
+    /// The contract that it enforces.
+    contract: Vec<u8>,
 }
 
 enum Backing {
@@ -115,7 +118,13 @@ impl Service {
         };
         // It begins at the real time, because Redis tells its own.
         let clock = Clock::manual(Clock::default().now());
-        let others = Others { issuers: Vec::new(), outbound: remote::outbound(), security: None, reachable: false };
+        let others = Others {
+            issuers: Vec::new(),
+            outbound: remote::outbound(),
+            security: None,
+            reachable: false,
+            contract: DESCRIPTORS.to_vec(),
+        };
         Self::on(Arc::new(backing), clock, vec![master(1)], others, None).await
     }
 
@@ -187,6 +196,12 @@ impl Service {
         self.restart(masters).await
     }
 
+    /// Ends this service and starts another one on its store that enforces another contract.
+    pub async fn declaring(mut self, contract: Vec<u8>) -> Self {
+        self.others.contract = contract;
+        self.forgetting().await
+    }
+
     /// The Redis server, to be killed or frozen.
     pub fn redis(&self) -> &RedisServer {
         let Backing::Redis(server) = &*self.backing else { panic!("not on Redis") };
@@ -225,7 +240,7 @@ impl Service {
             Credentials::new(&client.id.to_string(), shown.text.expose())
         });
 
-        let policy = Policy::load().unwrap();
+        let policy = Policy::read(&others.contract).unwrap();
         let health = Health::new(&policy).await;
         let secured = |listener: Listener| match &others.security {
             Some((security, _)) => listener.secured(security),

@@ -65,7 +65,7 @@ fn snake(path: &str) -> String {
 
 /// The ids of one tenant's things. Accounts, members, groups and roles may be called by their names.
 #[derive(Clone, Debug)]
-struct Ids {
+pub struct Ids {
     tenant: String,
     client: String,
     account: String,
@@ -87,7 +87,7 @@ struct Ids {
 
 impl Ids {
     /// What never existed.
-    fn never() -> Self {
+    pub fn never() -> Self {
         Self {
             tenant: "zzzz".into(),
             client: "cli_1111111111111111111111".into(),
@@ -127,16 +127,16 @@ impl Ids {
 }
 
 /// The caller's client, another one of its tenant, and things of its own tenant: the member is in the account.
-struct Own {
-    client: String,
-    other: String,
-    account: String,
-    group: String,
-    member: String,
+pub struct Own {
+    pub client: String,
+    pub other: String,
+    pub account: String,
+    pub group: String,
+    pub member: String,
 }
 
 /// A method, and what a caller can tell of its reply.
-type Told = (&'static str, (Code, String, Vec<u8>));
+pub type Told = (&'static str, (Code, String, Vec<u8>));
 
 /// What a caller can tell of a reply: the status with the id blotted out, or what an OK one holds, with the ids blotted
 /// out.
@@ -162,7 +162,7 @@ fn without_versions(text: &str) -> String {
 }
 
 /// Every list and look at oneself, of the caller's own tenant.
-async fn every_list(b: &Caller, own: &Own) -> Vec<Told> {
+pub async fn every_list(b: &Caller, own: &Own) -> Vec<Told> {
     let mut all = Vec::new();
     macro_rules! call {
         ($method:ident $($message:tt)*) => {
@@ -184,7 +184,7 @@ async fn every_list(b: &Caller, own: &Own) -> Vec<Told> {
 }
 
 /// Every call that takes an id, made with the ids of `ids` in `tenant` (empty: the caller's own).
-async fn every_call(b: &Caller, own: &Own, ids: &Ids, tenant: &str) -> Vec<Told> {
+pub async fn every_call(b: &Caller, own: &Own, ids: &Ids, tenant: &str) -> Vec<Told> {
     let Own { client: own, other: own_other, account: own_account, group: own_group, member: own_member } = own;
     let Ids { client, account, member, role, profile, group, token, key, secret, .. } = ids;
     let blot = [[tenant].as_slice(), &ids.all()].concat();

@@ -58,6 +58,7 @@ mod memberships;
 mod one_time;
 mod passwords;
 mod people;
+mod permits;
 mod provider_secrets;
 mod reasons;
 mod renewal;

@@ -100,11 +100,12 @@ async fn provoke(service: &Service, reason: Reason) -> Row {
         Reason::AmbiguousCredentials => admin.issue_token(own).await.unwrap_err(),
         Reason::TtlOutOfRange => issue(own.expires_in("0")).await,
         Reason::FilterInvalid => {
-            let request = wire::ListClientsRequest { filter: "x".into(), ..Default::default() };
+            let request = wire::ListClientsRequest { tenant_id: tenant(), filter: "x".into(), ..Default::default() };
             admin.list_clients(request).await.unwrap_err()
         }
         Reason::PageTokenInvalid => {
-            let request = wire::ListClientsRequest { page_token: "x".into(), ..Default::default() };
+            let request =
+                wire::ListClientsRequest { tenant_id: tenant(), page_token: "x".into(), ..Default::default() };
             admin.list_clients(request).await.unwrap_err()
         }
         Reason::RequestIdReused => {

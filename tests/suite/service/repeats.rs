@@ -88,7 +88,8 @@ async fn a_repeat_after_the_token_died_is_told_so(service: Service) {
 
 async fn a_repeated_create_client_gives_the_same_client_and_secret(service: Service) {
     let admin = service.admin().await;
-    let request = wire::CreateClientRequest { client: Some(plain()), request_id: uuid(7), ..Default::default() };
+    let tenant_id = || "system".to_owned();
+    let request = wire::CreateClientRequest { tenant_id: tenant_id(), client: Some(plain()), request_id: uuid(7) };
     let first = admin.create_client(request.clone()).await.unwrap();
     let again = service.admin().await.create_client(request.clone()).await.unwrap();
     assert_eq!(
@@ -100,15 +101,16 @@ async fn a_repeated_create_client_gives_the_same_client_and_secret(service: Serv
     let other = wire::Client { display_name: "other".into(), ..plain() };
     let other = wire::CreateClientRequest { client: Some(other), ..request };
     refused(admin.create_client(other).await, Reason::RequestIdReused);
-    let listed = admin.list_clients(Default::default()).await.unwrap().clients;
+    let list = wire::ListClientsRequest { tenant_id: tenant_id(), ..Default::default() };
+    let listed = admin.list_clients(list).await.unwrap().clients;
     assert_eq!(listed.len(), 2, "the administrator and the one made once");
 }
 
 async fn a_repeated_create_account_or_tenant_gives_the_same_one(service: Service) {
     let admin = service.admin().await;
     let account = wire::Account { display_name: "n".into(), foreign_id: "f".into(), ..Default::default() };
-    let request =
-        wire::CreateAccountRequest { account: Some(account.clone()), request_id: uuid(1), ..Default::default() };
+    let tenant_id = "default".to_owned();
+    let request = wire::CreateAccountRequest { tenant_id, account: Some(account.clone()), request_id: uuid(1) };
     let first = admin.create_account(request.clone()).await.unwrap().account.unwrap();
     assert_eq!(admin.create_account(request.clone()).await.unwrap().account.unwrap(), first);
     let other = wire::Account { display_name: "m".into(), ..account };

@@ -143,7 +143,7 @@ async fn no_call_grants_a_management_scope_that_its_caller_lacks(service: Servic
 
 async fn default_scopes_are_a_subset_of_the_allowed(service: Service) {
     let client = wire::Client { default_scopes: owned(&["pay", "beyond"]), ..plain() };
-    let request = wire::CreateClientRequest { client: Some(client), ..Default::default() };
+    let request = wire::CreateClientRequest { tenant_id: "default".into(), client: Some(client), ..Default::default() };
     refused_fields(
         service.admin().await.create_client(request).await,
         Reason::InvalidField,

@@ -8,18 +8,17 @@ use std::{
 use jeton::{
     ambient::{Clock, Fresh as _},
     directory::{
-        caller::Caller,
         grouped::{Entity, entity_id},
         groups::GroupPatch,
         members::MemberPatch,
         memberships::ListMemberships,
         page::PageRequest,
+        permit::Act,
         profiles::{KindPatch, PasswordPatch, ProfilePatch},
         record::{State, Stored as _},
         roster::{Membership, MembershipState},
     },
     issuer::{
-        authenticate::FULL,
         credentials::SetPassword,
         issue::Lifetime,
         signin::{Asked, DEFAULT_PAGE, Mechanism, SignIn},
@@ -72,11 +71,11 @@ async fn the_first_page_of_a_group_costs_the_same_with_a_hundred_thousand_entiti
 }
 
 /// A replica that knows nothing yet but who asks.
-async fn cold(service: &Service) -> (Service, Arc<Caller>) {
+async fn cold(service: &Service) -> (Service, Act) {
     service.rest().await;
     let cold = Service::on(Arc::clone(&service.store.inner), Some(service.proof.clone())).await;
-    let caller = cold.caller().await;
-    (cold, caller)
+    let act = cold.act().await;
+    (cold, act)
 }
 
 async fn cost(service: &Service, call: impl Future<Output = usize>, shown: usize) -> Cost {
@@ -85,8 +84,8 @@ async fn cost(service: &Service, call: impl Future<Output = usize>, shown: usize
     (waits, service.store.rows.swap(0, Ordering::SeqCst))
 }
 
-fn first_page(caller: &Caller) -> PageRequest {
-    PageRequest::new(50, "", caller, &[], &Keyring::new(&[MasterKey::new([7; 32])]).unwrap()).unwrap()
+pub(super) fn first_page(act: &Act) -> PageRequest {
+    PageRequest::new(50, "", act.caller(), &[], &Keyring::new(&[MasterKey::new([7; 32])]).unwrap()).unwrap()
 }
 
 /// Memberships with their rows in both lists, and the tallies of who has them.
@@ -110,45 +109,42 @@ async fn stored_memberships(service: &Service, tenant: &TenantId, pairs: &[(Acco
     write_all(service, records).await;
 }
 
-async fn a_member(service: &Service, caller: &Caller) -> MemberId {
+async fn a_member(service: &Service, act: &Act) -> MemberId {
     let patch = MemberPatch { display_name: Some("n".into()), ..Default::default() };
-    service.app.issuer.directory.create_member(caller, &caller.tenant, patch, None).await.unwrap().0.id.clone()
+    service.app.issuer.directory.create_member(act, patch, None).await.unwrap().0.id.clone()
 }
 
 /// Of ListMemberships, and of AuthenticateMember by password.
 async fn costs_of_a_member(service: &Service, accounts: usize) -> [Cost; 2] {
-    let call = service.app.issuer.prove(&service.proof, FULL).await.unwrap();
-    let (caller, directory) = (&call.caller, &service.app.issuer.directory);
-    let tenant = &caller.tenant;
-    let member = a_member(service, caller).await;
+    let (act, directory) = (service.act().await, &service.app.issuer.directory);
+    let tenant = act.tenant();
+    let member = a_member(service, &act).await;
     let accounts = stored_accounts(service, accounts).await;
     let pairs: Vec<_> = accounts.iter().map(|account| (account.parse().unwrap(), member.clone())).collect();
     stored_memberships(service, tenant, &pairs).await;
     let kind = Some(KindPatch::Password(PasswordPatch::default()));
     let patch = ProfilePatch { display_name: Some("p".into()), kind };
-    let profile = directory.create_profile(caller, tenant, patch, None).await.unwrap().0.id.to_string();
+    let profile = directory.create_profile(&act, patch, None).await.unwrap().0.id.to_string();
     let (username, password) = (member.to_string(), SecretText::new(PASSWORD.to_owned()));
     let set = SetPassword {
-        tenant: None,
         member: member.to_string(),
         profile: profile.clone(),
         username: Some(username.clone()),
         password: password.clone(),
         current: None,
     };
-    service.app.issuer.set_password(&call, &set).await.unwrap();
+    service.app.issuer.set_password(&act, &set).await.unwrap();
 
-    let (fresh, caller) = cold(service).await;
+    let (fresh, act) = cold(service).await;
     let list = async {
-        let (of, page) = (ListMemberships::Member(member.to_string()), first_page(&caller));
+        let (of, page) = (ListMemberships::Member(member.to_string()), first_page(&act));
         let directory = &fresh.app.issuer.directory;
-        directory.list_memberships(&caller, tenant, &of, &Filter::default(), &page).await.unwrap().items.len()
+        directory.list_memberships(&act, &of, &Filter::default(), &page).await.unwrap().items.len()
     };
     let listed = cost(&fresh, list, 50).await;
     let (fresh, _) = cold(service).await;
-    let call = fresh.app.issuer.prove(&fresh.proof, FULL).await.unwrap();
+    let act = fresh.act().await;
     let sign_in = SignIn {
-        tenant: None,
         mechanism: Mechanism::Password { profile, username, password },
         asked: Asked {
             scopes: Vec::new(),
@@ -165,33 +161,33 @@ async fn costs_of_a_member(service: &Service, accounts: usize) -> [Cost; 2] {
         query: [0; 16],
         repeat: None,
     };
-    let signed_in = async { fresh.app.issuer.sign_in(&call, &sign_in).await.unwrap().tokens.len() };
+    let signed_in = async { fresh.app.issuer.sign_in(&act, &sign_in).await.unwrap().tokens.len() };
     [listed, cost(&fresh, signed_in, DEFAULT_PAGE).await]
 }
 
 /// Of ListMemberships.
 async fn cost_of_an_account(service: &Service, members: usize) -> Cost {
-    let caller = service.caller().await;
+    let act = service.act().await;
     let account: AccountId = stored_accounts(service, 1).await[0].parse().unwrap();
     // That these members are no more than ids is nothing to a list of memberships.
     let pairs: Vec<_> = (0..members).map(|_| (account.clone(), MemberId::random().unwrap())).collect();
-    stored_memberships(service, &caller.tenant, &pairs).await;
-    let (cold, caller) = cold(service).await;
+    stored_memberships(service, act.tenant(), &pairs).await;
+    let (cold, act) = cold(service).await;
     let list = async {
-        let (of, page) = (ListMemberships::Account(account.to_string()), first_page(&caller));
+        let (of, page) = (ListMemberships::Account(account.to_string()), first_page(&act));
         let directory = &cold.app.issuer.directory;
-        directory.list_memberships(&caller, &caller.tenant, &of, &Filter::default(), &page).await.unwrap().items.len()
+        directory.list_memberships(&act, &of, &Filter::default(), &page).await.unwrap().items.len()
     };
     cost(&cold, list, 50).await
 }
 
 /// Of ListGroupEntities.
 async fn cost_of_a_group(service: &Service, entities: usize) -> Cost {
-    let caller = service.caller().await;
-    let tenant = &caller.tenant;
+    let act = service.act().await;
+    let tenant = act.tenant();
     let patch = GroupPatch { display_name: Some("n".into()), ..Default::default() };
     let directory = &service.app.issuer.directory;
-    let group = directory.create_group(&caller, tenant, patch, &[], None).await.unwrap().0.id.clone();
+    let group = directory.create_group(&act, patch, &[], None).await.unwrap().0.id.clone();
     let accounts = stored_accounts(service, entities).await;
     let index = Index { tenant: tenant.clone(), kind: Kind::Entity, parent: Some(group.to_string()) };
     let records = accounts.into_iter().map(|account| {
@@ -202,11 +198,11 @@ async fn cost_of_a_group(service: &Service, entities: usize) -> Cost {
         (put(Kind::Entity, key, entity.to_bytes()), vec![(index.clone(), account)])
     });
     write_all(service, records).await;
-    let (cold, caller) = cold(service).await;
+    let (cold, act) = cold(service).await;
     let list = async {
-        let (directory, page) = (&cold.app.issuer.directory, first_page(&caller));
+        let (directory, page) = (&cold.app.issuer.directory, first_page(&act));
         let group = group.to_string();
-        directory.list_group_entities(&caller, &caller.tenant, &group, &page).await.unwrap().items.len()
+        directory.list_group_entities(&act, &group, &page).await.unwrap().items.len()
     };
     cost(&cold, list, 50).await
 }

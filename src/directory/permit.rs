@@ -1,0 +1,213 @@
+//! May this caller? The rule that the contract declares, who calls, and the tenant make a [`Permit`]; no verb runs
+//! without one.
+//!
+//! Invariant: scopes are compared here and nowhere else, unless a scope has a meaning of its own (`jeton.admin`,
+//! `jeton.tokens.eternal`). Which scope a method or grant wants is known to the contract only.
+
+use std::sync::Arc;
+
+use super::{
+    Directory,
+    caller::{Caller, Right},
+    page::PageRequest,
+};
+use crate::token::{Error, Position, Reason, Result, TenantId};
+
+/// Who may call a method or use a grant, as the contract declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub access: Access,
+    /// A bearer without the scope may act on what is its own; the verb decides what that is.
+    pub self_allowed: bool,
+    /// A client's secret or assertion in the message may stand in place of a bearer token.
+    pub client_authentication: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone.
+    Public,
+    /// Any active token of ours.
+    Authenticated,
+    /// A caller that holds this scope.
+    Scope(String),
+}
+
+/// What a call is about, as far as tenants are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A tenant, or something that belongs to one. Unnamed (empty) it is the caller's own; an administrator of all
+    /// tenants has to name it.
+    Tenant(String),
+    /// The caller itself, all tenants, or something that names its tenant otherwise, as a token does.
+    Caller,
+}
+
+/// That a caller may do what a rule is declared for: who, by which right, in which tenant.
+///
+/// Only [`Directory::permit`] makes one.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    caller: Arc<Caller>,
+    rule: &'static Rule,
+    right: Right,
+    tenant: TenantId,
+}
+
+/// One call that may act: its permit, and the log's head that was read for it before anything else.
+#[derive(Clone, Debug)]
+pub struct Act {
+    permit: Permit,
+    head: Position,
+}
+
+/// One call of what is open to anyone: possession of what it brings is its permit.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// The caller's, if somebody calls.
+    tenant: Option<TenantId>,
+    head: Position,
+}
+
+// === impl Rule ===
+
+impl Rule {
+    /// Whether a call without a bearer token can pass.
+    pub fn takes_no_bearer(&self) -> bool {
+        self.access == Access::Public || self.client_authentication
+    }
+
+    /// By which right somebody acts who holds the scopes of which `holds` tells.
+    ///
+    /// # Errors
+    /// SCOPE_INSUFFICIENT without the declared scope, unless the rule lets one act on one's own.
+    pub fn right(&self, holds: impl FnOnce(&str) -> bool) -> Result<Right> {
+        match &self.access {
+            Access::Public | Access::Authenticated => Ok(Right::Scope),
+            Access::Scope(scope) if holds(scope) => Ok(Right::Scope),
+            Access::Scope(_) if self.self_allowed => Ok(Right::OwnOnly),
+            Access::Scope(_) => Err(self.insufficient()),
+        }
+    }
+
+    /// What a call without proof of who calls is told.
+    pub fn missing(&self) -> Error {
+        let message = match self.client_authentication {
+            true => "a bearer token or client authentication is needed",
+            false => "a bearer token is needed",
+        };
+        Error::new(Reason::TokenMissing, message)
+    }
+
+    /// What a caller without the declared scope is told.
+    pub fn insufficient(&self) -> Error {
+        let message = match &self.access {
+            Access::Scope(scope) => format!("the call wants the scope {scope}"),
+            Access::Public | Access::Authenticated => "the call is not the caller's to make".to_owned(),
+        };
+        Error::new(Reason::ScopeInsufficient, message)
+    }
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// The one place that decides whether a call may be made, and where it acts: in the caller's own tenant, or in one that
+    /// exists and that the caller may name.
+    ///
+    /// # Errors
+    /// SCOPE_INSUFFICIENT; NOT_FOUND of the tenant; INVALID_FIELD if it has to be named.
+    pub async fn permit(&self, rule: &'static Rule, caller: Arc<Caller>, about: &About) -> Result<Permit> {
+        let right = rule.right(|scope| caller.holds(scope))?;
+        let tenant = caller.nameable_tenant(about)?;
+        if tenant != caller.tenant {
+            self.existing_tenant(&tenant).await?;
+        }
+        Ok(Permit { caller, rule, right, tenant })
+    }
+
+    /// The page of a list that is asked for; `query` is what the list is of, besides its tenant.
+    ///
+    /// # Errors
+    /// PAGE_TOKEN_INVALID.
+    pub fn page(&self, act: &Act, size: i32, token: &str, query: &[&str]) -> Result<PageRequest> {
+        let tenant = act.tenant().to_string();
+        let parts: Vec<&[u8]> =
+            std::iter::once(tenant.as_str()).chain(query.iter().copied()).map(str::as_bytes).collect();
+        PageRequest::new(size, token, act.caller(), &parts, &self.ring)
+    }
+}
+
+// === impl Act ===
+
+impl Act {
+    pub const fn new(permit: Permit, head: Position) -> Self {
+        Self { permit, head }
+    }
+
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.permit.caller
+    }
+
+    /// In which it acts.
+    pub const fn tenant(&self) -> &TenantId {
+        &self.permit.tenant
+    }
+
+    pub const fn right(&self) -> Right {
+        self.permit.right
+    }
+
+    /// The log's head that was read for the call.
+    pub const fn head(&self) -> Position {
+        self.head
+    }
+
+    /// The same under a head that was read later.
+    #[must_use]
+    pub fn at(&self, head: Position) -> Self {
+        Self { head, ..self.clone() }
+    }
+
+    /// Refuses a caller that does not hold the declared scope: what it acts on cannot be its own.
+    pub fn require_scope(&self) -> Result<()> {
+        match self.permit.right {
+            Right::Scope => Ok(()),
+            Right::OwnOnly => Err(self.insufficient()),
+        }
+    }
+
+    pub fn insufficient(&self) -> Error {
+        self.permit.rule.insufficient()
+    }
+}
+
+// === impl Visit ===
+
+impl Visit {
+    /// Of nobody in particular.
+    ///
+    /// # Errors
+    /// TOKEN_MISSING under a rule that is not public.
+    pub fn new(rule: &Rule, head: Position) -> Result<Self> {
+        match rule.access {
+            Access::Public => Ok(Self { tenant: None, head }),
+            Access::Authenticated | Access::Scope(_) => Err(rule.missing()),
+        }
+    }
+
+    /// Of somebody who proved who it is.
+    pub fn of(act: &Act) -> Self {
+        Self { tenant: Some(act.tenant().clone()), head: act.head }
+    }
+
+    /// The tenant that is meant unless another one is named.
+    pub const fn tenant(&self) -> Option<&TenantId> {
+        self.tenant.as_ref()
+    }
+
+    /// The log's head that was read for the call.
+    pub const fn head(&self) -> Position {
+        self.head
+    }
+}
