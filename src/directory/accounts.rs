@@ -176,7 +176,9 @@ impl Directory {
             account.updated = self.now();
             let entry = match state {
                 State::Enabled => Entry::changed(account.ident()),
-                State::Disabled | State::Deleted => Entry::revoke(Ident::Subtree(account.id.clone())),
+                State::Disabled | State::Deleted => {
+                    Entry::revoke(Ident::Subtree(account.tenant.clone(), account.id.clone()))
+                }
             };
             Ok(Edit { record: account, change: Change::new(tenant.clone(), self.now()), entries: vec![entry] })
         })
@@ -199,7 +201,7 @@ impl Directory {
             account.state = State::Deleted;
             account.deleted.get_or_insert(now);
             account.updated = now;
-            let entries = vec![Entry::revoke(Ident::Subtree(account.id.clone()))];
+            let entries = vec![Entry::revoke(Ident::Subtree(account.tenant.clone(), account.id.clone()))];
             Ok(Edit { record: account, change, entries })
         })
         .await

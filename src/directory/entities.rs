@@ -138,7 +138,11 @@ impl Directory {
                 let stands = before.as_ref().map_or(State::Deleted, |entity| entity.state);
                 if stands != state {
                     put_place(&mut edit.group, account, state, before.as_ref(), &mut edit.change);
-                    edit.entries.push(Entry::changed(Ident::Entity(found.id.clone(), account.id.clone())));
+                    edit.entries.push(Entry::changed(Ident::Entity(
+                        found.tenant.clone(),
+                        found.id.clone(),
+                        account.id.clone(),
+                    )));
                 }
             }
             let changed = edit.change.puts.len();
@@ -154,7 +158,14 @@ impl Directory {
 /// Writes an account's place in a group, its rows in the group's lists, and what it does to the count.
 fn put_place(group: &mut EntityGroup, account: &Account, state: State, before: Option<&Entity>, change: &mut Change) {
     let version = before.map_or(0, |before| before.version);
-    let entity = Entity { group: group.id.clone(), account: account.id.clone(), state, updated: change.now, version };
+    let entity = Entity {
+        tenant: group.tenant.clone(),
+        group: group.id.clone(),
+        account: account.id.clone(),
+        state,
+        updated: change.now,
+        version,
+    };
     change.puts.push(Put {
         kind: Kind::Entity,
         id: entity_key(group, &account.id).id,

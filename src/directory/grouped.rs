@@ -51,14 +51,16 @@ pub struct EntityGroup {
 #[cbor(array)]
 pub struct Entity {
     #[n(0)]
-    pub group: GroupId,
+    pub tenant: TenantId,
     #[n(1)]
+    pub group: GroupId,
+    #[n(2)]
     pub account: AccountId,
     /// Enabled, or Deleted once the account was taken out.
-    #[n(2)]
+    #[n(3)]
     pub state: State,
     /// When it was put in or taken out.
-    #[n(3)]
+    #[n(4)]
     pub updated: Time,
     #[cbor(skip)]
     pub version: u64,
@@ -102,9 +104,9 @@ pub struct EntityRoles {
 }
 
 stored! {
-    EntityGroup Group "EntityGroup" |self| Ident::Group(self.id.clone());
-    Entity Entity "GroupEntity" |self| Ident::Entity(self.group.clone(), self.account.clone());
-    GroupMember GroupMember "GroupMember" |self| Ident::GroupMember(self.group.clone(), self.member.clone());
+    EntityGroup Group "EntityGroup" |self| Ident::Group(self.tenant.clone(), self.id.clone());
+    Entity Entity "GroupEntity" |self| Ident::Entity(self.tenant.clone(), self.group.clone(), self.account.clone());
+    GroupMember GroupMember "GroupMember" |self| Ident::GroupMember(self.tenant.clone(), self.group.clone(), self.member.clone());
 }
 
 // === impl GroupMember ===

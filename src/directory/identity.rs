@@ -150,7 +150,7 @@ pub fn normalized(text: &str) -> String {
 pub const MAX_IDENTITY_PROFILES: u32 = 50;
 
 stored! {
-    IdentityProfile IdentityProfile "IdentityProfile" |self| Ident::IdentityProfile(self.id.clone());
+    IdentityProfile IdentityProfile "IdentityProfile" |self| Ident::IdentityProfile(self.tenant.clone(), self.id.clone());
 }
 
 // === impl OidcProfile ===

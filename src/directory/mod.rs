@@ -131,22 +131,22 @@ impl Directory {
                 _ => None,
             })),
             accounts: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Accounts), |ident| match ident {
-                Ident::Account(id) | Ident::Subtree(id) => Some(id.clone()),
+                Ident::Account(_, id) | Ident::Subtree(_, id) => Some(id.clone()),
                 _ => None,
             })),
             groups: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Groups), |ident| match ident {
-                Ident::Group(id) => Some(id.clone()),
+                Ident::Group(_, id) => Some(id.clone()),
                 _ => None,
             })),
             entities: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Entities), |ident| match ident {
-                Ident::Entity(group, account) => Some((group.clone(), account.clone())),
+                Ident::Entity(_, group, account) => Some((group.clone(), account.clone())),
                 _ => None,
             })),
             group_members: Arc::new(Cache::new(
                 CACHED_RECORDS,
                 seen(labels::Cache::GroupMembers),
                 |ident| match ident {
-                    Ident::GroupMember(group, member) => Some((group.clone(), member.clone())),
+                    Ident::GroupMember(_, group, member) => Some((group.clone(), member.clone())),
                     _ => None,
                 },
             )),
@@ -155,19 +155,19 @@ impl Directory {
                 _ => None,
             })),
             members: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Members), |ident| match ident {
-                Ident::Member(id) => Some(id.clone()),
+                Ident::Member(_, id) => Some(id.clone()),
                 _ => None,
             })),
             memberships: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Memberships), |ident| match ident {
-                Ident::Membership(account, member) => Some((account.clone(), member.clone())),
+                Ident::Membership(_, account, member) => Some((account.clone(), member.clone())),
                 _ => None,
             })),
             roles: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Roles), |ident| match ident {
-                Ident::Role(id) => Some(id.clone()),
+                Ident::Role(_, id) => Some(id.clone()),
                 _ => None,
             })),
             profiles: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Profiles), |ident| match ident {
-                Ident::IdentityProfile(id) => Some(id.clone()),
+                Ident::IdentityProfile(_, id) => Some(id.clone()),
                 _ => None,
             })),
             key_sets: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::KeySets), |ident| match ident {

@@ -263,7 +263,7 @@ pub(super) use stored;
 stored! {
     Tenant Tenant "Tenant" |self| Ident::Tenant(self.id.clone());
     Client Client "Client" |self| Ident::Client(self.id.clone());
-    Account Account "Account" |self| Ident::Account(self.id.clone());
+    Account Account "Account" |self| Ident::Account(self.tenant.clone(), self.id.clone());
     Admission Admission "Admission" |self| Ident::Admission(self.tenant.clone(), self.client.clone());
     KeySetRecord KeySet "SigningKey" |self| Ident::Tenant(self.tenant.clone());
 }

@@ -133,9 +133,9 @@ pub enum MembershipState {
 }
 
 stored! {
-    Member Member "Member" |self| Ident::Member(self.id.clone());
-    Role Role "Role" |self| Ident::Role(self.id.clone());
-    Membership Membership "Membership" |self| Ident::Membership(self.account.clone(), self.member.clone());
+    Member Member "Member" |self| Ident::Member(self.tenant.clone(), self.id.clone());
+    Role Role "Role" |self| Ident::Role(self.tenant.clone(), self.id.clone());
+    Membership Membership "Membership" |self| Ident::Membership(self.tenant.clone(), self.account.clone(), self.member.clone());
 }
 
 // === impl Member ===

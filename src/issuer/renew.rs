@@ -294,7 +294,10 @@ impl Issuer {
     /// Revokes a family whose refresh token was stolen, and tells the caller so.
     async fn end(&self, family: &Family) -> Result<Error> {
         let until = family.absolute_expiry.plus(SLOT_MARGIN);
-        self.directory.follower.append(&[Entry::revoke_until(Ident::Family(family.id.clone()), until)]).await?;
+        self.directory
+            .follower
+            .append(&[Entry::revoke_until(Ident::Family(family.tenant.clone(), family.id.clone()), until)])
+            .await?;
         self.metrics.count(Event::ReuseDetected);
         tracing::warn!(
             target: "audit", event = "refresh.reused", tenant = %family.tenant, family = %family.id, client = %family.client,

@@ -106,7 +106,7 @@ impl Issuer {
                     if let Some((family, _)) = self.family_of(text).await? {
                         self.close(&family).await?;
                     }
-                    entries.push(Entry::changed(Ident::Family(content.family)));
+                    entries.push(Entry::changed(Ident::Family(content.tenant, content.family)));
                     Outcome::Invalidated
                 }
                 None => Outcome::Unrecognized,
@@ -148,7 +148,8 @@ impl Issuer {
             Target::Account { slot, descendants } => {
                 let account = self.directory.reachable_account(act, slot).await?;
                 let id = account.id.clone();
-                let ident = if *descendants { Ident::Subtree(id) } else { Ident::Account(id) };
+                let ident =
+                    if *descendants { Ident::Subtree(tenant.clone(), id) } else { Ident::Account(tenant.clone(), id) };
                 Ok((vec![ident], Time::NEVER))
             }
             Target::Client(slot) => {
@@ -164,12 +165,12 @@ impl Issuer {
             Target::Member(slot) => {
                 act.require_scope()?;
                 let member = self.directory.reachable_member(act, slot).await?;
-                Ok((vec![Ident::Member(member.id.clone())], Time::NEVER))
+                Ok((vec![Ident::Member(tenant.clone(), member.id.clone())], Time::NEVER))
             }
             Target::Group(slot) => {
                 act.require_scope()?;
                 let group = self.directory.reachable_group(act, slot).await?;
-                Ok((vec![Ident::Group(group.id.clone())], Time::NEVER))
+                Ok((vec![Ident::Group(tenant.clone(), group.id.clone())], Time::NEVER))
             }
             Target::Sessions(sessions) => {
                 act.require_scope()?;
@@ -280,9 +281,12 @@ pub(super) fn may_touch(act: &Act, token: &AccessToken) -> bool {
 }
 
 fn token_entry(token: &AccessToken) -> Entry {
-    Entry::revoke_until(Ident::Token(token.id.clone()), token.expires().plus(SLOT_MARGIN))
+    Entry::revoke_until(Ident::Token(token.tenant.clone(), token.id.clone()), token.expires().plus(SLOT_MARGIN))
 }
 
 fn family_entry(family: &Family) -> Entry {
-    Entry::revoke_until(Ident::Family(family.id.clone()), family.absolute_expiry.plus(SLOT_MARGIN))
+    Entry::revoke_until(
+        Ident::Family(family.tenant.clone(), family.id.clone()),
+        family.absolute_expiry.plus(SLOT_MARGIN),
+    )
 }

@@ -258,7 +258,7 @@ impl Issuer {
     fn is_over(&self, opened: &Opened, standing: &Standing) -> bool {
         let (tenant, client) = (&standing.tenant.id, &standing.client.id);
         let named = vec![
-            Ident::Member(opened.member.clone()),
+            Ident::Member(tenant.clone(), opened.member.clone()),
             Ident::Tenant(tenant.clone()),
             Ident::Client(client.clone()),
             Ident::Admission(tenant.clone(), client.clone()),

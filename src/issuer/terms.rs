@@ -150,7 +150,7 @@ pub(super) fn sources_of(token: &AccessToken, parents: &[Arc<AccessToken>]) -> R
     let own = token.idents();
     let mut sources = Vec::new();
     for ident in parents.iter().flat_map(|parent| parent.idents().iter().cloned().collect::<Vec<_>>()) {
-        if let Some(source) = Source::of(&ident)
+        if let Some(source) = Source::of(&ident, &token.tenant)
             && !own.iter().any(|own| *own == ident)
             && !sources.contains(&source)
         {

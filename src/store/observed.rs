@@ -151,20 +151,20 @@ const fn kind(error: &Error) -> &'static str {
 
 const fn revoked(ident: &Ident) -> Revoked {
     match ident {
-        Ident::Token(_) => Revoked::Token,
-        Ident::Family(_) => Revoked::Family,
+        Ident::Token(..) => Revoked::Token,
+        Ident::Family(..) => Revoked::Family,
         Ident::Session(..) => Revoked::Session,
         Ident::Client(_) => Revoked::Client,
         Ident::Admission(..) => Revoked::Admission,
-        Ident::Account(_) => Revoked::Account,
-        Ident::Subtree(_) => Revoked::Subtree,
-        Ident::Member(_) => Revoked::Member,
+        Ident::Account(..) => Revoked::Account,
+        Ident::Subtree(..) => Revoked::Subtree,
+        Ident::Member(..) => Revoked::Member,
         Ident::Membership(..) => Revoked::Membership,
-        Ident::Group(_) => Revoked::Group,
+        Ident::Group(..) => Revoked::Group,
         Ident::Entity(..) => Revoked::Entity,
         Ident::GroupMember(..) => Revoked::GroupMember,
-        Ident::Role(_) => Revoked::Role,
-        Ident::IdentityProfile(_) => Revoked::IdentityProfile,
+        Ident::Role(..) => Revoked::Role,
+        Ident::IdentityProfile(..) => Revoked::IdentityProfile,
         Ident::Tenant(_) => Revoked::Tenant,
         Ident::SigningKey(..) => Revoked::SigningKey,
     }

@@ -258,9 +258,14 @@ impl New {
     }
 
     fn entity(&self, group: &GroupId, account: &AccountId) -> Row {
-        let (group_id, account_id) = (group.clone(), account.clone());
-        let entity =
-            Entity { group: group_id, account: account_id, state: State::Enabled, updated: self.now, version: 0 };
+        let entity = Entity {
+            tenant: self.tenant.clone(),
+            group: group.clone(),
+            account: account.clone(),
+            state: State::Enabled,
+            updated: self.now,
+            version: 0,
+        };
         self.row(entity_id(group, account), &entity, &[(group.to_string(), account.to_string())])
     }
 }

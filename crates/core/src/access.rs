@@ -137,8 +137,10 @@ pub struct Acting {
 /// What ends a token when it ends, besides what the token itself names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, minicbor::Encode, minicbor::Decode)]
 pub enum Source {
+    /// A token of the same tenant.
     #[n(0)]
     Token(#[n(0)] TokenId),
+    /// A family of the same tenant.
     #[n(1)]
     Family(#[n(0)] FamilyId),
     /// Anything else that the revocation log can name; a client stands for its admission, too.
@@ -315,8 +317,8 @@ impl AccessToken {
 
     /// Every identifier by which the revocation log can name it.
     pub fn idents(&self) -> Idents {
-        let mut idents = vec![Ident::Token(self.id.clone())];
-        idents.extend(self.family.clone().map(Ident::Family));
+        let mut idents = vec![Ident::Token(self.tenant.clone(), self.id.clone())];
+        idents.extend(self.family.clone().map(|family| Ident::Family(self.tenant.clone(), family)));
         let own = idents.len();
         idents.extend([
             Ident::Client(self.client.clone()),
@@ -333,8 +335,8 @@ impl AccessToken {
     /// What an entry spares when its `except` names this token's holder: the family, else the token.
     pub fn except(&self) -> Ident {
         match &self.family {
-            Some(family) => Ident::Family(family.clone()),
-            None => Ident::Token(self.id.clone()),
+            Some(family) => Ident::Family(self.tenant.clone(), family.clone()),
+            None => Ident::Token(self.tenant.clone(), self.id.clone()),
         }
     }
 }
@@ -350,25 +352,28 @@ pub(super) fn lineage(
 ) {
     idents.extend(session.map(|session| Ident::Session(tenant.clone(), session.shared())));
     if let Some(account) = subject.account() {
-        idents.push(Ident::Account(account.clone()));
-        idents.push(Ident::Subtree(account.clone()));
+        idents.push(Ident::Account(tenant.clone(), account.clone()));
+        idents.push(Ident::Subtree(tenant.clone(), account.clone()));
     }
     if let Some(member) = subject.member() {
-        idents.push(Ident::Member(member.clone()));
+        idents.push(Ident::Member(tenant.clone(), member.clone()));
     }
     match subject {
-        Subject::Member(account, member) => idents.push(Ident::Membership(account.clone(), member.clone())),
+        Subject::Member(account, member) => {
+            idents.push(Ident::Membership(tenant.clone(), account.clone(), member.clone()));
+        }
         Subject::Group(group, member) => {
-            idents.push(Ident::Group(group.clone()));
-            idents.extend(member.iter().map(|member| Ident::GroupMember(group.clone(), member.clone())));
+            idents.push(Ident::Group(tenant.clone(), group.clone()));
+            idents
+                .extend(member.iter().map(|member| Ident::GroupMember(tenant.clone(), group.clone(), member.clone())));
         }
         Subject::Client(_) | Subject::Account(_) | Subject::OtherClient(..) => {}
     }
-    idents.extend(ancestors.iter().cloned().map(Ident::Subtree));
+    idents.extend(ancestors.iter().map(|id| Ident::Subtree(tenant.clone(), id.clone())));
     for source in sources {
         idents.push(match source {
-            Source::Token(id) => Ident::Token(id.clone()),
-            Source::Family(id) => Ident::Family(id.clone()),
+            Source::Token(id) => Ident::Token(tenant.clone(), id.clone()),
+            Source::Family(id) => Ident::Family(tenant.clone(), id.clone()),
             Source::Named(ident) => ident.clone(),
         });
         if let Source::Named(Ident::Client(client)) = source {
@@ -424,24 +429,35 @@ impl Actor {
 // === impl Source ===
 
 impl Source {
-    /// What a token that hangs on a holder of `ident` must record; `None`: nothing.
-    pub fn of(ident: &Ident) -> Option<Self> {
+    /// What a token of `tenant` that hangs on a holder of `ident` must record; `None`: nothing.
+    pub fn of(ident: &Ident, tenant: &TenantId) -> Option<Self> {
         match ident {
-            Ident::Token(id) => Some(Self::Token(id.clone())),
-            Ident::Family(id) => Some(Self::Family(id.clone())),
+            Ident::Token(own, id) if own == tenant => Some(Self::Token(id.clone())),
+            Ident::Family(own, id) if own == tenant => Some(Self::Family(id.clone())),
             // The client's own entry tells the first; the others are never revoked.
-            Ident::Admission(..) | Ident::Entity(..) | Ident::Role(_) | Ident::IdentityProfile(_) => None,
-            Ident::Session(..)
+            Ident::Admission(..) | Ident::Entity(..) | Ident::Role(..) | Ident::IdentityProfile(..) => None,
+            Ident::Token(..)
+            | Ident::Family(..)
+            | Ident::Session(..)
             | Ident::Client(_)
-            | Ident::Account(_)
-            | Ident::Subtree(_)
-            | Ident::Member(_)
+            | Ident::Account(..)
+            | Ident::Subtree(..)
+            | Ident::Member(..)
             | Ident::Membership(..)
-            | Ident::Group(_)
+            | Ident::Group(..)
             | Ident::GroupMember(..)
             | Ident::Tenant(_)
             | Ident::SigningKey(..) => Some(Self::Named(ident.clone())),
         }
+    }
+
+    /// Reads what the claim `src` of a token of `tenant` says.
+    pub fn parse(text: &str, tenant: &TenantId) -> Option<Self> {
+        if let Ok(source) = text.parse().map(Self::Token).or_else(|_| text.parse().map(Self::Family)) {
+            return Some(source);
+        }
+        // One text for each.
+        Self::of(&text.parse().ok()?, tenant).filter(|source| matches!(source, Self::Named(_)))
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::{
     access::{AccessToken, Acting, Actor, Audience, Format, Json, KeyId, MAX_ACTORS, SessionId, Source, Subject},
     authentication::{Authentication, Method},
-    ident::Ident,
+    id::TenantId,
     scope::Scopes,
 };
 use crate::time::Time;
@@ -155,11 +155,12 @@ impl Claims {
             _ => return None,
         };
         let ancestors = self.anc.iter().map(|id| id.parse()).collect::<Result<_, _>>().ok()?;
-        let sources = self.src.iter().map(|id| id.parse()).collect::<Result<_, _>>().ok()?;
+        let tenant: TenantId = self.ten.parse().ok()?;
+        let sources = self.src.iter().map(|text| Source::parse(text, &tenant)).collect::<Option<_>>()?;
         let json = |raw: Option<Box<RawValue>>| raw.map(|raw| Json::new(raw.get()));
         let token = AccessToken {
             id: self.jti.parse().ok()?,
-            tenant: self.ten.parse().ok()?,
+            tenant,
             client,
             subject,
             scopes: Scopes::from_claim(&self.scope),
@@ -219,22 +220,10 @@ impl std::fmt::Display for Source {
     }
 }
 
-impl std::str::FromStr for Source {
-    type Err = super::id::Malformed;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(source) = text.parse().map(Self::Token).or_else(|_| text.parse().map(Self::Family)) {
-            return Ok(source);
-        }
-        let ident: Ident = text.parse().map_err(|_| super::id::Malformed)?;
-        // One text for each.
-        Self::of(&ident).filter(|source| matches!(source, Self::Named(_))).ok_or(super::id::Malformed)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Ident;
 
     fn chain(length: u8) -> Vec<Acting> {
         (0..length)
@@ -258,12 +247,16 @@ mod tests {
         let token = super::super::TokenId::from_bytes([1; 16]);
         let client = super::super::ClientId::from_bytes([2; 16]);
         let key = Ident::SigningKey("default".parse().unwrap(), "k1".into());
-        for source in [Source::Token(token.clone()), Source::Named(Ident::Client(client.clone())), Source::Named(key)] {
-            assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
+        let (own, other): (TenantId, TenantId) = ("default".parse().unwrap(), "other".parse().unwrap());
+        let elsewhere = Source::Named(Ident::Token(other, token.clone()));
+        for source in
+            [Source::Token(token.clone()), elsewhere, Source::Named(Ident::Client(client.clone())), Source::Named(key)]
+        {
+            assert_eq!(Source::parse(&source.to_string(), &own), Some(source.clone()));
             assert_eq!(minicbor::decode::<Source>(&minicbor::to_vec(&source).unwrap()).unwrap(), source);
         }
-        assert!(format!("t:{token}").parse::<Source>().is_err());
-        assert!(format!("d:default:{client}").parse::<Source>().is_err(), "the client stands for it");
-        assert!("x".parse::<Source>().is_err());
+        assert_eq!(Source::parse(&format!("t:default:{token}"), &own), None);
+        assert_eq!(Source::parse(&format!("d:default:{client}"), &own), None, "the client stands for it");
+        assert_eq!(Source::parse("x", &own), None);
     }
 }

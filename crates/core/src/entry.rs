@@ -166,14 +166,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{FamilyId, TokenId};
+    use crate::{FamilyId, TenantId, TokenId};
 
     fn position(micros: u64) -> Position {
         Position::new(0, micros).unwrap()
     }
 
     fn family(n: u8) -> Ident {
-        Ident::Family(FamilyId::from_bytes([n; 16]))
+        Ident::Family(TenantId::system(), FamilyId::from_bytes([n; 16]))
     }
 
     fn slot(micros: u64, except: Option<u8>) -> Slot {
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn entries_and_slots_read_back() {
         let ident = Ident::Session("default".parse().unwrap(), "a:b".into());
-        let token = Ident::Token(TokenId::from_bytes([9; 16]));
+        let token = Ident::Token(TenantId::system(), TokenId::from_bytes([9; 16]));
         for except in [None, Some(token)] {
             let effect = Effect::Revoke { except, until: Time::from_secs(5) };
             for effective in [None, Some(position(7))] {

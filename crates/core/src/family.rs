@@ -193,7 +193,7 @@ impl Family {
     /// Every identifier by which the revocation log can name it.
     pub fn idents(&self) -> Idents {
         let mut idents = vec![
-            Ident::Family(self.id.clone()),
+            Ident::Family(self.tenant.clone(), self.id.clone()),
             Ident::Client(self.client.clone()),
             Ident::Admission(self.tenant.clone(), self.client.clone()),
             Ident::Tenant(self.tenant.clone()),

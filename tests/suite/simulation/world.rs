@@ -258,7 +258,11 @@ impl World {
     async fn revoke_token(&self) {
         if let Some(which) = self.any_token() {
             let token = self.oracle.lock().token(which);
-            self.revoke(Entry::revoke_until(Ident::Token(token.id.clone()), self.slot_until(&token))).await;
+            self.revoke(Entry::revoke_until(
+                Ident::Token(token.tenant.clone(), token.id.clone()),
+                self.slot_until(&token),
+            ))
+            .await;
         }
     }
 
@@ -267,7 +271,7 @@ impl World {
         let Some(which) = self.any_token() else { return };
         let token = self.oracle.lock().token(which);
         match &token.family {
-            Some(family) => self.revoke(Entry::revoke(Ident::Family(family.clone()))).await,
+            Some(family) => self.revoke(Entry::revoke(Ident::Family(tenant(), family.clone()))).await,
             None => self.revoke(Entry::revoke(Ident::Session(tenant(), "shared".into()))).await,
         }
     }

@@ -16,7 +16,7 @@ pub fn client() -> Ident {
 }
 
 pub fn family() -> Ident {
-    Ident::Family(FamilyId::random().unwrap())
+    Ident::Family(tenant(), FamilyId::random().unwrap())
 }
 
 pub fn revoke_except(ident: &Ident, except: &Ident) -> Entry {
@@ -132,7 +132,7 @@ pub async fn a_long_tail_is_cut_and_goes_on_from_its_last_entry(store: &Arc<dyn 
 pub async fn every_entry_reads_back_in_all_its_parts(store: &Arc<dyn Store>) {
     let before = head(store).await;
     let (tenant, account, member) = (tenant(), AccountId::random().unwrap(), MemberId::random().unwrap());
-    let token = Ident::Token(TokenId::random().unwrap());
+    let token = Ident::Token(tenant.clone(), TokenId::random().unwrap());
     let idents = [
         token.clone(),
         family(),
@@ -140,13 +140,13 @@ pub async fn every_entry_reads_back_in_all_its_parts(store: &Arc<dyn Store>) {
         client(),
         Ident::Client("admin".parse().unwrap()),
         Ident::Admission(tenant.clone(), ClientId::random().unwrap()),
-        Ident::Account(account.clone()),
-        Ident::Subtree(account.clone()),
-        Ident::Member(member.clone()),
-        Ident::Membership(account.clone(), member.clone()),
-        Ident::Group(GroupId::random().unwrap()),
-        Ident::Entity(GroupId::random().unwrap(), account),
-        Ident::GroupMember(GroupId::random().unwrap(), member),
+        Ident::Account(tenant.clone(), account.clone()),
+        Ident::Subtree(tenant.clone(), account.clone()),
+        Ident::Member(tenant.clone(), member.clone()),
+        Ident::Membership(tenant.clone(), account.clone(), member.clone()),
+        Ident::Group(tenant.clone(), GroupId::random().unwrap()),
+        Ident::Entity(tenant.clone(), GroupId::random().unwrap(), account),
+        Ident::GroupMember(tenant.clone(), GroupId::random().unwrap(), member),
         Ident::Tenant("default".parse().unwrap()),
         Ident::SigningKey(tenant, "k1".into()),
     ];

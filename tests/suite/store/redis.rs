@@ -14,7 +14,7 @@ use jeton::{
         Change, Error, LOG_RETENTION, Mint, PRUNE_MARGIN, Put, Result, Store,
         redis::{Options, Redis, Tls},
     },
-    token::{FamilyId, Ident, Position, TokenId, secret::SecretText},
+    token::{FamilyId, Ident, Position, TenantId, TokenId, secret::SecretText},
 };
 
 use super::{
@@ -291,8 +291,16 @@ async fn slots_merge_on_the_server_as_they_do_in_memory() {
     let store = connect(&server).await;
     let before = head(&store).await;
     let (token, family) = (|n| TokenId::from_bytes([n; 16]), |n| FamilyId::from_bytes([n; 16]));
-    let exceptions =
-        [None, Some(Ident::Token(token(1))), Some(Ident::Token(token(255))), Some(Ident::Family(family(1)))];
+    // Literal tenants of which one is the beginning of another, and a random one: their order is not that of their texts.
+    let [short, long]: [TenantId; 2] = ["def", "def-x"].map(|id| id.parse().unwrap());
+    let exceptions = [
+        None,
+        Some(Ident::Token(short.clone(), token(1))),
+        Some(Ident::Token(short.clone(), token(255))),
+        Some(Ident::Token(long, token(1))),
+        Some(Ident::Token(TenantId::from_bytes([255; 16]), token(1))),
+        Some(Ident::Family(short, family(1))),
+    ];
     let positions = [None, Position::new(0, 5), Position::new(0, u64::MAX >> 8)];
     let lives = [now().plus(MINUTE), Time::NEVER, now().plus(HOUR)];
     let mut kinds = Vec::new();

@@ -194,7 +194,8 @@ async fn cost_of_a_group(service: &Service, entities: usize) -> Cost {
         let id: AccountId = account.parse().unwrap();
         let key = entity_id(&group, &id);
         let updated = Clock::default().now();
-        let entity = Entity { group: group.clone(), account: id, state: State::Enabled, updated, version: 0 };
+        let (tenant, group) = (tenant.clone(), group.clone());
+        let entity = Entity { tenant, group, account: id, state: State::Enabled, updated, version: 0 };
         (put(Kind::Entity, key, entity.to_bytes()), vec![(index.clone(), account)])
     });
     write_all(service, records).await;

@@ -7,11 +7,18 @@ local SWEEP = 8
 
 local never = tonumber(ARGV[2])
 
--- `except` in the order of `Ident`. Only tokens and families are ever excepted; the text of both is of fixed width.
+-- `except` in the order of `Ident`: its kind, its tenant (random ids before literal ones), then the rest. Only tokens and
+-- families are ever excepted; the text of their ids is of fixed width.
 local function except_less(a, b)
-  local x, y = string.find('tfscdabmhgeprink', string.sub(a, 1, 1), 1, true), string.find('tfscdabmhgeprink', string.sub(b, 1, 1), 1, true)
+  if a == '' or b == '' then return a == '' and b ~= '' end
+  local kind, tenant, id = string.match(a, '^(%a):([^:]*):(.*)$')
+  local other_kind, other_tenant, other_id = string.match(b, '^(%a):([^:]*):(.*)$')
+  local x, y = string.find('tfscdabmhgeprink', kind, 1, true), string.find('tfscdabmhgeprink', other_kind, 1, true)
   if x ~= y then return x < y end
-  return less(a, b)
+  if tenant == other_tenant then return less(id, other_id) end
+  local random, other_random = string.sub(tenant, 1, 4) == 'ten_', string.sub(other_tenant, 1, 4) == 'ten_'
+  if random ~= other_random then return random end
+  return less(tenant, other_tenant)
 end
 
 local function max(a, b)
