@@ -330,10 +330,10 @@ fn announce(listeners: &[Listener], http: &[Listener], admin: &[Listener], confi
         let _ = writeln!(text, "jeton listens on {}", listener.address());
     }
     for listener in http {
-        let _ = writeln!(text, "OAuth 2 is spoken on {}", listener.address());
+        let _ = writeln!(text, "OAuth 2 listens on {}", listener.address());
     }
     for listener in admin {
-        let _ = writeln!(text, "probes are answered on {}", listener.address());
+        let _ = writeln!(text, "admin listens on {}", listener.address());
     }
     let credentials = config.data_dir.join(BOOTSTRAP_FILE);
     if config.bootstrap.is_none()

@@ -83,7 +83,7 @@ const LOG: &str = "log.txt";
 /// What the service and the echo say before their address.
 pub(super) const LISTENS: &str = "listens on ";
 /// What the service says before that of its HTTP side.
-const SPEAKS: &str = "OAuth 2 is spoken on ";
+const SPEAKS: &str = "OAuth 2 listens on ";
 /// How long a process may take to answer.
 const READY: Duration = Duration::from_secs(30);
 

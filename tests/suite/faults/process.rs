@@ -169,7 +169,7 @@ impl Jeton {
 
     /// Where it speaks OAuth 2, if `JETON_HTTP_LISTEN` is set: `host:port`.
     pub fn http(&self) -> String {
-        const BEGIN: &str = "OAuth 2 is spoken on ";
+        const BEGIN: &str = "OAuth 2 listens on ";
         let out = self.out_with(BEGIN);
         out.lines().find_map(|line| line.strip_prefix(BEGIN)).unwrap().to_owned()
     }

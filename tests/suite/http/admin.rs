@@ -9,7 +9,7 @@ use crate::{
 
 /// Where it answers probes.
 pub fn admin_of(jeton: &Jeton) -> String {
-    const BEGIN: &str = "probes are answered on ";
+    const BEGIN: &str = "admin listens on ";
     let out = jeton.out_with(BEGIN);
     format!("http://{}", out.lines().find_map(|line| line.strip_prefix(BEGIN)).unwrap())
 }

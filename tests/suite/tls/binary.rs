@@ -158,7 +158,7 @@ fn every_listener_is_secured_but_sockets_of_this_machine() {
             .env("JETON_ADMIN_LISTEN", "127.0.0.1:0")
             .env("JETON_ADMIN_TLS", "true")
     });
-    const BEGIN: &str = "probes are answered on ";
+    const BEGIN: &str = "admin listens on ";
     let out = secured.jeton.out_with(BEGIN);
     let admin = out.lines().find_map(|line| line.strip_prefix(BEGIN)).unwrap();
     let status = |scheme: &str, arguments: &str| {
