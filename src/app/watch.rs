@@ -6,7 +6,7 @@ use super::App;
 use crate::{
     config::{self, Config},
     failure::{Failure, failed},
-    metrics::{Kind, Labels, Metrics, Observed, Point, Unit, number},
+    metrics::{Instrument, Labels, Metrics, Observed, Point, Unit, number},
     serve::tls::Tls,
     store::{self, Store},
     telemetry::{self, otlp::Otlp, process},
@@ -36,7 +36,7 @@ pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>,
     // Weak: what is measured holds the metrics, and the store closes its file when the last of them is gone.
     let follower = Arc::downgrade(&app.follower);
     metrics.observe(Observed::one(
-        Kind::Gauge,
+        Instrument::Gauge,
         "jeton.follower.lag",
         Unit::Seconds,
         "How long ago the newest head of the revocation log was asked for that this replica has reached.",
@@ -44,7 +44,7 @@ pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>,
     ));
     let follower = Arc::downgrade(&app.follower);
     metrics.observe(Observed::one(
-        Kind::Gauge,
+        Instrument::Gauge,
         "jeton.log.head.age",
         Unit::Seconds,
         "How old the newest entry of the revocation log is that this replica has reached.",
@@ -52,7 +52,7 @@ pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>,
     ));
     let outbox = Arc::downgrade(&app.outbox);
     metrics.observe(Observed::one(
-        Kind::Gauge,
+        Instrument::Gauge,
         "jeton.outbox.lag",
         Unit::Seconds,
         "For how long the next event had been due when it was last looked for.",
@@ -61,7 +61,7 @@ pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>,
     if let Some(log) = log {
         let dropped = log.dropped();
         metrics.observe(Observed::one(
-            Kind::Counter,
+            Instrument::Counter,
             "jeton.log.lines.dropped",
             Unit::None,
             "Log lines that were dropped because they were not written in time.",
@@ -74,35 +74,35 @@ pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>,
 
 /// Without TLS these metrics have no values.
 fn observe_certificates(metrics: &Metrics, tls: Option<&Arc<Tls>>) {
-    let observe = |kind: Kind, name: &'static str, unit: Unit, help: &'static str, read: fn(&Tls) -> f64| {
+    let observe = |instrument: Instrument, name: &'static str, unit: Unit, help: &'static str, read: fn(&Tls) -> f64| {
         let tls = tls.cloned();
         let value = move |tls: &Arc<Tls>| Point { labels: Labels::new(), value: read(tls) };
         let read = Box::new(move |_: &Metrics| tls.iter().map(value).collect());
-        metrics.observe(Observed { name, help, unit, kind, read });
+        metrics.observe(Observed { name, help, unit, instrument, read });
     };
     observe(
-        Kind::Gauge,
+        Instrument::Gauge,
         "jeton.tls.certificate.not_after",
         Unit::Seconds,
         "When the first certificate of the chain in use expires, in seconds since the Unix epoch.",
         |tls| number(tls.not_after().as_secs()),
     );
     observe(
-        Kind::Counter,
+        Instrument::Counter,
         "jeton.tls.reloads",
         Unit::None,
         "How often the certificates were replaced by others that are in use.",
         |tls| number(tls.generation()),
     );
     observe(
-        Kind::Counter,
+        Instrument::Counter,
         "jeton.tls.reload.failures",
         Unit::None,
         "How often the certificates were replaced by others that could not be used.",
         |tls| number(tls.failures()),
     );
     observe(
-        Kind::Counter,
+        Instrument::Counter,
         "jeton.tls.handshake.failures",
         Unit::None,
         "Connections that ended before they were secured.",

@@ -1,41 +1,37 @@
-//! Signing people in with an identity provider of theirs: OpenID Connect, as a relying party.
+//! Signing people in with their own identity provider: OpenID Connect, as a relying party.
 //!
 //! Promises: an identity is returned only if the provider redeemed the code for this client, this redirect URI and this
-//! verifier (RFC 7636), and signed an ID token of this issuer, for this client alone, that holds now. Whatever is wrong
-//! with what a person brought is one error that does not tell what; whatever is wrong with the provider is another.
+//! verifier (RFC 7636), and signed an ID token of this issuer, for this client alone, that is valid now. All faults of
+//! what a person presented are one error without details; all faults of the provider are another.
 //!
-//! Invariant: knows nothing of members and profiles, keeps nothing of a person, and calls nobody but through
+//! Invariant: knows nothing of members and profiles, stores nothing about a person, and calls others only through
 //! [`Outbound`]. Start reading at [`RelyingParty::authenticate`].
 
 mod discovery;
+mod error;
 mod id_token;
 mod pkce;
+mod remote;
 
-use std::{fmt, ops::Deref, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use openidconnect::{
-    AccessToken, AuthType, AuthorizationCode, ClientId, ClientSecret, EmptyAdditionalClaims, HttpRequest, HttpResponse,
-    OAuth2TokenResponse as _, PkceCodeVerifier, RedirectUrl, RequestTokenError, SubjectIdentifier, TokenResponse as _,
-    UserInfoClaims, UserInfoError,
-    core::{
-        CoreClient, CoreErrorResponseType, CoreGenderClaim, CoreIdToken, CoreIdTokenClaims, CoreJsonWebKeySet,
-        CoreRequestTokenError, CoreTokenResponse,
-    },
+    OAuth2TokenResponse as _, RedirectUrl, TokenResponse as _,
+    core::{CoreIdToken, CoreIdTokenClaims, CoreJsonWebKeySet},
 };
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::{
     ambient::Clock,
-    outbound::{self, MAX_BODY_BYTES, Outbound, documents::Documents, jwks::JwksCache},
-    token::{
-        error::{Error, Reason, Result, Source},
-        secret::SecretText,
-    },
+    outbound::{Outbound, documents::Documents, jwks::JwksCache},
+    token::{error::Result, secret::SecretText},
 };
 use discovery::Endpoints;
+use error::{refused, unavailable};
+use remote::Remote;
 
-/// Signs people in with identity providers. One for each process: it remembers what the providers published.
+/// Signs people in with identity providers. One for each process: it caches what the providers publish.
 pub struct RelyingParty {
     outbound: Arc<Outbound>,
     key_sets: Arc<JwksCache>,
@@ -53,27 +49,27 @@ pub struct Provider {
     pub client_secret: Option<SecretText>,
     /// Where codes may have been sent to; compared byte by byte.
     pub redirect_uris: Vec<String>,
-    /// What codes are asked for with.
+    /// The scopes that codes are requested with.
     pub scopes: Vec<String>,
 }
 
-/// What a person brings from the provider.
+/// What a person presents after signing in with the provider.
 pub struct Login<'a> {
     /// Good for one use.
     pub code: &'a str,
-    /// The one that the code was asked for with.
+    /// The one that the code was requested with.
     pub redirect_uri: &'a str,
-    /// What the challenge was made of, by S256.
+    /// The verifier of the S256 challenge (RFC 7636).
     pub code_verifier: &'a str,
-    /// The one that the code was asked for with, if there was one.
+    /// The one that the code was requested with, if there was one.
     pub nonce: Option<&'a str>,
 }
 
-/// Who a person is, as the provider says.
+/// A person, as the provider describes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedIdentity {
     pub issuer: String,
-    /// The person, for ever, within the issuer. Nothing else here identifies anybody.
+    /// Identifies the person within the issuer, for ever. No other field does.
     pub subject: String,
     pub email: Option<String>,
     /// Whether the provider knows that the e-mail address is the person's.
@@ -83,12 +79,9 @@ pub struct VerifiedIdentity {
     pub family_name: Option<String>,
 }
 
-/// A request under way.
-type Sent = Pin<Box<dyn Future<Output = outbound::Result<HttpResponse>> + Send>>;
-
 /// The scope that gives the e-mail address (OpenID Connect Core §5.4).
 const EMAIL: &str = "email";
-/// What is left of a call's time for its reply, so that a slow provider is told from a late caller.
+/// The part of a call's time that is kept for its reply, so that a slow provider is distinguished from a late caller.
 const REPLY_MARGIN: Duration = Duration::from_millis(100);
 /// The longest `sub` (OpenID Connect Core §2).
 const MAX_SUBJECT_LEN: usize = 255;
@@ -101,13 +94,13 @@ impl RelyingParty {
         Self { outbound, key_sets, endpoints, clock }
     }
 
-    /// Redeems a code and returns whose it was. A code is used up even if this fails, or is dropped, on the way.
+    /// Redeems a code and returns the person whose it was. The code is used up even if this fails or is dropped.
     ///
     /// Ends before `deadline`, the deadline of the call.
     ///
     /// # Errors
-    /// INVALID_CREDENTIALS for whatever the person brought or the ID token says; IDENTITY_PROVIDER_UNAVAILABLE if the
-    /// provider did not answer in time, or not as it must, or does not know this client.
+    /// INVALID_CREDENTIALS if what the person presented or the ID token is not valid; IDENTITY_PROVIDER_UNAVAILABLE if the
+    /// provider did not answer in time, broke the protocol, or does not know this client.
     pub async fn authenticate(
         &self,
         provider: &Provider,
@@ -133,7 +126,8 @@ impl RelyingParty {
         deadline: Instant,
     ) -> Result<VerifiedIdentity> {
         let endpoints = self.endpoints(&provider.issuer).await?;
-        let answer = self.exchange(provider, &endpoints, login, redirect_uri, deadline).await?;
+        let remote = Remote { outbound: &self.outbound, provider, endpoints: &endpoints, deadline };
+        let answer = remote.exchange(login, redirect_uri).await?;
         let token = answer.id_token().ok_or_else(|| unavailable("the token reply has no ID token"))?;
         let expected = id_token::Expected {
             issuer: &endpoints.issuer,
@@ -145,12 +139,12 @@ impl RelyingParty {
         let claims = self.claims(&endpoints, token, &expected).await?;
         let mut identity = identity(claims)?;
         if identity.email.is_none() && provider.scopes.iter().any(|scope| scope == EMAIL) {
-            self.add_email(provider, &endpoints, answer.access_token(), &mut identity, deadline).await?;
+            remote.add_email(answer.access_token(), &mut identity).await?;
         }
         Ok(identity)
     }
 
-    /// What the provider published about itself.
+    /// The provider's discovery document.
     async fn endpoints(&self, issuer: &str) -> Result<Arc<Endpoints>> {
         let url = discovery::url(issuer).ok_or_else(|| unavailable("the issuer is no URL"))?;
         let endpoints = self.endpoints.get(&url, |endpoints| endpoints.issuer.as_str() == issuer).await;
@@ -158,43 +152,9 @@ impl RelyingParty {
         if endpoints.issuer.as_str() == issuer {
             Ok(endpoints)
         } else {
-            // Somebody else's tokens would pass as this issuer's (OpenID Connect Discovery §4.3).
+            // Another issuer's tokens would pass as this issuer's (OpenID Connect Discovery §4.3).
             Err(unavailable("the discovery document is another issuer's"))
         }
-    }
-
-    /// Sends what the library asks for. It borrows nothing: else the compiler could not tell that what awaits it is `Send`.
-    fn http(&self, deadline: Instant) -> impl Fn(HttpRequest) -> Sent + Send + Sync + 'static {
-        let outbound = Arc::clone(&self.outbound);
-        move |request| {
-            let outbound = Arc::clone(&outbound);
-            Box::pin(async move { outbound.send(request, MAX_BODY_BYTES, deadline).await })
-        }
-    }
-
-    /// Gives the code for tokens (RFC 6749 §4.1.3).
-    async fn exchange(
-        &self,
-        provider: &Provider,
-        endpoints: &Endpoints,
-        login: &Login<'_>,
-        redirect_uri: RedirectUrl,
-        deadline: Instant,
-    ) -> Result<CoreTokenResponse> {
-        let auth_type = endpoints
-            .auth_type
-            .clone()
-            .ok_or_else(|| unavailable("the provider takes neither client_secret_basic nor client_secret_post"))?;
-        let client = client(provider, endpoints, auth_type)
-            .set_token_uri(endpoints.token.clone())
-            .set_redirect_uri(redirect_uri);
-        let http = self.http(deadline);
-        let answer = client
-            .exchange_code(AuthorizationCode::new(login.code.to_owned()))
-            .set_pkce_verifier(PkceCodeVerifier::new(login.code_verifier.to_owned()))
-            .request_async(&http)
-            .await;
-        answer.map_err(not_redeemed)
     }
 
     /// The claims of a token that is the provider's and meant for us.
@@ -211,32 +171,6 @@ impl RelyingParty {
         id_token::verify(token, CoreJsonWebKeySet::new(keys), expected).map_err(refused)
     }
 
-    /// Asks the provider for the e-mail address, which many do not put into the ID token.
-    async fn add_email(
-        &self,
-        provider: &Provider,
-        endpoints: &Endpoints,
-        access_token: &AccessToken,
-        identity: &mut VerifiedIdentity,
-        deadline: Instant,
-    ) -> Result<()> {
-        let Some(url) = endpoints.user_info.clone() else { return Ok(()) };
-        // The library panics on a token that does not fit into a header.
-        if !access_token.secret().bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(unavailable("the access token is malformed"));
-        }
-        let client = client(provider, endpoints, AuthType::BasicAuth).set_user_info_url(url);
-        let subject = SubjectIdentifier::new(identity.subject.clone());
-        let http = self.http(deadline);
-        let answer = client.user_info(access_token.clone(), Some(subject)).request_async(&http).await;
-        let claims: UserInfoClaims<EmptyAdditionalClaims, CoreGenderClaim> = answer.map_err(no_user_info)?;
-        identity.email = claims.email().map(|email| email.to_string());
-        identity.email_verified = claims.email_verified().unwrap_or(false);
-        identity.name = identity.name.take().or_else(|| plain(claims.name()));
-        identity.given_name = identity.given_name.take().or_else(|| plain(claims.given_name()));
-        identity.family_name = identity.family_name.take().or_else(|| plain(claims.family_name()));
-        Ok(())
-    }
 }
 
 impl fmt::Debug for RelyingParty {
@@ -261,21 +195,6 @@ fn redirect_uri(provider: &Provider, login: &Login<'_>) -> Result<RedirectUrl> {
     }
 }
 
-fn client(provider: &Provider, endpoints: &Endpoints, auth_type: AuthType) -> CoreClient {
-    // Without keys: they are looked up when the token has told which it needs.
-    let client = CoreClient::new(
-        ClientId::new(provider.client_id.clone()),
-        endpoints.issuer.clone(),
-        CoreJsonWebKeySet::new(Vec::new()),
-    );
-    match &provider.client_secret {
-        Some(secret) => {
-            client.set_client_secret(ClientSecret::new(secret.expose().to_owned())).set_auth_type(auth_type)
-        }
-        None => client.set_auth_type(AuthType::RequestBody),
-    }
-}
-
 fn identity(claims: &CoreIdTokenClaims) -> Result<VerifiedIdentity> {
     let subject = claims.subject().to_string();
     if subject.is_empty() || subject.len() > MAX_SUBJECT_LEN {
@@ -292,49 +211,7 @@ fn identity(claims: &CoreIdTokenClaims) -> Result<VerifiedIdentity> {
     })
 }
 
-/// The claim in no language in particular.
+/// The claim without a language tag.
 fn plain<T: Deref<Target = String>>(claim: Option<&openidconnect::LocalizedClaim<T>>) -> Option<String> {
     Some(claim?.get(None)?.to_string())
-}
-
-// === errors ===
-
-/// Says nothing of what was wrong to the caller, who may be guessing.
-fn refused(why: impl Into<Source>) -> Error {
-    Error::new(Reason::InvalidCredentials, "the credentials are not valid").with_source(why)
-}
-
-fn unavailable(why: impl Into<Source>) -> Error {
-    let message = "the identity provider did not answer in time, or not as it must";
-    Error::new(Reason::IdentityProviderUnavailable, message).with_source(why)
-}
-
-/// What it means that the code was not redeemed. What the provider says is not repeated: it may hold anything.
-fn not_redeemed(error: CoreRequestTokenError<outbound::Error>) -> Error {
-    match error {
-        RequestTokenError::ServerResponse(said) => {
-            use CoreErrorResponseType::{InvalidClient, InvalidGrant, InvalidRequest, UnauthorizedClient};
-            if matches!(said.error(), InvalidGrant | InvalidRequest) {
-                refused("the provider did not take the code")
-            } else if matches!(said.error(), InvalidClient | UnauthorizedClient) {
-                unavailable("the provider does not know this client, or not by this secret")
-            } else {
-                unavailable("the provider answered with an error that is no judgement of the code")
-            }
-        }
-        RequestTokenError::Request(error) => unavailable(error),
-        RequestTokenError::Parse(_, body) if id_token::is_malformed_in(&body) => refused("the ID token cannot be read"),
-        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => unavailable("the token reply cannot be read"),
-    }
-}
-
-fn no_user_info(error: UserInfoError<outbound::Error>) -> Error {
-    match error {
-        UserInfoError::Request(error) => unavailable(error),
-        UserInfoError::ClaimsVerification(error) => refused(error),
-        // Without what the provider said.
-        UserInfoError::Parse(_) | UserInfoError::Response(..) | UserInfoError::Other(_) | _ => {
-            unavailable("the user info cannot be used")
-        }
-    }
 }

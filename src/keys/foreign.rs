@@ -1,76 +1,18 @@
-//! JWTs of others, and the public keys that check them: client assertions (RFC 7523) and workloads' own tokens.
+//! JWTs of others: client assertions (RFC 7523) and workloads' own tokens.
 //!
-//! Read strictly and by ourselves (RFC 8725): compact serialization, times as whole numbers, no claim twice. Nothing in a
-//! token but `kid` has a say in which key checks it, and that only among the keys that are registered; the algorithm is
+//! They are parsed strictly and by this module (RFC 8725): compact serialization, times as whole numbers, no claim twice.
+//! A token chooses the key that checks it only by its `kid`, and only among the keys that are registered; the algorithm is
 //! the key's.
 
 use std::{fmt, time::Duration};
 
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm,
-};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::DecodingKey;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
+pub use super::jwk::{Algorithm, Flaw, Jwk, PublicKey};
 use crate::ambient::Time;
 
-/// How a key signs. No symmetric algorithm: a public key must never be taken for a shared secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    EdDsa,
-    Es256,
-    Es384,
-    Rs256,
-    Ps256,
-}
-
-/// A public key as it is written (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2), not checked yet. An empty member is an absent one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-#[serde(default)]
-pub struct Jwk {
-    #[n(0)]
-    pub kty: String,
-    #[n(1)]
-    #[serde(rename = "use")]
-    pub usage: String,
-    #[n(2)]
-    pub alg: String,
-    #[n(3)]
-    pub kid: String,
-    #[n(4)]
-    pub crv: String,
-    #[n(5)]
-    pub x: String,
-    #[n(6)]
-    pub y: String,
-    #[n(7)]
-    pub n: String,
-    #[n(8)]
-    pub e: String,
-}
-
-/// A public key, ready to check signatures of its one algorithm.
-#[derive(Clone, Debug)]
-pub struct PublicKey {
-    /// Empty: it has none.
-    id: String,
-    algorithm: Algorithm,
-    signature_bytes: usize,
-    decoding: DecodingKey,
-}
-
-/// What is wrong with a [`Jwk`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flaw {
-    /// The member, as RFC 7517 calls it.
-    pub member: &'static str,
-    /// What it must be.
-    pub description: &'static str,
-}
-
-/// Why a JWT proves nothing. Without anything that stands in it: for the log of operators, never for callers.
+/// Why a JWT proves nothing. It quotes nothing of the JWT. For the log of operators, never for callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal(pub &'static str);
 
@@ -85,7 +27,7 @@ pub struct Unverified<'a> {
     encoded_signature: &'a str,
 }
 
-/// The claims that are looked at (RFC 7519 §4.1); all others are nobody's business here.
+/// The claims that are used (RFC 7519 §4.1); all others are ignored.
 #[derive(Debug, Deserialize)]
 pub struct Claims {
     pub iss: String,
@@ -108,7 +50,7 @@ enum Audience {
     Many(Vec<String>),
 }
 
-/// What may not be there is read all the same, to be refused.
+/// The header. Parameters that are not allowed are read, too, so that they can be refused.
 #[derive(Debug, Deserialize)]
 struct Header {
     alg: String,
@@ -116,7 +58,7 @@ struct Header {
     kid: Option<String>,
     #[serde(default, deserialize_with = "present")]
     typ: Option<String>,
-    // What must be understood (RFC 7515 §4.1.11) is not, and a token brings no key of its own (§4.1.2 and following).
+    // Critical extensions (RFC 7515 §4.1.11) are not supported, and a token must not bring its key (§4.1.2 and following).
     #[serde(default, deserialize_with = "present")]
     crit: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "present")]
@@ -133,137 +75,10 @@ struct Header {
 
 /// The longest JWT that is read, in bytes.
 pub const MAX_JWT_BYTES: usize = 8 * 1024;
-/// How far the clocks of others may be ahead of ours.
+/// How far the clocks of others may be ahead.
 pub const LEEWAY: Duration = Duration::from_secs(5);
-/// How many keys are tried for one JWT: without a `kid`, all that its algorithm fits would be.
+/// How many keys are tried for one JWT: without a `kid`, all keys of its algorithm are candidates.
 pub const MAX_CANDIDATES: usize = 5;
-/// The longest id of a key.
-const MAX_KEY_ID_BYTES: usize = 128;
-/// What SPIFFE calls the keys of JWT-SVIDs (SPIFFE Trust Domain and Bundle §4.2.2).
-const SPIFFE_USE: &str = "jwt-svid";
-/// RSA moduli in bytes: 2048 to 8192 bits.
-const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
-
-// === impl Algorithm ===
-
-impl Algorithm {
-    /// All that are accepted.
-    pub const ALL: [Self; 5] = [Self::EdDsa, Self::Es256, Self::Es384, Self::Rs256, Self::Ps256];
-
-    /// The name in JWT headers and JWKs (RFC 7518 §3.1, RFC 8037 §3.1).
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::EdDsa => "EdDSA",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::Rs256 => "RS256",
-            Self::Ps256 => "PS256",
-        }
-    }
-
-    /// The algorithm of this name, if it is accepted.
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|own| own.name() == name)
-    }
-
-    /// What the library calls it.
-    pub const fn jsonwebtoken(self) -> jsonwebtoken::Algorithm {
-        match self {
-            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-            Self::Es256 => jsonwebtoken::Algorithm::ES256,
-            Self::Es384 => jsonwebtoken::Algorithm::ES384,
-            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
-            Self::Ps256 => jsonwebtoken::Algorithm::PS256,
-        }
-    }
-}
-
-// === impl Jwk ===
-
-impl Jwk {
-    /// A key as the library read it; `None` if it is of a kind without these members.
-    pub fn of(key: &jsonwebtoken::jwk::Jwk) -> Option<Self> {
-        serde_json::from_value(serde_json::to_value(key).ok()?).ok()
-    }
-}
-
-// === impl PublicKey ===
-
-impl PublicKey {
-    /// Reads a key.
-    ///
-    /// # Errors
-    /// The first member that is not as it must be.
-    pub fn new(jwk: &Jwk) -> Result<Self, Flaw> {
-        let visible = |byte: u8| byte.is_ascii_graphic();
-        if jwk.kid.len() > MAX_KEY_ID_BYTES || !jwk.kid.bytes().all(visible) {
-            return Err(Flaw::new("kid", "must be at most 128 visible ASCII characters"));
-        }
-        if !matches!(jwk.usage.as_str(), "" | "sig" | SPIFFE_USE) {
-            return Err(Flaw::new("use", "must be sig or left out"));
-        }
-        let (fitting, signature_bytes, decoding): (&[Algorithm], _, _) = match (jwk.kty.as_str(), jwk.crv.as_str()) {
-            ("OKP", "Ed25519") => {
-                let x = coordinate("x", &jwk.x, 32)?;
-                check_point(&ED25519, &x, "must be a public key of the curve")?;
-                (&[Algorithm::EdDsa], 64, DecodingKey::from_ed_der(&x))
-            }
-            ("EC", "P-256") => (&[Algorithm::Es256], 64, curve_key(jwk, 32, &ECDSA_P256_SHA256_FIXED)?),
-            ("EC", "P-384") => (&[Algorithm::Es384], 96, curve_key(jwk, 48, &ECDSA_P384_SHA384_FIXED)?),
-            ("OKP", _) => return Err(Flaw::new("crv", "must be Ed25519 for an OKP key")),
-            ("EC", _) => return Err(Flaw::new("crv", "must be P-256 or P-384 for an EC key")),
-            ("RSA", _) => {
-                let (modulus, exponent) = (rsa_modulus(&jwk.n)?, rsa_exponent(&jwk.e)?);
-                let decoding = DecodingKey::from_rsa_raw_components(&modulus, &exponent);
-                (&[Algorithm::Rs256, Algorithm::Ps256], modulus.len(), decoding)
-            }
-            _ => return Err(Flaw::new("kty", "must be OKP, EC or RSA: a public key")),
-        };
-        let named = fitting.iter().find(|algorithm| jwk.alg.is_empty() || algorithm.name() == jwk.alg);
-        let algorithm = *named.ok_or(Flaw::new("alg", "must be an algorithm that such a key signs with"))?;
-        Ok(Self { id: jwk.kid.clone(), algorithm, signature_bytes, decoding })
-    }
-}
-
-fn coordinate(member: &'static str, text: &str, bytes: usize) -> Result<Vec<u8>, Flaw> {
-    let read = URL_SAFE_NO_PAD.decode(text).ok().filter(|read| read.len() == bytes);
-    read.ok_or(Flaw::new(member, "must be base64url without padding, as long as the curve's coordinates"))
-}
-
-fn curve_key(jwk: &Jwk, bytes: usize, curve: &'static dyn VerificationAlgorithm) -> Result<DecodingKey, Flaw> {
-    // Uncompressed (SEC 1 §2.3.3).
-    let point = [vec![4], coordinate("x", &jwk.x, bytes)?, coordinate("y", &jwk.y, bytes)?].concat();
-    check_point(curve, &point, "must be, with y, a point on the curve")?;
-    Ok(DecodingKey::from_ec_der(&point))
-}
-
-fn check_point(curve: &'static dyn VerificationAlgorithm, point: &[u8], description: &'static str) -> Result<(), Flaw> {
-    ParsedPublicKey::new(curve, point).map(|_| ()).map_err(|_| Flaw::new("x", description))
-}
-
-fn rsa_modulus(text: &str) -> Result<Vec<u8>, Flaw> {
-    let read = URL_SAFE_NO_PAD.decode(text).ok();
-    // The shortest form (RFC 7518 §6.3.1.1) of a number that has at least 2048 bits, and no factor 2.
-    let fits = |read: &Vec<u8>| {
-        let (first, last) = (read.first().copied().unwrap_or(0), read.last().copied().unwrap_or(0));
-        RSA_BYTES.contains(&read.len())
-            && first != 0
-            && (read.len() > *RSA_BYTES.start() || first >= 128)
-            && last % 2 == 1
-    };
-    read.filter(fits).ok_or(Flaw::new("n", "must be base64url without padding of a modulus of 2048 to 8192 bits"))
-}
-
-fn rsa_exponent(text: &str) -> Result<Vec<u8>, Flaw> {
-    let read = URL_SAFE_NO_PAD.decode(text).ok();
-    // NIST SP 800-56B §6.2 wants more than 2^16.
-    let fits = |read: &Vec<u8>| {
-        let (first, last) = (read.first().copied().unwrap_or(0), read.last().copied().unwrap_or(0));
-        (3..=4).contains(&read.len()) && first != 0 && last % 2 == 1
-    };
-    read.filter(fits).ok_or(Flaw::new("e", "must be base64url without padding of an odd exponent from 65537 to 2^32"))
-}
-
 // === impl Unverified ===
 
 impl<'a> Unverified<'a> {
@@ -292,7 +107,7 @@ impl<'a> Unverified<'a> {
         Ok(Self { algorithm, key_id: header.kid, claims, signed, signature, encoded_signature })
     }
 
-    /// What it claims, to find out whose keys must have signed it. Nothing of it is to be believed yet.
+    /// Its claims, to find the keys that must have signed it. Do not trust them yet.
     pub fn unverified_claims(&self) -> &Claims {
         &self.claims
     }
@@ -302,12 +117,12 @@ impl<'a> Unverified<'a> {
         self.key_id.as_deref()
     }
 
-    /// The algorithm that it claims to be signed with: a key of another one is not asked.
+    /// The algorithm that it claims to be signed with. Keys of others are not tried.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The claims, if one of `keys` signed them: the one of its `kid`, or without a `kid` one of its algorithm.
+    /// The claims, if one of `keys` signed them: the one with its `kid`, or without a `kid` one of its algorithm.
     ///
     /// # Errors
     /// If none did.
@@ -322,25 +137,15 @@ impl<'a> Unverified<'a> {
         if candidates.len() > MAX_CANDIDATES {
             return Err(Refusal("it names no key, and many would fit"));
         }
-        if candidates.into_iter().any(|key| self.is_signed_by(key)) {
+        if candidates.iter().any(|key| key.has_signed(self.signed, &self.signature, self.encoded_signature)) {
             return Ok(self.claims);
         }
         Err(Refusal("the signature does not hold"))
     }
-
-    fn is_signed_by(&self, key: &PublicKey) -> bool {
-        // Looked at before any library reads it.
-        if self.signature.len() != key.signature_bytes {
-            return false;
-        }
-        let algorithm = key.algorithm.jsonwebtoken();
-        jsonwebtoken::crypto::verify(self.encoded_signature, self.signed.as_bytes(), &key.decoding, algorithm)
-            .unwrap_or(false)
-    }
 }
 
 impl Header {
-    /// Refuses what nobody should act on; returns the algorithm.
+    /// Refuses headers that must not be acted on; returns the algorithm.
     fn check(&self, types: &[&str]) -> Result<Algorithm, Refusal> {
         let Self { alg, kid: _, typ, crit, b64, jku, jwk, x5u, x5c } = self;
         if [crit, b64, jku, jwk, x5u, x5c].into_iter().any(Option::is_some) {
@@ -357,7 +162,7 @@ impl Header {
 // === impl Claims ===
 
 impl Claims {
-    /// For whom it is meant.
+    /// Its intended recipients.
     pub fn audience(&self) -> &[String] {
         match &self.aud {
             Audience::One(one) => std::slice::from_ref(one),
@@ -370,7 +175,7 @@ impl Claims {
         Time::from_secs(self.exp)
     }
 
-    /// Whether it counts at `now`.
+    /// Whether it is valid at `now`.
     ///
     /// # Errors
     /// If it has expired, or begins later than [`LEEWAY`] from now.
@@ -391,12 +196,6 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
     T::deserialize(deserializer).map(Some)
 }
 
-impl Flaw {
-    const fn new(member: &'static str, description: &'static str) -> Self {
-        Self { member, description }
-    }
-}
-
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
@@ -410,19 +209,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::*;
-
-    /// The EC key of RFC 7517 A.1.
-    fn ec() -> Jwk {
-        Jwk {
-            kty: "EC".into(),
-            crv: "P-256".into(),
-            x: "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4".into(),
-            y: "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM".into(),
-            kid: "1".into(),
-            ..Jwk::default()
-        }
-    }
+    use super::{super::jwk::tests::ec, *};
 
     fn jwt(header: &Value, claims: &str) -> String {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
@@ -434,22 +221,6 @@ mod tests {
     }
 
     const CLAIMS: &str = r#"{"iss": "i", "sub": "s", "aud": "a", "exp": 10}"#;
-
-    #[test]
-    fn a_key_has_one_algorithm() {
-        let key = PublicKey::new(&ec()).unwrap();
-        assert_eq!((key.algorithm, key.signature_bytes), (Algorithm::Es256, 64));
-        for (alg, told) in [("ES256", true), ("ES384", false), ("HS256", false), ("none", false)] {
-            assert_eq!(PublicKey::new(&Jwk { alg: alg.into(), ..ec() }).is_ok(), told, "{alg}");
-        }
-        let member = |jwk: Jwk| PublicKey::new(&jwk).unwrap_err().member;
-        assert_eq!(member(Jwk { y: ec().x, ..ec() }), "x", "off the curve");
-        assert_eq!(member(Jwk { kty: "oct".into(), ..ec() }), "kty");
-        assert_eq!(member(Jwk::default()), "kty");
-        let of_library =
-            serde_json::from_value(json!({"kty": "EC", "crv": "P-256", "x": ec().x, "y": ec().y, "kid": "1"}));
-        assert_eq!(Jwk::of(&of_library.unwrap()), Some(ec()));
-    }
 
     #[test]
     fn a_jwt_is_read_strictly() {
@@ -540,19 +311,5 @@ mod tests {
             }
         }
 
-        #[test]
-        fn a_key_of_garbage_is_refused_without_a_panic(
-            member in 0_usize..9,
-            text in "[A-Za-z0-9_-]{0,200}",
-            rsa in any::<bool>(),
-        ) {
-            let mut jwk = if rsa { Jwk { kty: "RSA".into(), e: "AQAB".into(), ..Jwk::default() } } else { ec() };
-            let Jwk { kty, usage, alg, kid, crv, x, y, n, e } = &mut jwk;
-            *[kty, usage, alg, kid, crv, x, y, n, e][member] = text;
-            // Whatever becomes of it: no panic, and never a key that signs with a secret.
-            if let Ok(key) = PublicKey::new(&jwk) {
-                prop_assert!(key.signature_bytes >= 64);
-            }
-        }
     }
 }

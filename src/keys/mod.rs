@@ -6,6 +6,7 @@
 //! Start reading at [`ring::Keyring`] (derived secrets, sealing) and [`signing`] (JWTs).
 
 pub mod foreign;
+pub mod jwk;
 pub mod jwt;
 pub mod master;
 pub mod ring;

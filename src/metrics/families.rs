@@ -1,20 +1,58 @@
-//! The metrics as they are read: what each is called, and where its values stand.
+//! The metrics as they are read: the name of each, and the cells of its values.
+
+use std::fmt;
 
 use super::{
-    DISTRIBUTION, Distribution, Event, Family, Kind, Labels, Method, Metrics, Observed, Point, Points, Unit,
+    Method, Metrics,
+    events::{DISTRIBUTION, Event, place},
     labels::{Activity, Cache, Code, Delivery, Grant, Lane, Operation, Revoked, Signal},
-    number, place,
+    values::{Distribution, Family, Instrument, Labels, Point, Points, Unit, number},
 };
 use crate::token::Reason;
 
-/// What stands for a method that is none of the contract's. Callers choose paths, so they are no labels.
+/// A counter or a gauge, which is read when metrics are read.
+pub struct Observed {
+    /// As OpenTelemetry writes it: `jeton.follower.lag`.
+    pub name: &'static str,
+    pub help: &'static str,
+    pub unit: Unit,
+    pub instrument: Instrument,
+    pub read: Read,
+}
+
+/// Returns the current values; must neither wait nor fail.
+pub type Read = Box<dyn Fn(&Metrics) -> Vec<Point<f64>> + Send + Sync>;
+
+/// The label of methods that the contract does not have. Callers choose paths, so paths are not labels.
 const UNKNOWN: &str = "unknown";
 
-/// How long operations of the store took: the name, and what it says.
+/// The duration of operations of the store: its name and its help text.
 pub(super) const STORE_DURATION: (&str, &str) =
     ("jeton.store.duration", "How long operations of the store took, whatever became of them.");
-/// What the duration of calls says, whatever it is called.
+/// The help text of the duration of calls, which has different names for Prometheus and OTLP.
 pub(super) const CALL_DURATION_HELP: &str = "How long calls took.";
+
+// === impl Observed ===
+
+impl Observed {
+    /// A value without labels.
+    pub fn one(
+        instrument: Instrument,
+        name: &'static str,
+        unit: Unit,
+        help: &'static str,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) -> Self {
+        let read = Box::new(move |_: &Metrics| vec![Point { labels: Labels::new(), value: read() }]);
+        Self { name, help, unit, instrument, read }
+    }
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observed").field("name", &self.name).finish_non_exhaustive()
+    }
+}
 
 /// Our counters and gauges.
 pub(super) fn own() -> Vec<Observed> {
@@ -24,21 +62,21 @@ pub(super) fn own() -> Vec<Observed> {
             name: "jeton.calls.in_flight",
             help: "Calls that are not answered to their end yet, open streams included.",
             unit: Unit::None,
-            kind: Kind::Gauge,
+            instrument: Instrument::Gauge,
             read: Box::new(|metrics| Lane::ALL.iter().map(|lane| metrics.in_flight(*lane)).collect()),
         },
         Observed {
             name: "jeton.connections.open",
             help: "Connections for gRPC that are open.",
             unit: Unit::None,
-            kind: Kind::Gauge,
+            instrument: Instrument::Gauge,
             read: Box::new(|metrics| vec![metrics.open_connections()]),
         },
         Observed {
             name: "jeton.build.info",
             help: "The version that runs; the value is always 1.",
             unit: Unit::None,
-            kind: Kind::Gauge,
+            instrument: Instrument::Gauge,
             read: Box::new(|_| vec![Point { labels: label("version", env!("CARGO_PKG_VERSION")), value: 1.0 }]),
         },
     ]);
@@ -91,7 +129,7 @@ fn counter(name: &'static str, help: &'static str, events: impl Iterator<Item = 
         };
         events.iter().map(point).collect()
     };
-    Observed { name, help, unit: Unit::None, kind: Kind::Counter, read: Box::new(read) }
+    Observed { name, help, unit: Unit::None, instrument: Instrument::Counter, read: Box::new(read) }
 }
 
 // === impl Metrics ===
@@ -103,9 +141,9 @@ impl Metrics {
         families.push(self.operations());
         families.extend(self.observed.lock().iter().map(|observed| {
             let points = (observed.read)(self);
-            let points = match observed.kind {
-                Kind::Counter => Points::Counter(points),
-                Kind::Gauge => Points::Gauge(points),
+            let points = match observed.instrument {
+                Instrument::Counter => Points::Counter(points),
+                Instrument::Gauge => Points::Gauge(points),
             };
             Family { name: observed.name, help: observed.help, unit: observed.unit, points }
         }));

@@ -9,7 +9,7 @@ use opentelemetry::{
 };
 
 use super::{
-    BOUNDS_SECONDS, Kind, Labels, Method, Metrics, Unit,
+    BOUNDS_SECONDS, Instrument, Labels, Method, Metrics, Unit,
     families::{CALL_DURATION_HELP, STORE_DURATION},
     labels::{Code, Operation},
 };
@@ -42,12 +42,12 @@ impl Metrics {
                 }
             };
             let (name, help, unit) = (observed.name, observed.help, unit(observed.unit));
-            match observed.kind {
-                Kind::Counter => {
+            match observed.instrument {
+                Instrument::Counter => {
                     let counter = meter.f64_observable_counter(name).with_description(help).with_unit(unit);
                     counter.with_callback(read).build();
                 }
-                Kind::Gauge => {
+                Instrument::Gauge => {
                     let gauge = meter.f64_observable_gauge(name).with_description(help).with_unit(unit);
                     gauge.with_callback(read).build();
                 }

@@ -90,7 +90,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        super::{Event, Kind, Method, Observed, labels::*},
+        super::{Event, Instrument, Method, Observed, labels::*},
         *,
     };
 
@@ -109,7 +109,7 @@ mod tests {
         }
         metrics.ended(Some(0), Code::NotFound, Duration::from_millis(3));
         metrics.ended(None, Code::Unimplemented, Duration::ZERO);
-        metrics.observe(Observed::one(Kind::Gauge, "jeton.follower.lag", Unit::Seconds, "Lag.", || 0.25));
+        metrics.observe(Observed::one(Instrument::Gauge, "jeton.follower.lag", Unit::Seconds, "Lag.", || 0.25));
         let page = page(&metrics).unwrap();
         let of = "grpc_type=\"unary\",grpc_service=\"jeton.v1.TokenService\",grpc_method=\"IssueToken\"";
         for line in [

@@ -1,7 +1,7 @@
 //! Calls to other services over HTTPS: identity providers, key sets, webhooks.
 //!
-//! Promises: a URL that a tenant chose reaches nothing but the public internet and what the operator listed: every
-//! address is judged where it is connected to, so no name can change its mind in between; redirects are not followed;
+//! Promises: a URL that a tenant chose reaches only the public internet and what the operator listed: each address is
+//! checked as it is connected to, so a name cannot resolve differently in between; redirects are not followed;
 //! every call ends by its deadline; no more of a body is read than its limit.
 //!
 //! Invariant: knows nothing of tokens and tenants, and takes nothing from the environment, so no proxy either. Start
@@ -9,6 +9,7 @@
 
 mod address;
 pub mod allow;
+mod destination;
 pub mod documents;
 mod error;
 pub mod jwks;
@@ -17,7 +18,6 @@ pub mod published;
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -27,15 +27,12 @@ use http::{
     header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE},
 };
 pub use reqwest::Url;
-use reqwest::{
-    Certificate, Client, Method, Request,
-    dns::{Addrs, Name, Resolve, Resolving},
-    redirect, retry,
-};
+use reqwest::{Certificate, Client, Method, Request, redirect, retry};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use allow::Allow;
+use destination::Resolver;
 pub use error::{Error, Result};
 
 /// How calls go out.
@@ -54,16 +51,16 @@ pub struct Outbound {
     allow: Arc<[Allow]>,
     authorities: Vec<Certificate>,
     timeout: Duration,
-    /// Made at the first call: reading the system's certificates takes time and memory, of which a service that calls
-    /// nobody should need none, and an image without certificates serves those who call nobody.
+    /// Made at the first call: reading the system's certificates takes time and memory, which a service without outbound
+    /// calls should not spend, and such a service also runs in an image without certificates.
     client: OnceLock<Client>,
 }
 
-/// What a JSON resource says, and for how long.
+/// The content of a JSON resource, and for how long it is fresh.
 #[derive(Debug)]
 pub struct Document<T> {
     pub value: T,
-    /// `max-age` of Cache-Control (RFC 9111 §5.2.2.1), zero for `no-cache` and `no-store`. `None`: nothing was said.
+    /// `max-age` of Cache-Control (RFC 9111 §5.2.2.1), zero for `no-cache` and `no-store`. `None`: there was no such header.
     pub max_age: Option<Duration>,
 }
 
@@ -170,7 +167,7 @@ impl Outbound {
     }
 
     async fn call(&self, request: Request, limit: usize, deadline: Instant) -> Result<Response<Vec<u8>>> {
-        self.check(request.url())?;
+        destination::check(request.url(), &self.allow)?;
         let host = host(request.url()).to_owned();
         let exchange = self.exchange(request, limit, &host);
         match timeout_at(deadline.min(self.deadline()), exchange).await {
@@ -199,31 +196,6 @@ impl Outbound {
         Ok(response)
     }
 
-    /// What can be said of a URL before its name is resolved.
-    fn check(&self, url: &Url) -> Result<()> {
-        let host = host(url);
-        let forbidden = |why| Err(Error::Forbidden { host: host.to_owned(), why });
-        if !url.username().is_empty() || url.password().is_some() {
-            return forbidden("credentials stand in the URL");
-        }
-        // A literal address never comes to the resolver.
-        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().ok();
-        let is_listed = match literal {
-            Some(address) => is_listed(&self.allow, address),
-            None => names(&self.allow, host),
-        };
-        match url.scheme() {
-            "https" => {}
-            // In the clear only where the operator said so: whoever is in between could answer with keys of his own.
-            "http" if is_listed => {}
-            _ => return forbidden("the URL does not begin with https://"),
-        }
-        match literal {
-            Some(address) if !is_listed && !address::is_global(address) => forbidden(address::NOT_PUBLIC),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     fn client(&self) -> Result<&Client> {
         if let Some(client) = self.client.get() {
             return Ok(client);
@@ -234,7 +206,7 @@ impl Outbound {
             .referer(false)
             // A code may be used once. What was not sent at all is sent again by the pool below.
             .retry(retry::never())
-            .dns_resolver(Judged(Arc::clone(&self.allow)))
+            .dns_resolver(Resolver(Arc::clone(&self.allow)))
             .connect_timeout(self.timeout)
             .timeout(self.timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -259,41 +231,6 @@ impl Default for Options {
     fn default() -> Self {
         Self { allow: Vec::new(), authorities: None, timeout: Duration::from_secs(3) }
     }
-}
-
-// === addresses ===
-
-/// Resolves names to the addresses that may be called. What it returns is what is connected to: a name that answers
-/// differently the next time (DNS rebinding) gains nothing.
-struct Judged(Arc<[Allow]>);
-
-impl Resolve for Judged {
-    fn resolve(&self, name: Name) -> Resolving {
-        let allow = Arc::clone(&self.0);
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let permitted = permitted(&allow, name.as_str(), found);
-            if permitted.is_empty() { Err(address::NotPublic.into()) } else { Ok(addresses(permitted)) }
-        })
-    }
-}
-
-fn addresses(found: Vec<SocketAddr>) -> Addrs {
-    Box::new(found.into_iter())
-}
-
-/// Those of the addresses of `name` that may be connected to.
-fn permitted(allow: &[Allow], name: &str, found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
-    let is_named = names(allow, name);
-    found.filter(|at| is_named || address::is_global(at.ip()) || is_listed(allow, at.ip())).collect()
-}
-
-fn names(allow: &[Allow], host: &str) -> bool {
-    allow.iter().any(|allow| allow.names(host))
-}
-
-fn is_listed(allow: &[Allow], address: IpAddr) -> bool {
-    allow.iter().any(|allow| allow.contains(address))
 }
 
 // === replies ===
@@ -322,73 +259,6 @@ fn max_age(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn outbound(allow: &[&str]) -> Outbound {
-        let allow = allow.iter().map(|text| text.parse().unwrap()).collect();
-        Outbound::new(Options { allow, ..Options::default() }).unwrap()
-    }
-
-    fn why(outbound: &Outbound, url: &str) -> Option<&'static str> {
-        match outbound.check(&url.parse().unwrap()) {
-            Ok(()) => None,
-            Err(Error::Forbidden { why, .. }) => Some(why),
-            Err(other) => panic!("{other}"),
-        }
-    }
-
-    #[test]
-    fn literal_addresses_are_judged_in_every_notation() {
-        let outbound = outbound(&[]);
-        for host in [
-            "127.0.0.1",
-            "127.1",
-            "2130706433",
-            "0x7f.0.0.1",
-            "0177.0.0.1",
-            "127.0.0.1.",
-            "%31%32%37.0.0.1",
-            "169.254.169.254",
-            "10.0.0.1:8443",
-            "[::1]",
-            "[::ffff:127.0.0.1]",
-            "[::ffff:a9fe:a9fe]",
-            "[64:ff9b::7f00:1]",
-            "[fd00:ec2::254]",
-            "0",
-        ] {
-            assert_eq!(why(&outbound, &format!("https://{host}/keys")), Some(address::NOT_PUBLIC), "{host}");
-        }
-        for host in ["1.1.1.1", "[2606:4700:4700::1111]", "example.com", "localhost"] {
-            assert_eq!(why(&outbound, &format!("https://{host}/keys")), None, "{host}");
-        }
-    }
-
-    #[test]
-    fn only_https_is_called_except_where_the_operator_allowed_the_host() {
-        let none = outbound(&[]);
-        for url in ["http://example.com", "http://1.1.1.1", "ftp://example.com", "file:///etc/passwd", "data:,x"] {
-            assert_eq!(why(&none, url), Some("the URL does not begin with https://"), "{url}");
-        }
-        let some = outbound(&["127.0.0.0/8", "provider.internal"]);
-        for url in ["http://127.0.0.1:1", "http://[::ffff:127.0.0.1]", "http://provider.internal", "https://127.0.0.1"]
-        {
-            assert_eq!(why(&some, url), None, "{url}");
-        }
-        for url in ["http://10.0.0.1", "http://other.internal", "http://a.provider.internal", "ftp://127.0.0.1"] {
-            assert!(why(&some, url).is_some(), "{url}");
-        }
-        assert_eq!(why(&some, "https://user:secret@example.com"), Some("credentials stand in the URL"));
-    }
-
-    #[test]
-    fn of_a_names_addresses_only_those_remain_that_may_be_called() {
-        let both = || ["1.1.1.1:0", "127.0.0.1:0", "[::1]:0"].map(|text| text.parse().unwrap()).into_iter();
-        let left = |allow: &[&str], name| permitted(&outbound(allow).allow, name, both()).len();
-        assert_eq!(left(&[], "example.com"), 1);
-        assert_eq!(left(&["127.0.0.1"], "example.com"), 2);
-        assert_eq!(left(&["example.com"], "example.com"), 3);
-        assert_eq!(left(&["example.com"], "other.example.com"), 1);
-    }
 
     #[test]
     fn the_age_of_a_document_is_read_from_its_headers() {

@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use crate::metrics::{Kind, Metrics, Observed, Unit, number};
+use crate::metrics::{Instrument, Metrics, Observed, Unit, number};
 
 /// Ticks of `/proc/self/stat` in a second: fixed for programs on Linux, whatever the kernel counts by itself.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -10,27 +10,27 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Has the process's CPU time, memory and files read with `metrics`.
 pub fn observe(metrics: &Arc<Metrics>) {
     metrics.observe(Observed::one(
-        Kind::Counter,
+        Instrument::Counter,
         "process.cpu",
         Unit::Seconds,
         "CPU time of this process, user and system.",
         cpu_seconds,
     ));
     metrics.observe(Observed::one(
-        Kind::Gauge,
+        Instrument::Gauge,
         "process.resident_memory",
         Unit::Bytes,
         "Memory of this process that is resident.",
         || status("VmRSS:") * 1024.0,
     ));
     metrics.observe(Observed::one(
-        Kind::Gauge,
+        Instrument::Gauge,
         "process.open_fds",
         Unit::None,
         "Files and sockets that this process has open.",
         || fs::read_dir("/proc/self/fd").map_or(0.0, |files| number(u64::try_from(files.count()).unwrap_or_default())),
     ));
-    metrics.observe(Observed::one(Kind::Gauge, "process.threads", Unit::None, "Threads of this process.", || {
+    metrics.observe(Observed::one(Instrument::Gauge, "process.threads", Unit::None, "Threads of this process.", || {
         status("Threads:")
     }));
 }

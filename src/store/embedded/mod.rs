@@ -37,6 +37,7 @@ use crate::{
 mod directory;
 mod log;
 mod mint;
+mod queue;
 mod sweep;
 mod tables;
 mod writer;

@@ -1,13 +1,13 @@
 //! Group commit: one thread that performs the operations of all callers.
 //!
 //! The thread takes everything that is queued, performs each operation inside one transaction, syncs, and only then
-//! answers. Then it waits a moment for those whom it has just answered: callers that are busy come again at once, and
-//! would share the next commit, not wait for the one after. Operations check first and write last, so that one that is refused leaves nothing behind while the others in
-//! its batch go on. Whatever fails in the file itself fails the whole batch, and the store with it: after a failed sync
-//! nobody knows what the disk holds, and only a restart reads it anew.
+//! answers. Then it waits a moment for the callers that it has just answered: busy ones send their next operation at once,
+//! which then shares the next commit instead of the one after. Operations check first and write last, so that a refused
+//! one leaves nothing behind while the others of its batch go on. A failure of the file itself fails the whole batch and
+//! the store: after a failed sync it is not known what the disk holds, and only a restart reads it again.
 
 use std::{
-    fmt, mem,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,45 +16,25 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Condvar, Mutex};
 use redb::{Database, Durability};
-use tokio::{
-    sync::{Semaphore, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     super::{Error, Result},
+    queue::Queue,
     tables::{self, Failure, Tables},
 };
 use crate::{ambient::Clock, token::Position};
 
 /// The calling side of the thread.
 pub struct Writer {
-    queue: Arc<Queue>,
+    queue: Arc<Queue<Box<dyn Operation>>>,
     /// `None` only while it is dropped.
     thread: Option<JoinHandle<()>>,
     broken: Arc<AtomicBool>,
 }
 
-/// What waits for the thread.
-struct Queue {
-    waiting: Mutex<Waiting>,
-    /// There are as many as are wanted, or the queue is closed.
-    wake: Condvar,
-    /// Free places.
-    places: Semaphore,
-}
-
-struct Waiting {
-    operations: Vec<Box<dyn Operation>>,
-    /// How many are worth a wake-up of the thread.
-    wanted: usize,
-    /// None is taken in any more; the thread ends when none is left.
-    closed: bool,
-}
-
-/// What has reached the disk.
+/// The head of the log as far as it is on disk.
 pub struct Committed {
     /// Grows only when the file is opened.
     line: u32,
@@ -67,14 +47,15 @@ trait Operation: Send {
     fn answer(self: Box<Self>, fate: Fate);
 }
 
-/// What became of a batch.
+/// How a batch ended.
 #[derive(Clone, Copy)]
 enum Fate {
     Committed,
     Lost,
 }
 
-struct Call<F, T> {
+/// An operation with the channel on which its caller waits.
+struct Submission<F, T> {
     attempted: &'static str,
     perform: Option<F>,
     outcome: Option<Result<T>>,
@@ -83,21 +64,18 @@ struct Call<F, T> {
 
 /// The thread's side.
 struct Thread {
-    queue: Arc<Queue>,
+    queue: Arc<Queue<Box<dyn Operation>>>,
     database: Arc<Database>,
     committed: Arc<Committed>,
     clock: Clock,
     broken: Arc<AtomicBool>,
 }
 
-/// How many operations wait for the thread at most; further callers wait to enter. A few batches: more would only wait
-/// longer than [`ANSWER_WITHIN`].
-const QUEUE: usize = 4096;
-/// How long the thread waits at most for those whom it has just answered: this part of what the last commit took …
+/// How long the thread waits at most for the callers that it has just answered: this fraction of the last commit's time …
 const PATIENCE: u32 = 8;
 /// … and never longer than this.
 const MAX_PATIENCE: Duration = Duration::from_millis(1);
-/// How long a caller waits for the disk. A sync takes milliseconds; a disk that takes seconds is as good as gone, and
+/// How long a caller waits for the disk. A sync takes milliseconds; a disk that takes seconds counts as failed, and
 /// callers have deadlines of their own.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -128,9 +106,9 @@ impl Writer {
             return Err(broken(attempted));
         }
         let (reply, answer) = oneshot::channel();
-        let call = Box::new(Call { attempted, perform: Some(perform), outcome: None, reply });
+        let submission = Box::new(Submission { attempted, perform: Some(perform), outcome: None, reply });
         let performed = async {
-            self.queue.put(call).await.map_err(|_| stopped(attempted))?;
+            self.queue.put(submission).await.map_err(|_| stopped(attempted))?;
             answer.await.map_err(|_| stopped(attempted))?
         };
         match tokio::time::timeout(ANSWER_WITHIN, performed).await {
@@ -153,68 +131,6 @@ impl Drop for Writer {
 }
 
 // === impl Queue ===
-
-/// The queue takes nothing in any more.
-struct Closed;
-
-impl Queue {
-    fn new() -> Self {
-        let waiting = Waiting { operations: Vec::new(), wanted: 1, closed: false };
-        Self { waiting: Mutex::new(waiting), wake: Condvar::new(), places: Semaphore::new(QUEUE) }
-    }
-
-    async fn put(&self, operation: Box<dyn Operation>) -> std::result::Result<(), Closed> {
-        // Given back by `take`.
-        self.places.acquire().await.map_err(|_| Closed)?.forget();
-        let mut waiting = self.waiting.lock();
-        if waiting.closed {
-            return Err(Closed);
-        }
-        waiting.operations.push(operation);
-        if waiting.operations.len() == waiting.wanted {
-            self.wake.notify_one();
-        }
-        Ok(())
-    }
-
-    /// How many wait.
-    fn len(&self) -> usize {
-        self.waiting.lock().operations.len()
-    }
-
-    /// Moves up to `most` operations into `batch`: at once if `expected` are there, else after `patience` or when there
-    /// is one. False if the queue is closed and empty.
-    fn take(&self, batch: &mut Vec<Box<dyn Operation>>, most: usize, expected: usize, patience: Duration) -> bool {
-        let mut waiting = self.waiting.lock();
-        let until = Instant::now() + patience;
-        waiting.wanted = expected.clamp(1, most);
-        while waiting.operations.len() < waiting.wanted && !waiting.closed {
-            if self.wake.wait_until(&mut waiting, until.into_std()).timed_out() {
-                break;
-            }
-        }
-        waiting.wanted = 1;
-        while waiting.operations.is_empty() && !waiting.closed {
-            self.wake.wait(&mut waiting);
-        }
-        if waiting.operations.len() <= most {
-            mem::swap(&mut waiting.operations, batch);
-        } else {
-            batch.extend(waiting.operations.drain(..most));
-        }
-        // Whoever comes now finds the thread at work, and is counted when it is done.
-        waiting.wanted = usize::MAX;
-        drop(waiting);
-        self.places.add_permits(batch.len());
-        !batch.is_empty()
-    }
-
-    fn close(&self) {
-        self.waiting.lock().closed = true;
-        self.wake.notify_one();
-        self.places.close();
-    }
-}
 
 // === impl Committed ===
 
@@ -243,7 +159,7 @@ impl Thread {
             let begun = Instant::now();
             let fate = self.commit(&mut batch);
             patience = (begun.elapsed() / PATIENCE).min(MAX_PATIENCE);
-            // Everybody who is at it: a lone caller does not wait for company.
+            // As many callers as are active, so that a single caller never waits for others.
             expected = batch.len() + self.queue.len();
             for operation in batch.drain(..) {
                 operation.answer(fate);
@@ -294,16 +210,16 @@ impl Thread {
 }
 
 impl Drop for Thread {
-    /// If it panics, nobody is to wait for it.
+    /// Also when the thread panics: no caller must wait for it.
     fn drop(&mut self) {
         self.queue.close();
-        self.queue.waiting.lock().operations.clear();
+        self.queue.clear();
     }
 }
 
-// === impl Call ===
+// === impl Submission ===
 
-impl<F, T> Operation for Call<F, T>
+impl<F, T> Operation for Submission<F, T>
 where
     T: Send,
     F: FnOnce(&mut Tables<'_>) -> std::result::Result<T, Failure> + Send,

@@ -1,4 +1,4 @@
-//! The way to the server: one connection per worker, one pipeline per call, a bound on every wait.
+//! Connections to the server: one per worker, one pipeline per call, a bound on every wait.
 
 use std::{
     fmt,
@@ -8,21 +8,19 @@ use std::{
 
 use parking_lot::Mutex;
 use redis::{
-    Client, ClientTlsConfig, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
-    ProtocolVersion, RedisError, ServerError, ServerErrorKind, TlsCertificates, Value,
+    Client, Cmd, ErrorKind, Pipeline, RedisError, ServerError, ServerErrorKind, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
-    io::tcp::TcpSettings,
 };
 use tokio::time::Instant;
 
-use super::{Tls, scripts};
+use super::{Tls, address, scripts};
 use crate::{
     store::{Error, Result},
     token::secret::SecretText,
     worker::PerWorker,
 };
 
-/// How long one call waits for the server in all: it must be answered within a second, and the rest of that is ours.
+/// How long one call waits for the server in all: the call must be answered within a second, of which the rest is for its other work.
 const DEADLINE: Duration = Duration::from_millis(850);
 /// How long one attempt to connect may take. More than one fits into [`DEADLINE`].
 const CONNECT: Duration = Duration::from_millis(400);
@@ -32,7 +30,7 @@ const RETRIES: usize = 2;
 const LONGEST_WAIT: Duration = Duration::from_millis(600);
 /// Calls that may queue for a connection's writer before they have to wait for a place.
 const QUEUE: usize = 1024;
-/// A beat goes to the node, not to what is read there: one key serves every tag of a standalone server.
+/// The key that a beat writes. It tests the node, so one key serves every tag of a standalone server.
 const BEAT: &str = "j:{log}:beat";
 
 /// The connections of all workers.
@@ -45,7 +43,7 @@ pub struct Connections {
     wait: Option<Wait>,
 }
 
-/// How durable is durable.
+/// For how many replicas a durable write waits, and how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Wait {
     replicas: u32,
@@ -65,7 +63,7 @@ pub enum Confirm {
     No,
 }
 
-/// Why the server did not do it. Never says what was sent.
+/// Why the server did not do what was asked. Its text never contains what was sent.
 #[derive(Debug)]
 enum Failure {
     /// No answer within [`DEADLINE`].
@@ -85,7 +83,7 @@ enum Failure {
 impl Connections {
     pub fn new(url: &SecretText, tls: &Tls, workers: usize, wait: Option<Wait>) -> Result<Self> {
         Ok(Self {
-            client: client(address(url)?, tls)?,
+            client: address::client(url, tls)?,
             links: PerWorker::new(workers, |_| Mutex::default()),
             generation: AtomicU64::new(0),
             wait,
@@ -126,7 +124,7 @@ impl Connections {
         answers.into_iter().next().ok_or_else(|| Error::unavailable(attempted, Failure::Answer))
     }
 
-    /// Writes nothing of meaning: whether the server can be reached and written, also while its memory is full.
+    /// Tests whether the server can be reached and written, also while its memory is full. What it writes has no meaning.
     pub async fn beat(&self) -> Result<()> {
         self.ask("write to the Redis server", scripts::BEAT.on(&[BEAT]), Confirm::Yes).await?;
         Ok(())
@@ -181,8 +179,8 @@ impl Connections {
         Ok(link)
     }
 
-    /// The next call makes a new connection. The manager would mend most by itself, but not a link that swallows what is
-    /// sent, nor a login that failed once. Calls in flight keep the old one to their end.
+    /// The next call makes a new connection. The manager would mend most by itself, but not a link on which sent data is
+    /// lost, nor a login that failed once. Calls in flight keep the old one to their end.
     fn forget(&self, generation: u64) {
         let mut mine = self.links.mine().lock();
         if mine.as_ref().is_some_and(|link| link.generation == generation) {
@@ -211,8 +209,8 @@ pub fn pipeline(commands: impl IntoIterator<Item = Cmd>) -> Pipeline {
     pipeline
 }
 
-/// Sends `commands`, with a beat and WAIT behind them on the same connection if replicas are to be waited for. What the
-/// beat answered stands at the end.
+/// Sends `commands`, with a beat and WAIT behind them on the same connection if replicas are to be waited for. The
+/// beat's answer is the last one.
 async fn roundtrip(
     manager: &mut ConnectionManager,
     commands: &mut Pipeline,
@@ -234,7 +232,7 @@ async fn roundtrip(
     };
     let reached = answers.pop();
     if answers.iter().any(|answer| matches!(answer, Value::ServerError(_))) {
-        // Says more than a failed WAIT, and an unknown script is sent again with a WAIT of its own.
+        // This error says more than a failed WAIT, and an unknown script is sent again with a WAIT of its own.
         return Ok(answers);
     }
     match reached {
@@ -251,39 +249,6 @@ fn is_unknown_script(answer: &Value) -> bool {
 
 fn accepted(answer: Value) -> Result<Value, Failure> {
     if let Value::ServerError(error) = &answer { Err(error.into()) } else { Ok(answer) }
-}
-
-fn address(url: &SecretText) -> Result<ConnectionInfo> {
-    let info = url.expose().into_connection_info().map_err(|_| unusable_url())?;
-    // RESP3 notices a broken connection at once, even while nobody uses it. What the library would say of itself needs a
-    // right that nothing else needs.
-    let login = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
-    Ok(info.set_redis_settings(login).set_tcp_settings(TcpSettings::default().set_nodelay(true)))
-}
-
-fn client(info: ConnectionInfo, tls: &Tls) -> Result<Client> {
-    let ConnectionAddr::TcpTls { insecure, .. } = info.addr() else {
-        return Client::open(info).map_err(|_| unusable_url());
-    };
-    if *insecure {
-        return Err(Error::Unsuitable { why: "the URL of the Redis server says not to check its certificate".into() });
-    }
-    let certificates = TlsCertificates {
-        client_tls: tls.identity.as_ref().map(|(cert, key)| ClientTlsConfig {
-            client_cert: cert.clone(),
-            client_key: key.expose().as_bytes().to_vec(),
-        }),
-        root_cert: tls.authorities.clone(),
-    };
-    Client::build_with_tls(info, certificates)
-        .map_err(|error| Error::Unsuitable { why: format!("the files for TLS to Redis cannot be used: {error}") })
-}
-
-/// Says nothing of the URL: it may hold a password.
-fn unusable_url() -> Error {
-    Error::Unsuitable {
-        why: "the URL of the Redis server is not of the form redis[s]://[user:password@]host:port[/db]".into(),
-    }
 }
 
 // === impl Wait ===

@@ -26,6 +26,7 @@ use crate::{
     token::{FamilyId, Position, TenantId, TokenId, secret::SecretText},
 };
 
+mod address;
 mod answer;
 mod connection;
 mod directory;

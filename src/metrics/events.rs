@@ -1,0 +1,136 @@
+//! What is counted, and the layout of a worker's cells.
+
+use std::sync::atomic::AtomicU64;
+
+use super::{
+    labels::{Activity, Cache, Code, Delivery, Grant, Lane, Operation, Revoked, Signal},
+    values::BUCKETS,
+};
+use crate::token::Reason;
+
+/// Something that happened once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An access token was issued; not one that was repeated for the same request id.
+    Issued(Grant),
+    /// A refresh token was exchanged.
+    Renewed,
+    /// A renewal was answered with the successor that the first one made.
+    Replayed,
+    /// A refresh token came back after its replay window: its family was revoked.
+    ReuseDetected,
+    /// An entry that revokes was appended to the log.
+    Revoked(Revoked),
+    /// A token was introspected.
+    Introspected(Activity),
+    /// A call was refused because its lane or its connection was full.
+    Shed(Lane),
+    /// A connection for gRPC was accepted …
+    ConnectionOpened,
+    /// … and has ended.
+    ConnectionClosed,
+    /// A call failed.
+    Failed(Reason),
+    CacheHit(Cache),
+    CacheMissed(Cache),
+    /// An operation of the store failed.
+    StoreFailed(Operation),
+    /// An attempt to deliver an event ended.
+    Delivered(Delivery),
+    /// A sampled span could not be kept for the receiver.
+    SpanDropped,
+    /// An export by OTLP failed.
+    ExportFailed(Signal),
+}
+
+/// The cells of one worker: those of the events, of the store's operations, and of the methods, with one more for calls of
+/// unknown methods.
+///
+/// Alone on its cache lines, because it is written to all the time.
+#[repr(align(128))]
+pub(super) struct Cells(pub(super) Box<[AtomicU64]>);
+
+/// The cells of a distribution: its buckets, and the sum in nanoseconds.
+pub(super) const DISTRIBUTION: usize = BUCKETS + 1;
+/// The cells of a method: how many calls began, and how long they took by code.
+pub(super) const METHOD: usize = 1 + Code::ALL.len() * DISTRIBUTION;
+
+/// Where cells begin, each block behind the one before.
+pub(super) mod place {
+    use super::*;
+
+    pub(in super::super) const ISSUED: usize = 0;
+    pub(in super::super) const RENEWED: usize = ISSUED + Grant::ALL.len();
+    pub(in super::super) const REPLAYED: usize = RENEWED + 1;
+    pub(in super::super) const REUSE_DETECTED: usize = REPLAYED + 1;
+    pub(in super::super) const REVOKED: usize = REUSE_DETECTED + 1;
+    pub(in super::super) const INTROSPECTED: usize = REVOKED + Revoked::ALL.len();
+    pub(in super::super) const SHED: usize = INTROSPECTED + Activity::ALL.len();
+    pub(in super::super) const FAILED: usize = SHED + Lane::ALL.len();
+    pub(in super::super) const CACHE_HIT: usize = FAILED + Reason::ALL.len();
+    pub(in super::super) const CACHE_MISSED: usize = CACHE_HIT + Cache::ALL.len();
+    pub(in super::super) const STORE_FAILED: usize = CACHE_MISSED + Cache::ALL.len();
+    pub(in super::super) const DELIVERED: usize = STORE_FAILED + Operation::ALL.len();
+    pub(in super::super) const SPAN_DROPPED: usize = DELIVERED + Delivery::ALL.len();
+    pub(in super::super) const EXPORT_FAILED: usize = SPAN_DROPPED + 1;
+    pub(in super::super) const CONNECTION_OPENED: usize = EXPORT_FAILED + Signal::ALL.len();
+    pub(in super::super) const CONNECTION_CLOSED: usize = CONNECTION_OPENED + 1;
+    pub(in super::super) const STORE: usize = CONNECTION_CLOSED + 1;
+    pub(super) pub(super) const METHODS: usize = STORE + Operation::ALL.len() * DISTRIBUTION;
+}
+
+// === impl Event ===
+
+impl Event {
+    /// The cell that counts it.
+    pub(super) fn cell(self) -> usize {
+        match self {
+            Self::Issued(grant) => place::ISSUED + grant.index(),
+            Self::Renewed => place::RENEWED,
+            Self::Replayed => place::REPLAYED,
+            Self::ReuseDetected => place::REUSE_DETECTED,
+            Self::Revoked(kind) => place::REVOKED + kind.index(),
+            Self::Introspected(activity) => place::INTROSPECTED + activity.index(),
+            Self::Shed(lane) => place::SHED + lane.index(),
+            // A search, which is cheap beside the reply with details that a failure costs.
+            Self::Failed(reason) => {
+                place::FAILED + Reason::ALL.iter().position(|known| *known == reason).unwrap_or_default()
+            }
+            Self::CacheHit(cache) => place::CACHE_HIT + cache.index(),
+            Self::CacheMissed(cache) => place::CACHE_MISSED + cache.index(),
+            Self::StoreFailed(operation) => place::STORE_FAILED + operation.index(),
+            Self::Delivered(delivery) => place::DELIVERED + delivery.index(),
+            Self::SpanDropped => place::SPAN_DROPPED,
+            Self::ConnectionOpened => place::CONNECTION_OPENED,
+            Self::ConnectionClosed => place::CONNECTION_CLOSED,
+            Self::ExportFailed(signal) => place::EXPORT_FAILED + signal.index(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_events_share_a_cell() {
+        let mut cells = Vec::new();
+        let mut add = |event: Event| cells.push(event.cell());
+        Grant::ALL.iter().for_each(|label| add(Event::Issued(*label)));
+        Revoked::ALL.iter().for_each(|label| add(Event::Revoked(*label)));
+        Activity::ALL.iter().for_each(|label| add(Event::Introspected(*label)));
+        Lane::ALL.iter().for_each(|label| add(Event::Shed(*label)));
+        Reason::ALL.iter().for_each(|label| add(Event::Failed(*label)));
+        Cache::ALL.iter().for_each(|label| add(Event::CacheHit(*label)));
+        Cache::ALL.iter().for_each(|label| add(Event::CacheMissed(*label)));
+        Operation::ALL.iter().for_each(|label| add(Event::StoreFailed(*label)));
+        Delivery::ALL.iter().for_each(|label| add(Event::Delivered(*label)));
+        Signal::ALL.iter().for_each(|label| add(Event::ExportFailed(*label)));
+        [Event::Renewed, Event::Replayed, Event::ReuseDetected, Event::SpanDropped].into_iter().for_each(&mut add);
+        [Event::ConnectionOpened, Event::ConnectionClosed].into_iter().for_each(&mut add);
+        let count = cells.len();
+        cells.sort_unstable();
+        cells.dedup();
+        assert_eq!((cells.len(), cells.last()), (count, Some(&(place::STORE - 1))));
+    }
+}
