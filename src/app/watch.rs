@@ -74,12 +74,13 @@ pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>,
 
 /// Without TLS these metrics have no values.
 fn observe_certificates(metrics: &Metrics, tls: Option<&Arc<Tls>>) {
-    let observe = |instrument: Instrument, name: &'static str, unit: Unit, help: &'static str, read: fn(&Tls) -> f64| {
-        let tls = tls.cloned();
-        let value = move |tls: &Arc<Tls>| Point { labels: Labels::new(), value: read(tls) };
-        let read = Box::new(move |_: &Metrics| tls.iter().map(value).collect());
-        metrics.observe(Observed { name, help, unit, instrument, read });
-    };
+    let observe =
+        |instrument: Instrument, name: &'static str, unit: Unit, help: &'static str, read: fn(&Tls) -> f64| {
+            let tls = tls.cloned();
+            let value = move |tls: &Arc<Tls>| Point { labels: Labels::new(), value: read(tls) };
+            let read = Box::new(move |_: &Metrics| tls.iter().map(value).collect());
+            metrics.observe(Observed { name, help, unit, instrument, read });
+        };
     observe(
         Instrument::Gauge,
         "jeton.tls.certificate.not_after",

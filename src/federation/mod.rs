@@ -170,7 +170,6 @@ impl RelyingParty {
         let keys = keys.find(kid.as_deref(), algorithm).filter_map(id_token::convert).collect();
         id_token::verify(token, CoreJsonWebKeySet::new(keys), expected).map_err(refused)
     }
-
 }
 
 impl fmt::Debug for RelyingParty {

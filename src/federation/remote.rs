@@ -36,19 +36,13 @@ type Sent = Pin<Box<dyn Future<Output = outbound::Result<HttpResponse>> + Send>>
 
 impl Remote<'_> {
     /// Exchanges the code for tokens (RFC 6749 §4.1.3).
-    pub(super) async fn exchange(
-        &self,
-        login: &Login<'_>,
-        redirect_uri: RedirectUrl,
-    ) -> Result<CoreTokenResponse> {
+    pub(super) async fn exchange(&self, login: &Login<'_>, redirect_uri: RedirectUrl) -> Result<CoreTokenResponse> {
         let auth_type = self
             .endpoints
             .auth_type
             .clone()
             .ok_or_else(|| unavailable("the provider takes neither client_secret_basic nor client_secret_post"))?;
-        let client = self.client(auth_type)
-            .set_token_uri(self.endpoints.token.clone())
-            .set_redirect_uri(redirect_uri);
+        let client = self.client(auth_type).set_token_uri(self.endpoints.token.clone()).set_redirect_uri(redirect_uri);
         let http = self.http();
         let answer = client
             .exchange_code(AuthorizationCode::new(login.code.to_owned()))
@@ -59,11 +53,7 @@ impl Remote<'_> {
     }
 
     /// Asks the provider for the e-mail address, which many do not put into the ID token.
-    pub(super) async fn add_email(
-        &self,
-        access_token: &AccessToken,
-        identity: &mut VerifiedIdentity,
-    ) -> Result<()> {
+    pub(super) async fn add_email(&self, access_token: &AccessToken, identity: &mut VerifiedIdentity) -> Result<()> {
         let Some(url) = self.endpoints.user_info.clone() else { return Ok(()) };
         // The library panics on a token that does not fit into a header.
         if !access_token.secret().bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -76,7 +76,7 @@ pub(super) mod place {
     pub(in super::super) const CONNECTION_OPENED: usize = EXPORT_FAILED + Signal::ALL.len();
     pub(in super::super) const CONNECTION_CLOSED: usize = CONNECTION_OPENED + 1;
     pub(in super::super) const STORE: usize = CONNECTION_CLOSED + 1;
-    pub(super) pub(super) const METHODS: usize = STORE + Operation::ALL.len() * DISTRIBUTION;
+    pub(super) const METHODS: usize = STORE + Operation::ALL.len() * DISTRIBUTION;
 }
 
 // === impl Event ===

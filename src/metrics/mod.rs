@@ -176,6 +176,4 @@ mod tests {
         );
         assert_eq!(seen.count(), 5);
     }
-
 }
-

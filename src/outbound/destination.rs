@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn literal_addresses_are_judged_in_every_notation() {
-                for host in [
+        for host in [
             "127.0.0.1",
             "127.1",
             "2130706433",

@@ -30,9 +30,13 @@ pub fn observe(metrics: &Arc<Metrics>) {
         "Files and sockets that this process has open.",
         || fs::read_dir("/proc/self/fd").map_or(0.0, |files| number(u64::try_from(files.count()).unwrap_or_default())),
     ));
-    metrics.observe(Observed::one(Instrument::Gauge, "process.threads", Unit::None, "Threads of this process.", || {
-        status("Threads:")
-    }));
+    metrics.observe(Observed::one(
+        Instrument::Gauge,
+        "process.threads",
+        Unit::None,
+        "Threads of this process.",
+        || status("Threads:"),
+    ));
 }
 
 /// User and system time: the 14th and 15th field, of which the second one may hold spaces and is in brackets.
