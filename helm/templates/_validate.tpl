@@ -1,5 +1,5 @@
 {{- /*
-What no schema can say, because it lies between values. All mistakes are told at once.
+Rules between values, which a schema cannot express. All mistakes are reported at once.
 */}}
 {{- define "jeton.validate" -}}
 {{- $v := .Values -}}
@@ -19,12 +19,12 @@ What no schema can say, because it lies between values. All mistakes are told at
     {{- $wrong = append $wrong "autoscaling.enabled: the embedded store serves one pod; set config.store to redis for more" -}}
   {{- end -}}
   {{- if hasKey $secrets "redis.url" -}}
-    {{- $wrong = append $wrong "secrets.redis.url: means nothing to the embedded store; set config.store to redis, too" -}}
+    {{- $wrong = append $wrong "secrets.redis.url: has no effect with the embedded store; set config.store to redis, too" -}}
   {{- end -}}
 {{- else -}}
   {{- range list "redis.url" "master_key" -}}
     {{- if not (hasKey $secrets .) -}}
-      {{- $wrong = append $wrong (printf "secrets.%s: config.store redis wants it" .) -}}
+      {{- $wrong = append $wrong (printf "secrets.%s: config.store redis requires it" .) -}}
     {{- end -}}
   {{- end -}}
 {{- end -}}
@@ -40,14 +40,14 @@ What no schema can say, because it lies between values. All mistakes are told at
 {{- end -}}
 {{- $id := dig "bootstrap" "client_id" "" $config -}}
 {{- if ne (empty $id) (not (hasKey $secrets "bootstrap.client_secret")) -}}
-  {{- $wrong = append $wrong "config.bootstrap.client_id, secrets.bootstrap.client_secret: each wants the other" -}}
+  {{- $wrong = append $wrong "config.bootstrap.client_id, secrets.bootstrap.client_secret: set both or neither" -}}
 {{- end -}}
 {{- $webhook := dig "webhook" "url" "" $config -}}
 {{- if ne (hasKey $secrets "webhook.secret") (and (ne $webhook "") (ne $webhook "log:")) -}}
-  {{- $wrong = append $wrong "config.webhook.url, secrets.webhook.secret: an URL wants a secret that signs what is posted there, and nothing else does" -}}
+  {{- $wrong = append $wrong "config.webhook.url, secrets.webhook.secret: a URL requires a secret that signs the events, and the secret requires a URL" -}}
 {{- end -}}
 {{- if and (hasKey $secrets "otlp.headers") (not (dig "otlp" "endpoint" "" $config)) -}}
-  {{- $wrong = append $wrong "secrets.otlp.headers: wants config.otlp.endpoint" -}}
+  {{- $wrong = append $wrong "secrets.otlp.headers: requires config.otlp.endpoint" -}}
 {{- end -}}
 
 {{- range $path, $addresses := dict "listen" $config.listen "http.listen" (dig "http" "listen" list $config) "admin.listen" (dig "admin" "listen" list $config) -}}
@@ -69,7 +69,7 @@ What no schema can say, because it lies between values. All mistakes are told at
   {{- end -}}
 {{- end -}}
 {{- if or (eq $grpc $http) (eq $grpc $admin) (and $http (eq $http $admin)) -}}
-  {{- $wrong = append $wrong "config.listen, config.http.listen, config.admin.listen: each wants a port of its own" -}}
+  {{- $wrong = append $wrong "config.listen, config.http.listen, config.admin.listen: each requires a port of its own" -}}
 {{- end -}}
 
 {{- $cert := $v.certificate -}}
@@ -84,7 +84,7 @@ What no schema can say, because it lies between values. All mistakes are told at
 {{- end -}}
 {{- range list "tls" "redis" -}}
   {{- if ne (empty (dig . "cert_file" "" $config)) (empty (dig . "key_file" "" $config)) -}}
-    {{- $wrong = append $wrong (printf "config.%s.cert_file, config.%s.key_file: each wants the other" . .) -}}
+    {{- $wrong = append $wrong (printf "config.%s.cert_file, config.%s.key_file: set both or neither" . .) -}}
   {{- end -}}
 {{- end -}}
 {{- $asks := ne (dig "tls" "client_auth" "off" $config) "off" -}}
@@ -92,13 +92,13 @@ What no schema can say, because it lies between values. All mistakes are told at
   {{- $wrong = append $wrong "config.tls.client_auth: callers show certificates only to a service that has one; see certificate" -}}
 {{- end -}}
 {{- if and (not $asks) (dig "tls" "client_ca_file" "" $config) -}}
-  {{- $wrong = append $wrong "config.tls.client_ca_file: means nothing while config.tls.client_auth is off" -}}
+  {{- $wrong = append $wrong "config.tls.client_ca_file: has no effect while config.tls.client_auth is off" -}}
 {{- end -}}
 {{- if and $asks (not (include "jeton.certificateSecret" .)) (not (dig "tls" "client_ca_file" "" $config)) -}}
-  {{- $wrong = append $wrong "config.tls.client_ca_file: config.tls.client_auth wants it" -}}
+  {{- $wrong = append $wrong "config.tls.client_ca_file: config.tls.client_auth requires it" -}}
 {{- end -}}
 {{- if and (dig "admin" "tls" false $config) (not $tls) -}}
-  {{- $wrong = append $wrong "config.admin.tls: wants a certificate" -}}
+  {{- $wrong = append $wrong "config.admin.tls: requires a certificate" -}}
 {{- end -}}
 {{- if and $tls (not $admin) -}}
   {{- $wrong = append $wrong "config.admin.listen: with TLS, probes have nothing else to ask" -}}
@@ -120,7 +120,7 @@ What no schema can say, because it lies between values. All mistakes are told at
     {{- $wrong = append $wrong "autoscaling.minReplicas: is above maxReplicas" -}}
   {{- end -}}
   {{- if not (or $v.autoscaling.targetCPUUtilizationPercentage $v.autoscaling.metrics) -}}
-    {{- $wrong = append $wrong "autoscaling: wants targetCPUUtilizationPercentage or metrics" -}}
+    {{- $wrong = append $wrong "autoscaling: requires targetCPUUtilizationPercentage or metrics" -}}
   {{- end -}}
 {{- end -}}
 {{- if and $v.podDisruptionBudget.enabled (eq (kindIs "invalid" $v.podDisruptionBudget.minAvailable) (kindIs "invalid" $v.podDisruptionBudget.maxUnavailable)) -}}
@@ -135,7 +135,7 @@ What no schema can say, because it lies between values. All mistakes are told at
 {{- end -}}
 {{- range $name, $on := dict "ingress" $v.ingress.enabled "httpRoute" $v.httpRoute.enabled -}}
   {{- if and $on (not $http) -}}
-    {{- $wrong = append $wrong (printf "%s.enabled: wants config.http.listen" $name) -}}
+    {{- $wrong = append $wrong (printf "%s.enabled: requires config.http.listen" $name) -}}
   {{- end -}}
 {{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) -}}

@@ -9,36 +9,37 @@ use toml::{
 use zeroize::Zeroizing;
 
 use super::{
+    given::{Form, Found, Given, Layer},
     mistake::{Mistake, Origin},
-    registry::{KEYS, Key, Kind, nearest},
-    sources::{Form, Found, Given, Layer, unknown},
+    nearest::{nearest, unknown},
+    registry::{KEYS, Key, SettingType},
 };
 
-/// What the file gives.
+/// The values of the file.
 pub(super) fn layer(path: &Path, text: &str, mistakes: &mut Vec<Mistake>) -> Layer {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { path, text, layer: Layer::new(), mistakes };
+    let mut reader = FileReader { path, text, layer: Layer::new(), mistakes };
     for error in &errors {
         // The error's own `Display` quotes the line, and a secret may stand in it.
         let start = error.span().map_or(0, |span| span.start);
         let message = format!("is not TOML: {}", error.message());
         reader.refuse(start, message);
     }
-    // What could be read of a broken file is not worth telling.
+    // The readable part of a broken file is not checked.
     if errors.is_empty() {
         reader.table("", table.get_ref());
     }
     reader.layer
 }
 
-struct Reader<'a> {
+struct FileReader<'a> {
     path: &'a Path,
     text: &'a str,
     layer: Layer,
     mistakes: &'a mut Vec<Mistake>,
 }
 
-impl Reader<'_> {
+impl FileReader<'_> {
     fn table(&mut self, prefix: &str, table: &DeTable<'_>) {
         for (name, value) in table {
             let path = format!("{prefix}{}", name.get_ref());
@@ -57,13 +58,13 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, key: &'static Key, form: Form, start: usize, value: &Spanned<DeValue<'_>>) {
-        let values = match texts(key.kind, value.get_ref()) {
+        let values = match texts(key.setting_type, value.get_ref()) {
             Ok(values) => values,
             Err(wanted) => return self.refuse(start, format!("`{}` must be {wanted}", key.path)),
         };
         let found = Found { values, origin: self.origin(start) };
         if self.layer.insert(key.path, Given { found, form }).is_some() {
-            self.refuse(start, format!("`{0}` stands beside `{0}_file`; set one of the two", key.path));
+            self.refuse(start, format!("`{0}` is set besides `{0}_file`; set one of the two", key.path));
         }
     }
 
@@ -89,29 +90,31 @@ fn form_of(key: &'static Key, path: &str) -> Option<(&'static Key, Form)> {
 }
 
 /// The value as texts, or what it should have been.
-fn texts(kind: Kind, value: &DeValue<'_>) -> Result<Vec<Zeroizing<String>>, &'static str> {
+fn texts(setting_type: SettingType, value: &DeValue<'_>) -> Result<Vec<Zeroizing<String>>, &'static str> {
     let one = |text: &str| vec![Zeroizing::new(text.to_owned())];
-    match (kind, value) {
-        (Kind::Text(_) | Kind::Choice(_) | Kind::Secret, DeValue::String(text)) => Ok(one(text)),
-        (Kind::Text(_) | Kind::Choice(_) | Kind::Secret, _) => Err("a text in quotes"),
-        (Kind::Duration { .. }, DeValue::String(text)) => Ok(one(text)),
-        (Kind::Duration { .. }, _) => Err("a text with a unit, such as \"10s\""),
-        (Kind::Integer { .. }, DeValue::Integer(number)) => i128::from_str_radix(number.as_str(), number.radix())
-            .map(|number| one(&number.to_string()))
-            .map_err(|_| "a whole number"),
-        (Kind::Integer { .. }, _) => Err("a whole number without quotes"),
-        (Kind::Number { .. }, DeValue::Integer(number)) => Ok(one(number.as_str())),
-        (Kind::Number { .. }, DeValue::Float(number)) => Ok(one(number.as_str())),
-        (Kind::Number { .. }, _) => Err("a number without quotes"),
-        (Kind::Bool, DeValue::Boolean(value)) => Ok(one(&value.to_string())),
-        (Kind::Bool, _) => Err("true or false, without quotes"),
-        (Kind::List(_), DeValue::String(text)) => Ok(one(text)),
-        (Kind::List(_), DeValue::Array(items)) if !items.is_empty() => items
+    match (setting_type, value) {
+        (SettingType::Text(_) | SettingType::Choice(_) | SettingType::Secret, DeValue::String(text)) => Ok(one(text)),
+        (SettingType::Text(_) | SettingType::Choice(_) | SettingType::Secret, _) => Err("a text in quotes"),
+        (SettingType::Duration { .. }, DeValue::String(text)) => Ok(one(text)),
+        (SettingType::Duration { .. }, _) => Err("a text with a unit, such as \"10s\""),
+        (SettingType::Integer { .. }, DeValue::Integer(number)) => {
+            i128::from_str_radix(number.as_str(), number.radix())
+                .map(|number| one(&number.to_string()))
+                .map_err(|_| "a whole number")
+        }
+        (SettingType::Integer { .. }, _) => Err("a whole number without quotes"),
+        (SettingType::Number { .. }, DeValue::Integer(number)) => Ok(one(number.as_str())),
+        (SettingType::Number { .. }, DeValue::Float(number)) => Ok(one(number.as_str())),
+        (SettingType::Number { .. }, _) => Err("a number without quotes"),
+        (SettingType::Bool, DeValue::Boolean(value)) => Ok(one(&value.to_string())),
+        (SettingType::Bool, _) => Err("true or false, without quotes"),
+        (SettingType::List(_), DeValue::String(text)) => Ok(one(text)),
+        (SettingType::List(_), DeValue::Array(items)) if !items.is_empty() => items
             .iter()
             .map(|item| item.get_ref().as_str().map(|text| Zeroizing::new(text.to_owned())))
             .collect::<Option<_>>()
             .ok_or("a list of texts"),
-        (Kind::List(_), _) => Err("a list of texts that is not empty"),
+        (SettingType::List(_), _) => Err("a list of texts that is not empty"),
     }
 }
 

@@ -1,13 +1,14 @@
-//! Where traces and metrics go, and what they say of this process.
+//! Where traces and metrics go, and the attributes that describe this process.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{
+    given::Environment,
     mistake::{Mistake, Origin},
-    sources::Environment,
-    values::{self, Reader},
+    reader::Reader,
+    values,
 };
 
 /// How to export by OTLP over gRPC.
@@ -19,13 +20,13 @@ pub struct Otlp {
     pub headers: HeaderMap,
     /// PEM certificates of authorities besides the system's.
     pub ca_file: Option<PathBuf>,
-    /// Which part of the calls is traced unless their callers decide, 0 to 1.
+    /// The fraction of calls that is traced unless their callers decide, 0 to 1.
     pub sample_ratio: f64,
     /// How often metrics are exported.
     pub interval: Duration,
     /// How long an export may take.
     pub timeout: Duration,
-    /// What `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say of this process, in this order.
+    /// The attributes in `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, in this order.
     pub resource: Vec<(String, String)>,
 }
 
@@ -41,13 +42,13 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: &Environment) -> Option
     let Some(endpoint) = endpoint else {
         if !reader.has("otlp.endpoint") {
             for path in ["otlp.headers", "otlp.ca_file"] {
-                reader.refuse_given(path, "means nothing without `otlp.endpoint`");
+                reader.refuse_given(path, "has no effect without `otlp.endpoint`");
             }
         }
         return None;
     };
     if ca_file.is_some() && endpoint.starts_with("http:") {
-        reader.refuse_given("otlp.ca_file", "means nothing to an http:// URL");
+        reader.refuse_given("otlp.ca_file", "has no effect with an http:// URL");
     }
     let resource = resource(reader, environment);
     Some(Otlp { endpoint, headers: headers.unwrap_or_default(), ca_file, sample_ratio, interval, timeout, resource })
@@ -86,7 +87,7 @@ fn endpoint(text: &str) -> Result<String, String> {
     }
 }
 
-/// What is wrong is told without any of the text, which is a secret.
+/// Messages quote nothing of the text, which is a secret.
 fn headers(text: &str) -> Result<HeaderMap, String> {
     let wrong = || "is not `name=value`, several of them separated by commas".to_owned();
     let mut headers = HeaderMap::new();
@@ -94,7 +95,7 @@ fn headers(text: &str) -> Result<HeaderMap, String> {
         let name = HeaderName::try_from(name.to_ascii_lowercase()).map_err(|_| wrong())?;
         let mut value = HeaderValue::try_from(value).map_err(|_| wrong())?;
         value.set_sensitive(true);
-        // gRPC's own entries, and those with binary values, are not for this.
+        // gRPC reserves the former, and the latter have binary values.
         if name.as_str().starts_with("grpc-") || name.as_str().ends_with("-bin") || !value.as_bytes().is_ascii() {
             return Err(
                 "holds a name that begins with `grpc-` or ends with `-bin`, or a value that is not ASCII".into()
@@ -118,7 +119,7 @@ fn pairs(text: &str) -> Option<Vec<(String, String)>> {
         .collect()
 }
 
-/// Takes percent-encoding off.
+/// Decodes percent-encoding.
 fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -1,13 +1,13 @@
-//! Writes the configuration for people: what is in effect, and what could be set.
+//! Writes the configuration for users: what is in effect, and what can be set.
 
 use super::{
     duration,
+    given::{Found, Values},
     mistake::Origin,
-    registry::{CONFIG_FLAG, CONFIG_VARIABLE, KEYS, Key, Kind},
-    sources::{Found, Values},
+    registry::{CONFIG_FLAG, CONFIG_VARIABLE, KEYS, Key, SettingType},
 };
 
-/// What stands in place of a secret.
+/// Replaces a secret.
 const REDACTED: &str = "[redacted]";
 
 const INTRODUCTION: &str = "\
@@ -16,11 +16,11 @@ const INTRODUCTION: &str = "\
 <!-- Generated from src/config/registry.rs: `UPDATE=1 cargo test --lib config::` writes it. -->
 
 `jeton serve` takes each setting from the first of these that gives it: a flag, a `JETON_` variable, the TOML file that \
-`--config` or `JETON_CONFIG` names, its default. All mistakes are reported at once, each with its place, and the service \
+`--config` or `JETON_CONFIG` names, its default. All mistakes are reported at once, each with its origin, and the service \
 does not start; keys and `JETON_` variables that do not exist are mistakes, and so are empty values. (Those that \
 Kubernetes makes for Services, such as `JETON_SERVICE_HOST`, are left alone.)
 
-`jeton serve --check-config` tells whether the configuration is valid, by its exit code, 0 or 2. \
+`jeton serve --check-config` reports by its exit code whether the configuration is valid: 0 or 2. \
 `jeton serve --print-config` prints what is in effect, where each value came from, and no secrets.
 
 A **secret** is given as a variable, as a key in the file, or best in a file of its own: the variable with `_FILE` at its \
@@ -53,7 +53,7 @@ pub fn reference() -> String {
             text += &row("variable", &format!("`{}`", key.variable()));
         }
         text += &row("flag", &format!("`--{} {}`", key.flag(), key.placeholder()));
-        text += &row("kind", &kind(key.kind));
+        text += &row("type", &type_name(key.setting_type));
         text += &row("default", &key.default.map_or("unset".to_owned(), |default| format!("`{default}`")));
     }
     text + &format!("\n## The file\n\n`--{CONFIG_FLAG} PATH` or `{CONFIG_VARIABLE}`. With every default:\n\n```toml\n")
@@ -65,25 +65,25 @@ fn row(name: &str, content: &str) -> String {
     format!("| {name} | {content} |\n")
 }
 
-fn kind(kind: Kind) -> String {
-    match kind {
-        Kind::Text(_) => "text".to_owned(),
-        Kind::List(_) => "list".to_owned(),
-        Kind::Duration { min, max } => {
+fn type_name(setting_type: SettingType) -> String {
+    match setting_type {
+        SettingType::Text(_) => "text".to_owned(),
+        SettingType::List(_) => "list".to_owned(),
+        SettingType::Duration { min, max } => {
             format!("duration, {} to {}", duration::format(min), duration::format(max))
         }
-        Kind::Integer { min, max } => format!("whole number, {min} to {max}"),
-        Kind::Number { min, max } => format!("number, {min} to {max}"),
-        Kind::Bool => "`true` or `false`".to_owned(),
-        Kind::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
-        Kind::Secret => "secret".to_owned(),
+        SettingType::Integer { min, max } => format!("whole number, {min} to {max}"),
+        SettingType::Number { min, max } => format!("number, {min} to {max}"),
+        SettingType::Bool => "`true` or `false`".to_owned(),
+        SettingType::Choice(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
+        SettingType::Secret => "secret".to_owned(),
     }
 }
 
-/// A file that says what is the default anyway.
+/// A file with all defaults.
 fn example() -> String {
     file(|key, name| match key.default {
-        Some(default) => format!("{name} = {}\n", literal(key.kind, &[default])),
+        Some(default) => format!("{name} = {}\n", literal(key.setting_type, &[default])),
         None if key.is_secret() => format!("# {name}_file = \"/run/secrets/…\"\n"),
         None => format!("# {name} = \"…\"\n"),
     })
@@ -109,16 +109,18 @@ fn value(key: &Key, found: &Found) -> String {
         return toml::Value::from(REDACTED).to_string();
     }
     let values: Vec<&str> = found.values.iter().map(|value| value.as_str()).collect();
-    literal(key.kind, &values)
+    literal(key.setting_type, &values)
 }
 
 /// Values as TOML writes them.
-fn literal(kind: Kind, values: &[&str]) -> String {
+fn literal(setting_type: SettingType, values: &[&str]) -> String {
     let first = values.first().copied().unwrap_or_default();
-    match kind {
-        Kind::List(_) => toml::Value::from(values.to_vec()).to_string(),
-        Kind::Bool | Kind::Integer { .. } | Kind::Number { .. } => first.to_owned(),
-        Kind::Text(_) | Kind::Duration { .. } | Kind::Choice(_) | Kind::Secret => toml::Value::from(first).to_string(),
+    match setting_type {
+        SettingType::List(_) => toml::Value::from(values.to_vec()).to_string(),
+        SettingType::Bool | SettingType::Integer { .. } | SettingType::Number { .. } => first.to_owned(),
+        SettingType::Text(_) | SettingType::Duration { .. } | SettingType::Choice(_) | SettingType::Secret => {
+            toml::Value::from(first).to_string()
+        }
     }
 }
 

@@ -1,9 +1,7 @@
-//! Gathers what was given: flags, then variables, then the file, then defaults. The first that names a key wins.
+//! Merges the sources of settings: flags, then variables, then the file, then defaults. The first that names a key wins.
 
 use std::{
-    collections::BTreeMap,
     ffi::{OsStr, OsString},
-    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -12,51 +10,14 @@ use zeroize::Zeroizing;
 
 use super::{
     file,
+    given::{Environment, Form, Found, Given, Layer, ReadFile, Values},
+    key::PREFIX,
     mistake::{Mistake, Origin},
-    registry::{CONFIG_FLAG, CONFIG_VARIABLE, KEYS, Key, Kind, OPERATOR_VARIABLES, PREFIX, nearest},
+    nearest::{nearest, unknown},
+    registry::{CONFIG_FLAG, CONFIG_VARIABLE, KEYS, Key, OPERATOR_VARIABLES, SettingType},
 };
 
-/// The variables of a process.
-pub type Environment = BTreeMap<OsString, OsString>;
-
-/// Reads a file; a parameter so that tests need none.
-pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Vec<u8>>;
-
-/// What was found for one key.
-pub struct Found {
-    /// One text, several of a list. Wiped on drop, because any may be a secret.
-    pub(super) values: Vec<Zeroizing<String>>,
-    pub origin: Origin,
-}
-
-/// Found values by the path of their key.
-pub type Values = BTreeMap<&'static str, Found>;
-
-/// A value as it stands in one source.
-#[derive(Debug)]
-pub(super) struct Given {
-    pub(super) found: Found,
-    pub(super) form: Form,
-}
-
-/// Whether a text is the value or names a file that holds it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    Value,
-    File,
-}
-
-/// What one source gives.
-pub(super) type Layer = BTreeMap<&'static str, Given>;
-
-impl fmt::Debug for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `Zeroizing` would show what it holds.
-        write!(f, "[from {}]", self.origin)
-    }
-}
-
-/// The flags of `serve` that set something.
+/// The flags of `serve` that are settings.
 pub fn flags() -> Vec<Arg> {
     let config = Arg::new(CONFIG_FLAG)
         .long(CONFIG_FLAG)
@@ -64,11 +25,11 @@ pub fn flags() -> Vec<Arg> {
         .help(format!("A TOML file with settings [env: {CONFIG_VARIABLE}]"));
     let settings = KEYS.iter().map(|key| {
         let (help, variable) = match key.file_variable() {
-            Some(variable) => (format!("A file that holds this: {}", key.help), variable),
+            Some(variable) => (format!("Path of a file with this secret. {}", key.help), variable),
             None => (key.help.to_owned(), key.variable()),
         };
         let default = key.default.map_or(String::new(), |default| format!(" [default: {default}]"));
-        let action = if matches!(key.kind, Kind::List(_)) { ArgAction::Append } else { ArgAction::Set };
+        let action = if matches!(key.setting_type, SettingType::List(_)) { ArgAction::Append } else { ArgAction::Set };
         Arg::new(key.path)
             .long(key.flag())
             .value_name(key.placeholder())
@@ -78,7 +39,7 @@ pub fn flags() -> Vec<Arg> {
     std::iter::once(config).chain(settings).collect()
 }
 
-/// Merges the sources. Mistakes are added to `mistakes`; what is mistaken is left out.
+/// Merges the sources. Mistakes are added to `mistakes`, and their values are left out.
 pub(super) fn gather(
     matches: &ArgMatches,
     environment: &Environment,
@@ -145,7 +106,7 @@ fn from_environment(environment: &Environment, mistakes: &mut Vec<Mistake>) -> L
         };
         let given = Given { found: Found { values: split(key, value), origin: origin.clone() }, form };
         if layer.insert(key.path, given).is_some() {
-            let message = format!("stands beside {}; set one of the two", key.variable());
+            let message = format!("is set besides {}; set one of the two", key.variable());
             mistakes.push(Mistake::new(&origin, message));
         }
     }
@@ -162,7 +123,7 @@ fn form_of(key: &'static Key, variable: &str) -> Option<(&'static Key, Form)> {
     }
 }
 
-/// Whether Kubernetes made the variable: it tells every pod of the Services around it, so that a Service named `jeton` or
+/// Whether Kubernetes made the variable: it gives every pod the addresses of the Services around it, so a Service named `jeton` or
 /// `jeton-redis` gives `JETON_PORT`, `JETON_SERVICE_HOST`, `JETON_REDIS_PORT_6379_TCP_ADDR` and the like.
 fn is_service_link(variable: &str, value: &OsStr) -> bool {
     let is_url = value.to_string_lossy().contains("://");
@@ -182,14 +143,6 @@ fn unknown_variable(name: &str) -> String {
         .chain([CONFIG_VARIABLE.to_owned()])
         .collect();
     unknown("variable", nearest(name, known.iter().map(String::as_str)))
-}
-
-/// The sentence about a name that no setting has.
-pub(super) fn unknown(what: &str, nearest: Option<&str>) -> String {
-    match nearest {
-        Some(name) => format!("is no {what} of ours; did you mean `{name}`?"),
-        None => format!("is no {what} of ours"),
-    }
 }
 
 fn from_file(
@@ -234,7 +187,7 @@ fn secret_file(named: &Found, read: ReadFile<'_>, mistakes: &mut Vec<Mistake>) -
         None
     };
     match read_text(Path::new(path.as_str()), read) {
-        // Editors and `echo` end a file with a line break that is no part of the secret.
+        // Editors and `echo` end a file with a line break that is not part of the secret.
         Ok(text) if text.trim().is_empty() => refuse(format!("`{}` is empty", path.as_str())),
         Ok(text) => Some(Found { values: vec![Zeroizing::new(text.trim().to_owned())], origin: named.origin.clone() }),
         Err(problem) => refuse(problem),
@@ -255,14 +208,14 @@ fn read_text(path: &Path, read: ReadFile<'_>) -> Result<Zeroizing<String>, Strin
 /// The items of a list; anything else is one text.
 fn split(key: &Key, text: &str) -> Vec<Zeroizing<String>> {
     let item = |item: &str| Zeroizing::new(item.trim().to_owned());
-    match key.kind {
-        Kind::List(_) => text.split(',').map(item).collect(),
-        Kind::Text(_)
-        | Kind::Duration { .. }
-        | Kind::Integer { .. }
-        | Kind::Number { .. }
-        | Kind::Bool
-        | Kind::Choice(_)
-        | Kind::Secret => vec![item(text)],
+    match key.setting_type {
+        SettingType::List(_) => text.split(',').map(item).collect(),
+        SettingType::Text(_)
+        | SettingType::Duration { .. }
+        | SettingType::Integer { .. }
+        | SettingType::Number { .. }
+        | SettingType::Bool
+        | SettingType::Choice(_)
+        | SettingType::Secret => vec![item(text)],
     }
 }

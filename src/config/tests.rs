@@ -3,6 +3,7 @@ use std::{collections::BTreeSet, io, path::Path};
 use clap::Command;
 
 use super::{registry::KEYS, *};
+use crate::serve::tls::ClientAuth;
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
@@ -91,25 +92,28 @@ fn tls_is_named_as_a_whole() {
     let admin = [&pair[..], &[("JETON_ADMIN_TLS", "true"), ("JETON_ADMIN_LISTEN", "127.0.0.1:0")]].concat();
     assert!(config(&[], &admin, &[]).admin_tls);
     for (given, told) in [
-        (&[("JETON_TLS_CERT_FILE", "/c")][..], &["`tls.cert_file` wants `tls.key_file`; set JETON_TLS_KEY_FILE"][..]),
-        (&[("JETON_TLS_KEY_FILE", "/k")], &["`tls.key_file` wants `tls.cert_file`; set JETON_TLS_CERT_FILE"]),
+        (
+            &[("JETON_TLS_CERT_FILE", "/c")][..],
+            &["`tls.cert_file` requires `tls.key_file`; set JETON_TLS_KEY_FILE"][..],
+        ),
+        (&[("JETON_TLS_KEY_FILE", "/k")], &["`tls.key_file` requires `tls.cert_file`; set JETON_TLS_CERT_FILE"]),
         (
             &[("JETON_TLS_CLIENT_AUTH", "optional")],
             &[
-                "`tls.client_auth` wants `tls.client_ca_file`; set JETON_TLS_CLIENT_CA_FILE",
-                "`tls.client_auth` wants `tls.cert_file`; set JETON_TLS_CERT_FILE",
+                "`tls.client_auth` requires `tls.client_ca_file`; set JETON_TLS_CLIENT_CA_FILE",
+                "`tls.client_auth` requires `tls.cert_file`; set JETON_TLS_CERT_FILE",
             ],
         ),
         (&[("JETON_TLS_CLIENT_AUTH", "yes")], &["JETON_TLS_CLIENT_AUTH: `yes` is none of off, optional, required"]),
         (
             &[("JETON_TLS_CLIENT_CA_FILE", "/a")],
-            &["JETON_TLS_CLIENT_CA_FILE: `tls.client_ca_file` means nothing while `tls.client_auth` is off"],
+            &["JETON_TLS_CLIENT_CA_FILE: `tls.client_ca_file` has no effect while `tls.client_auth` is off"],
         ),
         (
             &[("JETON_ADMIN_TLS", "true")],
             &[
-                "`admin.tls` wants `tls.cert_file`; set JETON_TLS_CERT_FILE",
-                "`admin.tls` wants `admin.listen`; set JETON_ADMIN_LISTEN",
+                "`admin.tls` requires `tls.cert_file`; set JETON_TLS_CERT_FILE",
+                "`admin.tls` requires `admin.listen`; set JETON_ADMIN_LISTEN",
             ],
         ),
     ] {
@@ -128,9 +132,9 @@ fn files_for_redis_want_its_tls_scheme() {
     let given = [&redis("redis://r")[..], &files].concat();
     let told = mistakes(&[], &given, &[]);
     assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told.iter().all(|told| told.ends_with("wants a `redis.url` that begins with rediss://")), "{told:?}");
+    assert!(told.iter().all(|told| told.ends_with("requires a `redis.url` that begins with rediss://")), "{told:?}");
     let given = [&redis("rediss://r")[..], &files[..2]].concat();
-    assert_eq!(mistakes(&[], &given, &[]), ["`redis.cert_file` wants `redis.key_file`; set JETON_REDIS_KEY_FILE"]);
+    assert_eq!(mistakes(&[], &given, &[]), ["`redis.cert_file` requires `redis.key_file`; set JETON_REDIS_KEY_FILE"]);
 }
 
 #[test]
@@ -178,15 +182,15 @@ fn every_key_can_be_set_in_every_source() {
         KEYS.iter().filter(|key| key.is_secret()).map(|key| (key.path, sample(key))).collect();
     let (_, from_flags) = load_from(&args, &[], &files).unwrap();
 
-    let quoted = |key: &registry::Key| match key.kind {
-        registry::Kind::Bool | registry::Kind::Integer { .. } | registry::Kind::Number { .. } => {
+    let quoted = |key: &registry::Key| match key.setting_type {
+        registry::SettingType::Bool | registry::SettingType::Integer { .. } | registry::SettingType::Number { .. } => {
             format!("{} = {}\n", key.path, sample(key))
         }
-        registry::Kind::Text(_)
-        | registry::Kind::List(_)
-        | registry::Kind::Duration { .. }
-        | registry::Kind::Choice(_)
-        | registry::Kind::Secret => format!("{} = {:?}\n", key.path, sample(key)),
+        registry::SettingType::Text(_)
+        | registry::SettingType::List(_)
+        | registry::SettingType::Duration { .. }
+        | registry::SettingType::Choice(_)
+        | registry::SettingType::Secret => format!("{} = {:?}\n", key.path, sample(key)),
     };
     let text: String = KEYS.iter().map(quoted).collect();
     let (_, from_file) = load_from(&["--config", "c.toml"], &[], &[("c.toml", &text)]).unwrap();
@@ -209,13 +213,13 @@ fn all_mistakes_are_reported_at_once_with_their_places() {
         "--connection-age: `30` is no duration; write a number with a unit, such as 200ms, 10s or 15m",
         "--limits-max-in-flight: 0 is out of range; it must be 1 to 1000000",
         "--listen: `nowhere` is neither host:port nor unix:/path",
-        "JETON_DRAIN_TIMOUT: is no variable of ours; did you mean `JETON_DRAIN_TIMEOUT`?",
+        "JETON_DRAIN_TIMOUT: is no known variable; did you mean `JETON_DRAIN_TIMEOUT`?",
         "JETON_PUBLIC_URL: is empty; leave it out instead",
-        "c.toml:1: `lisen` is no key of ours; did you mean `listen`?",
+        "c.toml:1: `lisen` is no known key; did you mean `listen`?",
         "c.toml:2: `workers` must be a whole number without quotes",
         "c.toml:4: `xml` is none of text, json",
         "c.toml:6: `drain.delay` must be a text with a unit, such as \"10s\"",
-        "c.toml:7: `radis` is no key of ours",
+        "c.toml:7: `radis` is no known key",
     ];
     assert_eq!(found, wanted.map(str::to_owned).into_iter().collect());
 }
@@ -267,7 +271,7 @@ fn a_secret_comes_from_a_file_without_its_line_break() {
 fn a_secret_and_its_file_in_one_source_contradict_each_other() {
     let variables = [("JETON_MASTER_KEY", KEY), ("JETON_MASTER_KEY_FILE", "/k")];
     let found = mistakes(&[], &variables, &[("/k", KEY)]);
-    assert_eq!(found, ["JETON_MASTER_KEY_FILE: stands beside JETON_MASTER_KEY; set one of the two"]);
+    assert_eq!(found, ["JETON_MASTER_KEY_FILE: is set besides JETON_MASTER_KEY; set one of the two"]);
     let text = format!("master_key = {KEY:?}\nmaster_key_file = \"/k\"\n");
     assert_eq!(mistakes(&["--config", "c.toml"], &[], &[("c.toml", &text), ("/k", KEY)]).len(), 1);
     // In sources of different strength the stronger one wins, as for every other key.
@@ -327,18 +331,18 @@ fn settings_that_belong_together_are_checked_together() {
     assert_eq!(
         mistakes(&["--store", "redis"], &[], &[]),
         [
-            "the store `redis` wants `redis.url`; set JETON_REDIS_URL or JETON_REDIS_URL_FILE",
-            "the store `redis` wants `master_key`; set JETON_MASTER_KEY or JETON_MASTER_KEY_FILE",
+            "the store `redis` requires `redis.url`; set JETON_REDIS_URL or JETON_REDIS_URL_FILE",
+            "the store `redis` requires `master_key`; set JETON_MASTER_KEY or JETON_MASTER_KEY_FILE",
         ]
     );
     assert_eq!(
         mistakes(&[], &[("JETON_REDIS_URL", "redis://r")], &[]),
-        ["JETON_REDIS_URL: `redis.url` means nothing to the store `embedded`; set store to `redis`, too"]
+        ["JETON_REDIS_URL: `redis.url` has no effect with the store `embedded`; set store to `redis`, too"]
     );
     assert_eq!(
         mistakes(&["--bootstrap-client-id", "root"], &[], &[]),
         [
-            "the bootstrap client wants `bootstrap.client_secret`; set JETON_BOOTSTRAP_CLIENT_SECRET or JETON_BOOTSTRAP_CLIENT_SECRET_FILE"
+            "the bootstrap client requires `bootstrap.client_secret`; set JETON_BOOTSTRAP_CLIENT_SECRET or JETON_BOOTSTRAP_CLIENT_SECRET_FILE"
         ]
     );
 }
@@ -489,8 +493,8 @@ fn what_is_wrong_with_otlp_is_told_without_its_secret() {
         (&[endpoint, ("JETON_OTLP_HEADERS", "s3cret")], "is not `name=value`"),
         (&[endpoint, ("JETON_OTLP_HEADERS", "a b=s3cret")], "is not `name=value`"),
         (&[endpoint, ("JETON_OTLP_HEADERS", "key-bin=s3cret")], "ends with `-bin`"),
-        (&[endpoint, ("JETON_OTLP_CA_FILE", "/ca.pem")], "means nothing to an http:// URL"),
-        (&[("JETON_OTLP_HEADERS", "a=s3cret")], "means nothing without `otlp.endpoint`"),
+        (&[endpoint, ("JETON_OTLP_CA_FILE", "/ca.pem")], "has no effect with an http:// URL"),
+        (&[("JETON_OTLP_HEADERS", "a=s3cret")], "has no effect without `otlp.endpoint`"),
         (&[endpoint, ("OTEL_RESOURCE_ATTRIBUTES", "a=%zz")], "OTEL_RESOURCE_ATTRIBUTES: is not `name=value`"),
     ] {
         let told = told(variables);

@@ -59,24 +59,24 @@ pub(super) const METHOD: usize = 1 + Code::ALL.len() * DISTRIBUTION;
 pub(super) mod place {
     use super::*;
 
-    pub(in super::super) const ISSUED: usize = 0;
-    pub(in super::super) const RENEWED: usize = ISSUED + Grant::ALL.len();
-    pub(in super::super) const REPLAYED: usize = RENEWED + 1;
-    pub(in super::super) const REUSE_DETECTED: usize = REPLAYED + 1;
-    pub(in super::super) const REVOKED: usize = REUSE_DETECTED + 1;
-    pub(in super::super) const INTROSPECTED: usize = REVOKED + Revoked::ALL.len();
-    pub(in super::super) const SHED: usize = INTROSPECTED + Activity::ALL.len();
-    pub(in super::super) const FAILED: usize = SHED + Lane::ALL.len();
-    pub(in super::super) const CACHE_HIT: usize = FAILED + Reason::ALL.len();
-    pub(in super::super) const CACHE_MISSED: usize = CACHE_HIT + Cache::ALL.len();
-    pub(in super::super) const STORE_FAILED: usize = CACHE_MISSED + Cache::ALL.len();
-    pub(in super::super) const DELIVERED: usize = STORE_FAILED + Operation::ALL.len();
-    pub(in super::super) const SPAN_DROPPED: usize = DELIVERED + Delivery::ALL.len();
-    pub(in super::super) const EXPORT_FAILED: usize = SPAN_DROPPED + 1;
-    pub(in super::super) const CONNECTION_OPENED: usize = EXPORT_FAILED + Signal::ALL.len();
-    pub(in super::super) const CONNECTION_CLOSED: usize = CONNECTION_OPENED + 1;
-    pub(in super::super) const STORE: usize = CONNECTION_CLOSED + 1;
-    pub(super) const METHODS: usize = STORE + Operation::ALL.len() * DISTRIBUTION;
+    pub(in crate::metrics) const ISSUED: usize = 0;
+    pub(in crate::metrics) const RENEWED: usize = ISSUED + Grant::ALL.len();
+    pub(in crate::metrics) const REPLAYED: usize = RENEWED + 1;
+    pub(in crate::metrics) const REUSE_DETECTED: usize = REPLAYED + 1;
+    pub(in crate::metrics) const REVOKED: usize = REUSE_DETECTED + 1;
+    pub(in crate::metrics) const INTROSPECTED: usize = REVOKED + Revoked::ALL.len();
+    pub(in crate::metrics) const SHED: usize = INTROSPECTED + Activity::ALL.len();
+    pub(in crate::metrics) const FAILED: usize = SHED + Lane::ALL.len();
+    pub(in crate::metrics) const CACHE_HIT: usize = FAILED + Reason::ALL.len();
+    pub(in crate::metrics) const CACHE_MISSED: usize = CACHE_HIT + Cache::ALL.len();
+    pub(in crate::metrics) const STORE_FAILED: usize = CACHE_MISSED + Cache::ALL.len();
+    pub(in crate::metrics) const DELIVERED: usize = STORE_FAILED + Operation::ALL.len();
+    pub(in crate::metrics) const SPAN_DROPPED: usize = DELIVERED + Delivery::ALL.len();
+    pub(in crate::metrics) const EXPORT_FAILED: usize = SPAN_DROPPED + 1;
+    pub(in crate::metrics) const CONNECTION_OPENED: usize = EXPORT_FAILED + Signal::ALL.len();
+    pub(in crate::metrics) const CONNECTION_CLOSED: usize = CONNECTION_OPENED + 1;
+    pub(in crate::metrics) const STORE: usize = CONNECTION_CLOSED + 1;
+    pub(in crate::metrics) const METHODS: usize = STORE + Operation::ALL.len() * DISTRIBUTION;
 }
 
 // === impl Event ===

@@ -39,9 +39,9 @@ const MALFORMED: [(&str, &str); 25] = [
 const CONTRADICTORY: [(&[&str], &str); 33] = [
     (&["replicaCount=2"], "replicaCount: the embedded store serves one pod"),
     (&["autoscaling.enabled=true"], "autoscaling.enabled: the embedded store serves one pod"),
-    (&["secrets.redis.url={\"existingSecret\": \"a\"}"], "secrets.redis.url: means nothing to the embedded store"),
-    (&["config.store=\"redis\""], "secrets.redis.url: config.store redis wants it"),
-    (&["config.store=\"redis\""], "secrets.master_key: config.store redis wants it"),
+    (&["secrets.redis.url={\"existingSecret\": \"a\"}"], "secrets.redis.url: has no effect with the embedded store"),
+    (&["config.store=\"redis\""], "secrets.redis.url: config.store redis requires it"),
+    (&["config.store=\"redis\""], "secrets.master_key: config.store redis requires it"),
     (
         &["secrets.master_key={\"existingSecret\": \"a\", \"value\": \"b\"}"],
         "secrets.master_key: has existingSecret and value",
@@ -58,7 +58,7 @@ const CONTRADICTORY: [(&[&str], &str); 33] = [
         &["config.webhook.url=\"log:\"", "secrets.webhook.secret={\"value\": \"a\"}"],
         "config.webhook.url, secrets.webhook.secret",
     ),
-    (&["secrets.otlp.headers={\"value\": \"a=b\"}"], "secrets.otlp.headers: wants config.otlp.endpoint"),
+    (&["secrets.otlp.headers={\"value\": \"a=b\"}"], "secrets.otlp.headers: requires config.otlp.endpoint"),
     (&["config.listen=[\"127.0.0.1:7443\"]"], "config.listen: its first host:port is what the pod is reached at"),
     (
         &["config.admin.listen=[\"[::1]:7090\"]"],
@@ -66,7 +66,7 @@ const CONTRADICTORY: [(&[&str], &str); 33] = [
     ),
     (&["config.listen=[\"unix:/run/jeton.sock\"]"], "config.listen: its first host:port is what the pod is reached at"),
     (&["config.http.listen=[\"0.0.0.0:0\"]"], "config.http.listen: 0.0.0.0:0 has no port"),
-    (&["config.http.listen=[\"0.0.0.0:7443\"]"], "each wants a port of its own"),
+    (&["config.http.listen=[\"0.0.0.0:7443\"]"], "each requires a port of its own"),
     (
         &["certificate.existingSecret=\"a\"", "certificate.certManager.enabled=true"],
         "certificate: has existingSecret and certManager",
@@ -76,21 +76,21 @@ const CONTRADICTORY: [(&[&str], &str); 33] = [
         &["certificate.existingSecret=\"a\"", "config.tls.cert_file=\"/a\"", "config.tls.key_file=\"/b\""],
         "config.tls.cert_file, config.tls.key_file: the chart sets them",
     ),
-    (&["config.tls.key_file=\"/b\""], "config.tls.cert_file, config.tls.key_file: each wants the other"),
+    (&["config.tls.key_file=\"/b\""], "config.tls.cert_file, config.tls.key_file: set both or neither"),
     (
         &["config.tls.client_auth=\"required\""],
         "config.tls.client_auth: callers show certificates only to a service that has one",
     ),
-    (&["config.redis.cert_file=\"/b\""], "config.redis.cert_file, config.redis.key_file: each wants the other"),
+    (&["config.redis.cert_file=\"/b\""], "config.redis.cert_file, config.redis.key_file: set both or neither"),
     (
         &["config.tls.client_ca_file=\"/b\""],
-        "config.tls.client_ca_file: means nothing while config.tls.client_auth is off",
+        "config.tls.client_ca_file: has no effect while config.tls.client_auth is off",
     ),
     (
         &["config.tls={\"cert_file\": \"/a\", \"key_file\": \"/b\", \"client_auth\": \"optional\"}"],
-        "config.tls.client_ca_file: config.tls.client_auth wants it",
+        "config.tls.client_ca_file: config.tls.client_auth requires it",
     ),
-    (&["config.admin.tls=true"], "config.admin.tls: wants a certificate"),
+    (&["config.admin.tls=true"], "config.admin.tls: requires a certificate"),
     (&["certificate.existingSecret=\"a\"", "config.admin=null"], "config.admin.listen: with TLS, probes"),
     (&["files.jwks={}"], "files.jwks: give secret or configMap"),
     (
@@ -99,7 +99,7 @@ const CONTRADICTORY: [(&[&str], &str); 33] = [
     ),
     (&["podDisruptionBudget.minAvailable=1"], "podDisruptionBudget: give one of"),
     (&["serviceMonitor.enabled=true"], "serviceMonitor.enabled: name Prometheus in networkPolicy.ingress.admin"),
-    (&["ingress.enabled=true", "config.http=null"], "ingress.enabled: wants config.http.listen"),
+    (&["ingress.enabled=true", "config.http=null"], "ingress.enabled: requires config.http.listen"),
 ];
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use jeton::config::registry::{KEYS, Key, Kind};
+use jeton::config::registry::{KEYS, Key, SettingType};
 use serde_json::{Value, json};
 
 use super::helm;
@@ -67,19 +67,19 @@ fn tree(keys: impl Iterator<Item = &'static Key>) -> Value {
 }
 
 fn leaf(key: &Key) -> Value {
-    let mut leaf = match key.kind {
-        Kind::Text(_) => json!({"type": "string", "minLength": 1}),
-        Kind::List(of) => {
+    let mut leaf = match key.setting_type {
+        SettingType::Text(_) => json!({"type": "string", "minLength": 1}),
+        SettingType::List(of) => {
             let pattern = if of == "ADDRESS" { "^(unix:.+|.+:[0-9]+)$" } else { "." };
             let item = json!({"type": "string", "pattern": pattern});
             json!({"type": "array", "minItems": 1, "uniqueItems": true, "items": item})
         }
-        Kind::Duration { .. } => json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$"}),
-        Kind::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
-        Kind::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
-        Kind::Bool => json!({"type": "boolean"}),
-        Kind::Choice(words) => json!({"enum": words}),
-        Kind::Secret => json!({"$ref": "#/$defs/secret"}),
+        SettingType::Duration { .. } => json!({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$"}),
+        SettingType::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        SettingType::Number { min, max } => json!({"type": "number", "minimum": min, "maximum": max}),
+        SettingType::Bool => json!({"type": "boolean"}),
+        SettingType::Choice(words) => json!({"enum": words}),
+        SettingType::Secret => json!({"$ref": "#/$defs/secret"}),
     };
     leaf["description"] = json!(key.help);
     leaf

@@ -43,14 +43,14 @@ fn all_mistakes_of_the_configuration_are_told_at_once() {
         .arg("--store=redis");
     let ended = setup.run();
     let mistakes = [
-        "`nonsense` is no key of ours",
+        "`nonsense` is no known key",
         "`workers` must be",
         "`drain.delay` must be",
-        "JETON_LISTN: is no variable of ours; did you mean `JETON_LISTEN`?",
+        "JETON_LISTN: is no known variable; did you mean `JETON_LISTEN`?",
         "JETON_LIMITS_MAX_IN_FLIGHT: -1 is out of range",
         "JETON_MASTER_KEY: key 1 is not 32 bytes",
         "--connection-age: `never` is no duration",
-        "the store `redis` wants `redis.url`",
+        "the store `redis` requires `redis.url`",
     ];
     assert_refused(&ended, 2, &mistakes);
     assert!(!ended.err.contains("not-a-key-but-a-secret"), "{}", ended.err);
