@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::App;
+use super::parts::App;
 use crate::{
     config::{self, Config},
     failure::{Failure, failed},

@@ -1,4 +1,4 @@
-//! A command that calls the service: its arguments, the call, what it prints.
+//! A command that calls the service: its arguments, the call, and the printed reply.
 
 use std::{
     fs::File,
@@ -11,22 +11,23 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use prost_reflect::{Cardinality, DynamicMessage, FieldDescriptor, Kind, MethodDescriptor, ReflectMessage, Value};
 
 use super::{
-    complain,
-    connection::{self, Connection, Proof, Target},
+    connection::{self, Connection},
     contract::{Contract, OwnProof, real_oneof},
-    fail,
     failure::Failure,
-    fill::{self, Secrets},
+    fill,
     flags::{self, takes_tenant},
-    render, say,
+    output::{complain, fail, say},
+    render,
+    secrets::Secrets,
     serve::read_bounded,
+    target::{self, Proof, Target},
     verbs::{NOUNS, Verb},
 };
 use crate::config::Environment;
 
-/// A command that was understood.
+/// A command that calls the service, with its arguments.
 #[derive(Debug)]
-pub struct Call {
+pub struct OperatorCommand {
     contract: Contract,
     verb: &'static Verb,
     method: MethodDescriptor,
@@ -35,9 +36,9 @@ pub struct Call {
 
 /// A batch of 1,000 tokens fits.
 const MAX_SECRET_BYTES: u64 = 8 * 1024 * 1024;
-/// Rows that a list shows unless it is told otherwise.
+/// How many rows a list shows by default.
 const DEFAULT_LIMIT: &str = "1000";
-/// The largest page that the service gives.
+/// The largest page of the service.
 const MAX_PAGE: u32 = 1000;
 /// A page may be empty and still have a next one; a list ends after this many, and says that there is more.
 const MAX_PAGES: usize = 1000;
@@ -64,25 +65,25 @@ pub(super) fn command(contract: &Contract, verb: &'static Verb) -> Option<Comman
         command = command.arg(
             limit
                 .value_parser(value_parser!(u32).range(1..))
-                .help("How many rows to show at most, over as many pages as it takes"),
+                .help("How many rows to show at most, from as many pages as needed"),
         );
     }
-    Some(command.args(connection::args()))
+    Some(command.args(target::args()))
 }
 
-/// Finds out which verb of `noun` is meant.
-pub(super) fn prepare(contract: Contract, noun: &str, matches: &ArgMatches) -> Result<Call, Failure> {
+/// Finds the verb of `noun` that the arguments name.
+pub(super) fn prepare(contract: Contract, noun: &str, matches: &ArgMatches) -> Result<OperatorCommand, Failure> {
     let unknown = || Failure::usage("no such command");
     let noun = NOUNS.iter().find(|candidate| candidate.name == noun).ok_or_else(unknown)?;
     let (name, matches) = matches.subcommand().ok_or_else(unknown)?;
     let verb = noun.verbs.iter().find(|verb| verb.name == name).ok_or_else(unknown)?;
     let method = contract.method(verb.method).ok_or_else(unknown)?;
-    Ok(Call { contract, verb, method, matches: matches.clone() })
+    Ok(OperatorCommand { contract, verb, method, matches: matches.clone() })
 }
 
-// === impl Call ===
+// === impl OperatorCommand ===
 
-impl Call {
+impl OperatorCommand {
     /// Makes the call and prints the reply.
     pub async fn run(self, environment: &Environment) -> ExitCode {
         let reply = self.reply(environment, &Secrets::new(&read_secret)).await;
@@ -99,14 +100,14 @@ impl Call {
         secrets: &Secrets<'_>,
     ) -> Result<DynamicMessage, Failure> {
         let (request, target) = self.request(environment, secrets)?;
-        let mut connection = target.connect(&self.contract).await?;
+        let mut connection = connection::connect(target, &self.contract).await?;
         match self.rows().filter(|_| is_paged(&self.method)) {
             Some(rows) => self.pages(&mut connection, request, &rows).await,
             None => connection.call(&self.method, request).await,
         }
     }
 
-    /// The message to send and where to. Everything that can be wrong with the arguments is found here.
+    /// The message to send, and its target. All mistakes in the arguments are found here.
     pub(super) fn request(
         &self,
         environment: &Environment,

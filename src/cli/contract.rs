@@ -18,7 +18,7 @@ pub(super) struct Contract {
     comments: HashMap<(String, Vec<i32>), String>,
 }
 
-/// What in a request says who asks.
+/// How a request itself authenticates the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OwnProof {
     /// Client authentication.
@@ -30,7 +30,7 @@ pub(super) enum OwnProof {
 pub(super) const PACKAGE: &str = "jeton.v1";
 
 /// The contract with all that it imports and the types of error details: an encoded `FileDescriptorSet`, as transcoders
-/// of other protocols want it.
+/// of other protocols need it.
 pub(super) fn descriptor_set() -> io::Result<Vec<u8>> {
     let mut pool = DescriptorPool::decode(DESCRIPTORS).map_err(io::Error::other)?;
     let details = FileDescriptorSet::decode(tonic_types::pb::FILE_DESCRIPTOR_SET)?.file;
@@ -69,7 +69,7 @@ impl Contract {
         self.comment(&oneof.parent_message().parent_file(), oneof.path())
     }
 
-    /// What stands in the request itself when the member of a oneof is used, so that no bearer token can stand in: by its
+    /// How a request that uses this member of a oneof authenticates the caller instead of a bearer token, by the member's
     /// `grant_access`.
     pub(super) fn own_proof(&self, field: &FieldDescriptor) -> Option<OwnProof> {
         let grant_access = self.pool.get_extension_by_name("jeton.v1.grant_access")?;

@@ -1,11 +1,11 @@
-//! Why a command failed, in the words for its user.
+//! Why a command failed, as its user reads it.
 
 use std::{fmt, process::ExitCode};
 
 use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt;
 
-use super::render::printable;
+use super::printable::printable;
 use crate::{config::duration, token::error::chain};
 
 /// A command that failed.
@@ -58,7 +58,7 @@ impl From<Status> for Failure {
             return Self::call("no reply in time; see --timeout (DEADLINE_EXCEEDED)");
         }
         let mut message = match (status.message(), source) {
-            // Made on this side, of a connection that failed.
+            // Made on this side, because the connection failed.
             (_, Some(source)) => chain(source),
             ("", None) => status.code().description().to_owned(),
             (message, None) => printable(message),
@@ -74,12 +74,12 @@ impl From<Status> for Failure {
     }
 }
 
-/// Whether an error is, or comes of, a deadline that passed on this side.
+/// Whether an error is, or was caused by, a deadline that passed on this side.
 fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<TimeoutExpired>() || error.source().is_some_and(is_timeout)
 }
 
-/// As the specification of gRPC writes it.
+/// The name in the specification of gRPC.
 const fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_told_with_its_reason_and_fields() {
+    fn a_status_is_shown_with_its_reason_and_fields() {
         let mut details = ErrorDetails::new();
         details
             .set_error_info("INVALID_FIELD", "jeton", HashMap::new())
@@ -125,13 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_that_passed_on_this_side_is_told_as_such() {
+    fn a_deadline_that_passed_on_this_side_is_shown_as_such() {
         let status = Status::from_error(Box::new(TimeoutExpired(())));
         assert!(Failure::from(status).to_string().ends_with("(DEADLINE_EXCEEDED)"));
     }
 
     #[test]
-    fn a_status_without_details_is_told_with_its_code() {
+    fn a_status_without_details_is_shown_with_its_code() {
         assert_eq!(Failure::from(Status::unavailable("no")).to_string(), "error: no (UNAVAILABLE)");
         assert!(Failure::from(Status::new(Code::Internal, "")).to_string().ends_with("(INTERNAL)"));
     }

@@ -1,26 +1,19 @@
 //! Fills the request of a command from its arguments.
 
-use std::{cell::Cell, collections::BTreeMap, io, path::Path};
+use std::collections::BTreeMap;
 
 use clap::ArgMatches;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, ReflectMessage, Value};
-use zeroize::Zeroizing;
 
 use super::{
     contract::{Contract, real_oneof},
     failure::Failure,
     flags::{Flag, Shape, is_update},
+    secrets::Secrets,
     values,
 };
 
-/// Where secrets are read from; a parameter so that tests need no files.
-pub(super) struct Secrets<'a> {
-    /// Reads a file, or standard input if there is no path.
-    read: &'a dyn Fn(Option<&Path>) -> io::Result<Vec<u8>>,
-    stdin_is_read: Cell<bool>,
-}
-
-/// The request, or what is wrong with the arguments.
+/// Makes the request, or reports what is wrong with the arguments.
 pub(super) fn request(
     contract: &Contract,
     message: &MessageDescriptor,
@@ -123,14 +116,14 @@ fn value(flag: &Flag, matches: &ArgMatches, secrets: &Secrets<'_>) -> Result<Val
     value.map_err(|wrong| Failure::usage(format!("{}: {wrong}", flag.shown())))
 }
 
-/// Sets a field inside of messages, which come to be on the way.
+/// Sets a field inside of messages, which are created as needed.
 fn set(message: &mut DynamicMessage, path: &[FieldDescriptor], value: Value) -> Result<(), Failure> {
     match path {
         [] => Ok(()),
         [field] => message.try_set_field(field, value).map_err(|error| Failure::usage(error.to_string())),
         [field, inside @ ..] => match message.get_field_mut(field).as_message_mut() {
             Some(inner) => set(inner, inside, value),
-            None => Err(Failure::usage(format!("`{}` is no message", field.name()))),
+            None => Err(Failure::usage(format!("`{}` is not a message", field.name()))),
         },
     }
 }
@@ -145,27 +138,4 @@ fn set_mask(request: &mut DynamicMessage, paths: Vec<String>) -> Result<(), Fail
         fields.push(field);
     }
     set(request, &fields, Value::List(paths.into_iter().map(Value::String).collect()))
-}
-
-// === impl Secrets ===
-
-impl<'a> Secrets<'a> {
-    pub(super) fn new(read: &'a dyn Fn(Option<&Path>) -> io::Result<Vec<u8>>) -> Self {
-        Self { read, stdin_is_read: Cell::new(false) }
-    }
-
-    /// The content of the file at `path`, or of standard input if it is `-`, without white space around it.
-    pub(super) fn read(&self, path: &str) -> Result<Zeroizing<String>, String> {
-        let file = (path != "-").then(|| Path::new(path));
-        if file.is_none() && self.stdin_is_read.replace(true) {
-            return Err("standard input can be read only once".to_owned());
-        }
-        let name = if file.is_some() { path } else { "standard input" };
-        let bytes = (self.read)(file).map_err(|error| format!("cannot read {name}: {error}"))?;
-        let text = String::from_utf8(bytes).map(Zeroizing::new).map_err(|_| format!("{name} is not UTF-8"))?;
-        match text.trim() {
-            "" => Err(format!("{name} is empty")),
-            trimmed => Ok(Zeroizing::new(trimmed.to_owned())),
-        }
-    }
 }

@@ -8,12 +8,12 @@ use super::{
     verbs::Verb,
 };
 
-/// A field of the request that a flag or a place on the command line fills.
+/// A field of the request that a flag or a positional argument fills.
 #[derive(Debug)]
 pub(super) struct Flag {
     /// The path of the field, dotted; also clap's name for the argument.
     pub(super) id: String,
-    /// As typed, without dashes; empty for what is told by its place.
+    /// Without dashes; empty for a positional argument.
     pub(super) name: String,
     /// The field, after those that contain it.
     pub(super) path: Vec<FieldDescriptor>,
@@ -47,7 +47,7 @@ const SECRETS: [&str; 12] = [
     "actor_token",
     "client_assertion",
     "client_secret",
-    // Whoever has the code besides could be faster.
+    // A process that also sees the code could redeem it first.
     "code_verifier",
     "current_password",
     "jwt",
@@ -58,7 +58,7 @@ const SECRETS: [&str; 12] = [
     "tokens",
 ];
 
-/// Messages that are given as JSON, because their fields' names mean nothing outside of them.
+/// Messages that are given as JSON, because their fields' names are unclear outside of them.
 const JSON: [&str; 1] = ["jeton.v1.TokenOptions"];
 
 /// The flags of a command, in the order of the request's fields.
@@ -100,7 +100,7 @@ impl Deriving<'_> {
         let comment = self.contract.field_comment(field);
         let is_positional = self.verb.positional.contains(&id.as_str());
         let is_ours_to_fill = match id.as_str() {
-            // From the flags given, and from `--tenant`.
+            // They come from the flags that are given, and from `--tenant`.
             "update_mask" | "tenant_id" => false,
             id => !self.verb.without.contains(&id) && !comment.starts_with("Output only."),
         };
@@ -118,9 +118,9 @@ impl Deriving<'_> {
         let renamed = self.verb.renamed.iter().find(|(renamed, _)| *renamed == id);
         let name = renamed.map_or_else(|| field.name().replace('_', "-"), |(_, name)| (*name).to_owned());
         let in_oneof = path.iter().any(|field| real_oneof(field).is_some());
-        // An update must say of what, and nothing else.
+        // An update requires only the resource that it is about.
         let is_required = |field: &FieldDescriptor| self.contract.field_comment(field).starts_with("Required.");
-        // What is required of a message that may be left out is not required of the command.
+        // A required field of an optional message is not required of the command.
         let required = if self.is_update { is_positional } else { path.iter().all(is_required) && !in_oneof };
         self.flags.push(Flag {
             shape: shape(field),
@@ -155,7 +155,7 @@ fn shape(field: &FieldDescriptor) -> Shape {
     }
 }
 
-/// The field's comment, after that of the choice it belongs to, and without what is said to those who write protobuf.
+/// The field's comment, after that of the oneof member that it belongs to, and without remarks about protobuf.
 fn help(contract: &Contract, path: &[FieldDescriptor]) -> String {
     let [outer @ .., field] = path else { return String::new() };
     let choice =
@@ -202,7 +202,7 @@ fn capitalized(text: &str) -> String {
 // === impl Flag ===
 
 impl Flag {
-    /// As a person would name it, in messages.
+    /// Its name in messages.
     pub(super) fn shown(&self) -> String {
         match (self.name.as_str(), self.shape) {
             ("", _) => format!("<{}>", self.placeholder()),

@@ -1,6 +1,6 @@
-//! The command line: `jeton serve`, and the operator commands over the same gRPC contract as everyone else's.
+//! The command line: `jeton serve`, and the operator commands, which call the service by its gRPC contract.
 //!
-//! Promises: what a command can do and how it is described comes from the contract's descriptors; secrets come from files,
+//! Promises: commands, their flags and their help come from the contract's descriptors; secrets come from files,
 //! standard input or variables, never from arguments; exit code 0: done, 1: the call failed, 2: it was not made. Invariant:
 //! knows nothing of the domain, and is the only place that writes to standard output.
 //!
@@ -12,8 +12,12 @@ mod contract;
 mod failure;
 mod fill;
 mod flags;
+mod output;
+mod printable;
 mod render;
+mod secrets;
 mod serve;
+mod target;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -27,28 +31,31 @@ use std::{
 
 use clap::Command;
 
-pub use self::call::Call;
-use self::contract::Contract;
+pub use self::call::OperatorCommand;
+use self::{
+    contract::Contract,
+    output::{complain, fail},
+};
 use crate::config::{Config, Environment};
 
-/// What the command line asks for.
+/// The command that was given.
 #[derive(Debug)]
 pub enum Invocation {
     /// Run the service.
     Serve(Box<Config>),
     /// Call a service that runs.
-    Call(Box<Call>),
+    Call(Box<OperatorCommand>),
 }
 
 /// Reads the command line. The error is the exit code when there is nothing left to do: help was printed, the configuration
-/// was only to be checked, or something is wrong and was said.
+/// was only checked, or a mistake was reported.
 pub fn parse(args: impl IntoIterator<Item = OsString>, environment: &Environment) -> Result<Invocation, ExitCode> {
     let contract = Contract::load().map_err(|error| {
         complain(&format!("error: cannot read the contract that was built in: {error}"));
         ExitCode::FAILURE
     })?;
     let matches = command(&contract).try_get_matches_from(args).map_err(|error| {
-        // Help goes to standard output and mistakes to standard error; neither can be helped if it is closed.
+        // Help goes to standard output and mistakes to standard error. Nothing can be done if it is closed.
         let _ = error.print();
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
     })?;
@@ -84,7 +91,7 @@ fn print_contract() -> ExitCode {
 }
 
 /// Makes the call and prints the reply.
-pub fn run(call: Call, environment: &Environment) -> ExitCode {
+pub fn run(call: OperatorCommand, environment: &Environment) -> ExitCode {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(call.run(environment)),
         Err(error) => {
@@ -120,22 +127,4 @@ fn command(contract: &Contract) -> Command {
                 ),
         )
         .subcommands(nouns)
-}
-
-/// Says on standard error what is wrong.
-fn complain(message: &str) {
-    // Whoever closed standard error does not want to know.
-    let _ = writeln!(io::stderr(), "{message}");
-}
-
-fn fail(failure: &failure::Failure) -> ExitCode {
-    complain(&failure.to_string());
-    failure.exit_code()
-}
-
-/// Writes to standard output.
-fn say(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
 }

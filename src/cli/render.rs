@@ -1,4 +1,4 @@
-//! Writes replies for people and for programs.
+//! Writes replies for humans and for programs.
 
 use std::{fmt::Write, time::Duration};
 
@@ -8,6 +8,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, ReflectMessag
 use super::{
     contract::{PACKAGE, short_names},
     failure::Failure,
+    printable::printable,
 };
 use crate::config::duration;
 
@@ -22,7 +23,7 @@ pub(super) fn json(reply: &DynamicMessage) -> Result<String, Failure> {
     String::from_utf8(text).map_err(|_| Failure::call("cannot write the reply as JSON: it is not UTF-8"))
 }
 
-/// A reply for people: a table of `rows` if it has any, then whatever else it says, a line each.
+/// A reply for humans: a table of `rows` if it has any, then its other fields, a line each.
 pub(super) fn text(reply: &DynamicMessage, rows: Option<&FieldDescriptor>, columns: &[&str]) -> String {
     let mut text = rows.map_or_else(String::new, |rows| table(reply, rows, columns));
     let mut lines = Vec::new();
@@ -32,7 +33,7 @@ pub(super) fn text(reply: &DynamicMessage, rows: Option<&FieldDescriptor>, colum
         }
         let value = reply.get_field(&field);
         match value.as_message() {
-            // The resource that the reply is about; its own fields say enough.
+            // The resource of the reply: its fields need no prefix.
             Some(message) if is_ours(message) => flatten("", message, &mut lines),
             _ => flatten_field("", &field, &value, &mut lines),
         }
@@ -43,19 +44,6 @@ pub(super) fn text(reply: &DynamicMessage, rows: Option<&FieldDescriptor>, colum
         let _ = writeln!(text, "{name:width$}  {value}");
     }
     text
-}
-
-/// Makes control characters visible: a name must not command the terminal of whoever lists it.
-pub(super) fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for char in text.chars() {
-        if char.is_control() {
-            printable.extend(char.escape_default());
-        } else {
-            printable.push(char);
-        }
-    }
-    printable
 }
 
 fn table(reply: &DynamicMessage, rows: &FieldDescriptor, columns: &[&str]) -> String {
@@ -82,7 +70,7 @@ fn is_ours(message: &DynamicMessage) -> bool {
     message.descriptor().package_name() == PACKAGE
 }
 
-/// The lines of a message, those of messages inside with dotted names.
+/// The lines of a message. Fields of inner messages have dotted names.
 fn flatten(prefix: &str, message: &DynamicMessage, lines: &mut Vec<(String, String)>) {
     for field in message.descriptor().fields().filter(|field| message.has_field(field)) {
         flatten_field(prefix, &field, &message.get_field(&field), lines);

@@ -1,4 +1,4 @@
-//! `jeton serve`: its flags, and what it does instead of serving.
+//! `jeton serve`: its flags, and the checks that it can do instead of serving.
 
 use std::{
     fs::File,
@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{complain, say};
+use super::output::{complain, say};
 use crate::config::{self, Config, Environment};
 
 /// No configuration and no secret is longer; a device file would never end.
@@ -22,7 +22,7 @@ pub(super) fn command() -> Command {
         .about("Run the service")
         .after_help("Every flag can also be set in the environment and in a TOML file: docs/CONFIGURATION.md.")
         .args(config::flags())
-        .arg(switch("check-config").help("Tell whether the configuration is valid; the exit code is 0 or 2"))
+        .arg(switch("check-config").help("Check the configuration and exit with 0 if it is valid, else with 2"))
         .arg(switch("print-config").help("Print the configuration in effect and where each value came from"))
 }
 

@@ -17,11 +17,11 @@ use tonic::{
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-use super::{connection::Proof, failure::Failure, fill::Secrets, *};
+use super::{failure::Failure, secrets::Secrets, target::Proof, *};
 
 // === arguments to message ===
 
-fn prepared(args: &[&str]) -> Result<Call, String> {
+fn prepared(args: &[&str]) -> Result<OperatorCommand, String> {
     let contract = Contract::load().unwrap();
     let all = [&["jeton"], args].concat();
     let matches = command(&contract).try_get_matches_from(all).map_err(|error| error.to_string())?;
@@ -181,14 +181,14 @@ fn secrets_come_from_files_and_never_from_arguments() {
 #[test]
 fn wrong_values_are_told_with_their_flag() {
     for (args, wanted) in [
-        (vec!["token", "issue", "--client-credentials", "--ttl", "1"], "--ttl: `1` is no duration"),
+        (vec!["token", "issue", "--client-credentials", "--ttl", "1"], "--ttl: `1` is not a duration"),
         (vec!["token", "issue", "--client-credentials", "--format", "xml"], "--format: `xml` is none of jwt, opaque"),
-        (vec!["token", "issue", "--client-credentials", "--claims", "{"], "--claims: is no JSON"),
+        (vec!["token", "issue", "--client-credentials", "--claims", "{"], "--claims: is not JSON"),
         (vec!["account", "create", "--display-name", "A", "--labels", "k"], "--labels: `k` is not KEY=VALUE"),
         (vec!["client", "list", "--page-size", "x"], "--page-size: `x` is no number"),
-        (vec!["client", "list", "--timeout", "0s"], "--timeout: `0s` is no duration"),
+        (vec!["client", "list", "--timeout", "0s"], "--timeout: `0s` is not a duration"),
         (vec!["client", "list", "--server", "ftp://a"], "neither http://host:port nor https://host:port"),
-        (vec!["client", "list", "--ca-file", "/token"], "--ca-file wants a --server that begins with https://"),
+        (vec!["client", "list", "--ca-file", "/token"], "--ca-file requires a --server that begins with https://"),
         (vec!["client", "list", "--server", "https://a", "--ca-file", "/none"], "--ca-file: cannot read /none"),
         (vec!["client", "list", "--server", "https://a", "--cert-file", "/token"], "--key-file <PATH>"),
     ] {
@@ -234,7 +234,7 @@ fn a_grant_that_is_its_own_proof_gets_the_credentials_themselves() {
     let args = ["token", "issue", "--tenant", "acme", "--jwt-file", "/token"];
     let wanted = json!({"tenantId": "acme", "workload": {"jwt": "jta_x"}});
     assert_eq!(request(&args, &[("JETON_CREDENTIALS", "/bootstrap.json")]), Ok(wanted));
-    assert!(refused(&[&args[..], &["--bearer-file", "/token"]].concat()).contains("says who asks already"));
+    assert!(refused(&[&args[..], &["--bearer-file", "/token"]].concat()).contains("authenticates the caller already"));
     let args = ["token", "issue", "--client-credentials", "--client-assertion-file", "/token"];
     let wanted = json!({"clientAssertion": "jta_x", "clientCredentials": {}});
     assert_eq!(request(&args, &[("JETON_CREDENTIALS", "/bootstrap.json")]), Ok(wanted));
@@ -255,7 +255,7 @@ fn messages_in_lists_are_json_one_by_one() {
     });
     assert_eq!(request(&args, &[]), Ok(wanted));
     let private = refused(&["client", "update", "cli_1", "--jwks", r#"{"kty": "OKP", "x": "AA", "d": "AA"}"#]);
-    assert!(private.contains("--jwks: is no JSON of its kind"), "{private}");
+    assert!(private.contains("--jwks: is not JSON of its message"), "{private}");
 }
 
 // === message to service ===

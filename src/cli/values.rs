@@ -1,4 +1,4 @@
-//! Turns what was typed into values of the contract.
+//! Parses arguments into values of the contract.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescri
 use super::contract::short_names;
 use crate::config::duration;
 
-/// One value of a field, or one item of its list. The error says what the text is not.
+/// One value of a field, or one item of its list. The error says what is wrong with the text.
 pub(super) fn single(field: &FieldDescriptor, text: &str) -> Result<Value, String> {
     of_kind(&field.kind(), text)
 }
@@ -21,20 +21,20 @@ pub(super) fn list<'a>(field: &FieldDescriptor, texts: impl Iterator<Item = &'a 
 
 /// The pairs of a map with text keys.
 pub(super) fn map<'a>(field: &FieldDescriptor, texts: impl Iterator<Item = &'a str>) -> Result<Value, String> {
-    let Kind::Message(entry) = field.kind() else { return Err("is no map".to_owned()) };
+    let Kind::Message(entry) = field.kind() else { return Err("is not a map".to_owned()) };
     let kind = entry.map_entry_value_field().kind();
     let mut pairs = HashMap::new();
     for pair in texts.flat_map(split) {
         let (key, value) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not KEY=VALUE"))?;
         if pairs.insert(MapKey::String(key.to_owned()), of_kind(&kind, value)?).is_some() {
-            return Err(format!("`{key}` stands there twice"));
+            return Err(format!("`{key}` is given twice"));
         }
     }
     Ok(Value::Map(pairs))
 }
 
 fn of_kind(kind: &Kind, text: &str) -> Result<Value, String> {
-    let number = || format!("`{text}` is no number that fits");
+    let number = || format!("`{text}` is not a number in range");
     match kind {
         Kind::String => Ok(Value::String(text.to_owned())),
         Kind::Bool => text.parse().map(Value::Bool).map_err(|_| format!("`{text}` is neither true nor false")),
@@ -61,17 +61,17 @@ fn of_message(message: &MessageDescriptor, text: &str) -> Result<Value, String> 
     let (json, what) = match message.full_name() {
         "google.protobuf.Duration" => {
             let duration = duration::parse(text).ok_or_else(|| {
-                format!("`{text}` is no duration; write a number with a unit, such as 90s, 15m or 14d")
+                format!("`{text}` is not a duration; write a number with a unit, such as 90s, 15m or 14d")
             })?;
-            (quoted(&format!("{}.{:03}s", duration.as_secs(), duration.subsec_millis())), "duration in range")
+            (quoted(&format!("{}.{:03}s", duration.as_secs(), duration.subsec_millis())), "a duration in range")
         }
-        "google.protobuf.Timestamp" => (quoted(text), "time such as 2027-01-01T00:00:00Z"),
-        _ => (text.to_owned(), "JSON of its kind"),
+        "google.protobuf.Timestamp" => (quoted(text), "a time such as 2027-01-01T00:00:00Z"),
+        _ => (text.to_owned(), "JSON of its message"),
     };
     let mut json = serde_json::Deserializer::from_str(&json);
     let value = DynamicMessage::deserialize(message.clone(), &mut json)
         .and_then(|value| json.end().map(|()| value))
-        .map_err(|error| format!("is no {what}: {error}"))?;
+        .map_err(|error| format!("is not {what}: {error}"))?;
     Ok(Value::Message(value))
 }
 
@@ -79,7 +79,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Splits at commas; `\,` is a comma that belongs to an item. Nothing is no items.
+/// Splits at commas; `\,` is a comma that belongs to an item. An empty text has no items.
 fn split(text: &str) -> Vec<String> {
     let mut items = Vec::new();
     let mut item = String::new();

@@ -1,6 +1,6 @@
 //! The table of commands: which words call which method. Everything else comes from the contract.
 
-/// What is managed.
+/// A resource that commands manage.
 #[derive(Debug)]
 pub(super) struct Noun {
     pub(super) name: &'static str,
@@ -8,17 +8,17 @@ pub(super) struct Noun {
     pub(super) verbs: &'static [Verb],
 }
 
-/// What is done to it.
+/// A command for it.
 #[derive(Debug)]
 pub(super) struct Verb {
     pub(super) name: &'static str,
     /// For example `ClientService/GetClient`.
     pub(super) method: &'static str,
-    /// The fields of the request, by path, that need no flag because of their place.
+    /// The fields of the request, by path, that are positional arguments.
     pub(super) positional: &'static [&'static str],
     /// The fields that a list shows of each row.
     pub(super) columns: &'static [&'static str],
-    /// Fields, by path, whose flag would mean something else elsewhere, and its better name.
+    /// Fields, by path, whose flag has another name here, because it means something else elsewhere.
     pub(super) renamed: &'static [(&'static str, &'static str)],
     /// Fields, by path, that cannot be given here.
     pub(super) without: &'static [&'static str],

@@ -19,7 +19,7 @@ use crate::{
 /// The longest directives of the log, in bytes: more would be no level any more.
 const MAX_DIRECTIVES: usize = 4096;
 
-/// `/livez`: the process serves. `/readyz`: it wants calls, because its store answers and it is not about to stop.
+/// `/livez`: the process serves. `/readyz`: it is ready for calls, because its store answers and it is not stopping.
 /// `/metrics`: for Prometheus. `/log`: what is logged, to read and to change; 404 where this process has no log.
 pub fn routes(health: Health, metrics: Arc<Metrics>, levels: Option<Levels>) -> Router {
     let probes =

@@ -32,7 +32,7 @@ pub(super) enum Scheme {
     Basic,
     /// A token of ours (RFC 6750 §2.1).
     Bearer,
-    /// Something that nobody here understands.
+    /// A scheme that is not supported.
     Unknown,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct Credentials {
 const MAX_PARAMETERS: usize = 64;
 /// Those that may be given several times (RFC 8693 §2.1, RFC 8707 §2).
 const REPEATABLE: [&str; 2] = ["audience", "resource"];
-/// How much of a parameter's name is repeated to whoever sent it.
+/// How much of a parameter's name is repeated in a refusal.
 const MAX_NAME_LEN: usize = 64;
 
 const FORM: &str = "application/x-www-form-urlencoded";

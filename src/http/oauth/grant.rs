@@ -19,7 +19,7 @@ const CLIENT_CREDENTIALS: &str = "client_credentials";
 const REFRESH_TOKEN: &str = "refresh_token";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-/// The grants that can be asked for.
+/// The grants that can be requested.
 pub(super) const ALL: [&str; 4] = [CLIENT_CREDENTIALS, REFRESH_TOKEN, TOKEN_EXCHANGE, JWT_BEARER];
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";

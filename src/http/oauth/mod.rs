@@ -2,8 +2,8 @@
 //! tenant's keys and metadata (RFC 7517, 8414).
 //!
 //! Promises: a request becomes a message of the contract and passes the same limits, proof, access rules and handler as a
-//! gRPC call; every reply is JSON with an `x-request-id`, and what is not public says `no-store`. Invariant: adds no rule
-//! of its own; what the contract cannot say is refused.
+//! gRPC call; every reply is JSON with an `x-request-id`, and replies that are not public have `no-store`. Invariant: adds no
+//! rule of its own; requests that the contract cannot express are refused.
 //!
 //! Start reading at [`routes`].
 
@@ -41,9 +41,9 @@ use crate::{
 };
 
 /// A request at an endpoint of a tenant.
-struct Asking<A> {
+struct TenantRequest<A> {
     connection: Arc<Direct<A>>,
-    /// As it stands in the path; it need not exist.
+    /// As in the path; it need not exist.
     tenant: String,
     id: RequestId,
     parts: Parts,
@@ -53,35 +53,35 @@ struct Asking<A> {
 /// How long a `token_type_hint` may be, in characters.
 const MAX_HINT_CHARS: usize = 64;
 
-/// Everything that is served. Requests carry their connection's [`Direct`] as an extension. `certificates`: whether clients
-/// may prove themselves by that of their connection.
+/// All endpoints. Requests carry their connection's [`Direct`] as an extension. `certificates`: whether clients
+/// may authenticate with that of their connection.
 pub fn routes<A: Bearers>(services: Services, certificates: bool) -> Router {
-    let metadata = move |services, asking| metadata::<A>(services, asking, certificates);
+    let metadata = move |services, request| metadata::<A>(services, request, certificates);
     Router::new()
         .route("/t/{tenant}/oauth2/token", post(token::<A>))
         .route("/t/{tenant}/oauth2/introspect", post(introspect::<A>))
         .route("/t/{tenant}/oauth2/revoke", post(revoke::<A>))
         .route("/t/{tenant}/oauth2/jwks", get(jwks::<A>))
-        // Where RFC 8414 wants it, and where clients of OpenID Connect look.
+        // The path of RFC 8414, and those where clients of OpenID Connect look.
         .route("/.well-known/oauth-authorization-server/t/{tenant}", get(metadata))
         .route("/.well-known/openid-configuration/t/{tenant}", get(metadata))
         .route("/t/{tenant}/.well-known/openid-configuration", get(metadata))
         .method_not_allowed_fallback(method_not_allowed)
-        .fallback(nothing_there)
+        .fallback(not_found)
         .with_state(services)
 }
 
 // === endpoints ===
 
 /// RFC 6749 §3.2.
-async fn token<A: Bearers>(State(services): State<Services>, asking: Asking<A>) -> Response {
-    let Asking { connection, tenant, id, mut parts, body } = asking;
+async fn token<A: Bearers>(State(services): State<Services>, request: TenantRequest<A>) -> Response {
+    let TenantRequest { connection, tenant, id, mut parts, body } = request;
     let mut presented = Presented::from(Scheme::of(&parts.headers));
     let answer = async {
         let call = connection.begin(Lane::Ordinary, "oauth2/token", id.clone())?;
-        let asked = with_form(&mut parts, body, |form, own| grant::parse(&tenant, form, own));
-        let (call, asked) = call.read(asked).await?;
-        let (token, kind) = match asked {
+        let message = with_form(&mut parts, body, |form, own| grant::parse(&tenant, form, own));
+        let (call, message) = call.read(message).await?;
+        let (token, kind) = match message {
             TokenRequest::Issue(message, kind) => {
                 if matches!(message.grant, Some(wire::issue_token_request::Grant::Workload(_))) {
                     presented = Presented::Grant;
@@ -93,28 +93,28 @@ async fn token<A: Bearers>(State(services): State<Services>, asking: Asking<A>) 
         Ok(reply::private(StatusCode::OK, &reply::Token::new(&token.unwrap_or_default(), kind)))
     };
     let answer = answer.await;
-    told(answer, presented, &id)
+    respond(answer, presented, &id)
 }
 
 /// RFC 7662 §2.
-async fn introspect<A: Bearers>(State(services): State<Services>, asking: Asking<A>) -> Response {
-    let Asking { connection, tenant, id, mut parts, body } = asking;
+async fn introspect<A: Bearers>(State(services): State<Services>, request: TenantRequest<A>) -> Response {
+    let TenantRequest { connection, tenant, id, mut parts, body } = request;
     let presented = Scheme::of(&parts.headers).into();
     let answer = async {
         let call = connection.begin(Lane::Ordinary, "oauth2/introspect", id.clone())?;
         let (call, message) = call.read(with_form(&mut parts, body, introspection)).await?;
-        let told = services.introspect(call, &parts.headers, message).await?.introspection.unwrap_or_default();
-        Ok(reply::introspection(&tenant, &told))
+        let found = services.introspect(call, &parts.headers, message).await?.introspection.unwrap_or_default();
+        Ok(reply::introspection(&tenant, &found))
     };
     let answer = answer.await;
-    told(answer, presented, &id)
+    respond(answer, presented, &id)
 }
 
 fn introspection(form: &mut Form<'_>, own: Credentials) -> Result<wire::IntrospectTokenRequest> {
     let Credentials { client_id, client_secret, client_assertion } = own;
     let token = form.take("token");
     let mut wrong = wrong_hint(form);
-    // Over gRPC an empty token is an inactive one; RFC 7662 §2.1 wants one.
+    // Over gRPC an empty token is inactive; RFC 7662 §2.1 requires one.
     if token.is_empty() {
         wrong.push(violation("token", "is required"));
     }
@@ -124,8 +124,8 @@ fn introspection(form: &mut Form<'_>, own: Credentials) -> Result<wire::Introspe
 }
 
 /// RFC 7009 §2.
-async fn revoke<A: Bearers>(State(services): State<Services>, asking: Asking<A>) -> Response {
-    let Asking { connection, tenant, id, mut parts, body } = asking;
+async fn revoke<A: Bearers>(State(services): State<Services>, request: TenantRequest<A>) -> Response {
+    let TenantRequest { connection, tenant, id, mut parts, body } = request;
     let presented = Scheme::of(&parts.headers).into();
     let answer = async {
         let call = connection.begin(Lane::Revocation, "oauth2/revoke", id.clone())?;
@@ -134,7 +134,7 @@ async fn revoke<A: Bearers>(State(services): State<Services>, asking: Asking<A>)
         Ok(reply::empty())
     };
     let answer = answer.await;
-    told(answer, presented, &id)
+    respond(answer, presented, &id)
 }
 
 fn revocation(tenant: String, form: &mut Form<'_>, own: Credentials) -> Result<wire::RevokeTokenRequest> {
@@ -144,20 +144,20 @@ fn revocation(tenant: String, form: &mut Form<'_>, own: Credentials) -> Result<w
     grant::complete(message, wrong_hint(form))
 }
 
-/// The message that `made` makes of a request's form and of the client that it names.
+/// The message that `make` makes of a request's form and of the credentials in it.
 async fn with_form<T>(
     parts: &mut Parts,
     body: Body,
-    made: impl FnOnce(&mut Form<'_>, Credentials) -> Result<T>,
+    make: impl FnOnce(&mut Form<'_>, Credentials) -> Result<T>,
 ) -> Result<T> {
     let basic = Basic::take(&mut parts.headers)?;
     let body = form::read(parts, body).await?;
     let mut form = Form::parse(&body)?;
     let own = form.take_credentials(basic)?;
-    made(&mut form, own)
+    make(&mut form, own)
 }
 
-/// A hint is of no use here, because tokens say what they are. An unknown one is fine (RFC 7009 §2.1).
+/// A hint is not used, because the type of a token is part of its text. An unknown one is valid (RFC 7009 §2.1).
 fn wrong_hint(form: &mut Form<'_>) -> Vec<Violation> {
     let hint = form.take("token_type_hint");
     let is_word = hint.len() <= MAX_HINT_CHARS && hint.bytes().all(|byte| byte.is_ascii_graphic());
@@ -168,30 +168,34 @@ fn wrong_hint(form: &mut Form<'_>) -> Vec<Violation> {
 // === documents ===
 
 /// RFC 7517 §5.
-async fn jwks<A: Bearers>(State(services): State<Services>, asking: Asking<A>) -> Response {
-    let id = asking.id.clone();
-    let answer = listed(&services, asking, "oauth2/jwks").await;
-    told(answer.map(|(listed, headers)| document::keys(&listed, &headers)), Presented::Client, &id)
+async fn jwks<A: Bearers>(State(services): State<Services>, request: TenantRequest<A>) -> Response {
+    let id = request.id.clone();
+    let answer = listed(&services, request, "oauth2/jwks").await;
+    respond(answer.map(|(listed, headers)| document::keys(&listed, &headers)), Presented::Client, &id)
 }
 
 /// RFC 8414 §3.
-async fn metadata<A: Bearers>(State(services): State<Services>, asking: Asking<A>, certificates: bool) -> Response {
-    let id = asking.id.clone();
-    let issuer = services.issuer_of(&asking.tenant).unwrap_or_default();
-    // TokenRequest for whether there is such a tenant, and for how long that may be believed.
-    let answer = listed(&services, asking, "metadata").await;
-    told(answer.map(|(listed, _)| document::metadata(&issuer, &listed, certificates)), Presented::Client, &id)
+async fn metadata<A: Bearers>(
+    State(services): State<Services>,
+    request: TenantRequest<A>,
+    certificates: bool,
+) -> Response {
+    let id = request.id.clone();
+    let issuer = services.issuer_of(&request.tenant).unwrap_or_default();
+    // The keys are requested because they show whether the tenant exists, and for how long the reply may be cached.
+    let answer = listed(&services, request, "metadata").await;
+    respond(answer.map(|(listed, _)| document::metadata(&issuer, &listed, certificates)), Presented::Client, &id)
 }
 
-/// A tenant's keys, with the headers of who asks.
+/// A tenant's keys, with the headers of the request.
 async fn listed<A: Bearers>(
     services: &Services,
-    asking: Asking<A>,
+    request: TenantRequest<A>,
     name: &str,
 ) -> Result<(wire::ListSigningKeysResponse, HeaderMap), Refusal> {
-    let Asking { connection, tenant, id, mut parts, body: _ } = asking;
+    let TenantRequest { connection, tenant, id, mut parts, body: _ } = request;
     let call = connection.begin(Lane::Ordinary, name, id)?;
-    // Who asks makes no difference to what is public and may be kept by anybody on the way.
+    // A public reply that proxies may cache must not depend on the caller.
     parts.headers.remove(AUTHORIZATION);
     let message = wire::ListSigningKeysRequest { tenant_id: tenant };
     Ok((services.signing_keys(call, &parts.headers, message).await?, parts.headers))
@@ -199,35 +203,39 @@ async fn listed<A: Bearers>(
 
 // === replies ===
 
-fn told(answer: Result<Response, Refusal>, presented: Presented, id: &RequestId) -> Response {
+fn respond(answer: Result<Response, Refusal>, presented: Presented, id: &RequestId) -> Response {
     let mut response = answer.unwrap_or_else(|refusal| refusal::reply(&refusal, presented));
     response.headers_mut().insert(REQUEST_ID, id.value());
     response
 }
 
-async fn nothing_there(headers: HeaderMap) -> Response {
-    let response = refusal::no_call(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path");
-    told(Ok(response), Presented::Client, &RequestId::of(&headers))
+async fn not_found(headers: HeaderMap) -> Response {
+    let response = refusal::no_call(StatusCode::NOT_FOUND, "not_found", "there is no endpoint at this path");
+    respond(Ok(response), Presented::Client, &RequestId::of(&headers))
 }
 
 async fn method_not_allowed(headers: HeaderMap) -> Response {
     let status = StatusCode::METHOD_NOT_ALLOWED;
-    let response = refusal::no_call(status, "invalid_request", "this path wants another method: see `allow`");
-    told(Ok(response), Presented::Client, &RequestId::of(&headers))
+    let response = refusal::no_call(
+        status,
+        "invalid_request",
+        "this path does not support the method; use one of those in `allow`",
+    );
+    respond(Ok(response), Presented::Client, &RequestId::of(&headers))
 }
 
-// === impl Asking ===
+// === impl TenantRequest ===
 
-impl<A: Bearers> FromRequest<Services> for Asking<A> {
+impl<A: Bearers> FromRequest<Services> for TenantRequest<A> {
     type Rejection = Response;
 
     async fn from_request(request: Request, services: &Services) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
         let tenant = Path::<String>::from_request_parts(&mut parts, services).await;
-        // No name would be the name of the tenant that is the default elsewhere.
+        // An empty name would mean the default tenant elsewhere.
         let tenant = tenant.ok().map(|Path(tenant)| tenant).filter(|tenant| !tenant.is_empty());
         let (Some(tenant), Some(connection)) = (tenant, parts.extensions.remove()) else {
-            return Err(nothing_there(parts.headers).await);
+            return Err(not_found(parts.headers).await);
         };
         Ok(Self { connection, tenant, id: RequestId::of(&parts.headers), parts, body })
     }

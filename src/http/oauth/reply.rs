@@ -102,7 +102,7 @@ struct Act<'a> {
     act: Option<Box<Act<'a>>>,
 }
 
-/// A reply in JSON that nobody keeps.
+/// A reply in JSON that must not be cached.
 pub(super) fn private(status: StatusCode, body: &impl Serialize) -> Response {
     let mut response = json(status, body);
     keep_private(&mut response);
@@ -127,9 +127,9 @@ pub(super) fn empty() -> Response {
     response
 }
 
-/// What is told of a token at the endpoint of `tenant`: nothing about those of others.
-pub(super) fn introspection(tenant: &str, told: &wire::Introspection) -> Response {
-    match Introspection::new(tenant, told) {
+/// The reply about a token at the endpoint of `tenant`. Tokens of others are inactive.
+pub(super) fn introspection(tenant: &str, found: &wire::Introspection) -> Response {
+    match Introspection::new(tenant, found) {
         Ok(introspection) => private(StatusCode::OK, &introspection),
         Err(error) => unwritable(&error),
     }
@@ -166,17 +166,17 @@ impl<'a> Token<'a> {
 // === impl Introspection ===
 
 impl<'a> Introspection<'a> {
-    fn new(tenant: &str, told: &'a wire::Introspection) -> Result<Self> {
-        if told.active != Some(true) || told.tenant_id != tenant {
+    fn new(tenant: &str, found: &'a wire::Introspection) -> Result<Self> {
+        if found.active != Some(true) || found.tenant_id != tenant {
             return Ok(Self::default());
         }
-        let (token_use, token_type) = match told.token_use() {
+        let (token_use, token_type) = match found.token_use() {
             wire::TokenUse::Refresh => ("refresh", None),
             wire::TokenUse::Access | wire::TokenUse::Unspecified => ("access", Some("Bearer")),
         };
         let seconds = |time: &Option<prost_types::Timestamp>| time.as_ref().map(|time| time.seconds);
-        let options = told.options.as_ref().map(|own| convert::to_json(convert::OPTIONS, own)).transpose()?;
-        let claims = told.claims.as_ref().map(|own| convert::to_json(convert::CLAIMS, own)).transpose()?;
+        let options = found.options.as_ref().map(|own| convert::to_json(convert::OPTIONS, own)).transpose()?;
+        let claims = found.claims.as_ref().map(|own| convert::to_json(convert::CLAIMS, own)).transpose()?;
         let raw = |json: Option<Json>| {
             let raw = json.map(|json| RawValue::from_string(json.as_str().to_owned())).transpose();
             raw.map_err(|source| Error::internal("write frozen JSON").with_source(source))
@@ -186,26 +186,26 @@ impl<'a> Introspection<'a> {
             token: Some(Active {
                 token_use,
                 token_type,
-                scope: told.scopes.join(" "),
-                client_id: &told.client_id,
-                sub: &told.subject,
-                aud: &told.audience,
-                iss: &told.issuer,
-                jti: &told.token_id,
-                iat: seconds(&told.issue_time),
-                exp: seconds(&told.expire_time),
-                ten: &told.tenant_id,
-                acc: &told.account_id,
-                anc: &told.ancestor_ids,
-                mem: &told.member_id,
-                grp: &told.entity_group_id,
-                fam: &told.family_id,
-                sid: &told.session_id,
-                act: told.actor.as_ref().map(Act::new),
-                amr: &told.authentication_methods,
-                auth_time: seconds(&told.authentication_time),
-                roles: &told.roles,
-                permissions: &told.permissions,
+                scope: found.scopes.join(" "),
+                client_id: &found.client_id,
+                sub: &found.subject,
+                aud: &found.audience,
+                iss: &found.issuer,
+                jti: &found.token_id,
+                iat: seconds(&found.issue_time),
+                exp: seconds(&found.expire_time),
+                ten: &found.tenant_id,
+                acc: &found.account_id,
+                anc: &found.ancestor_ids,
+                mem: &found.member_id,
+                grp: &found.entity_group_id,
+                fam: &found.family_id,
+                sid: &found.session_id,
+                act: found.actor.as_ref().map(Act::new),
+                amr: &found.authentication_methods,
+                auth_time: seconds(&found.authentication_time),
+                roles: &found.roles,
+                permissions: &found.permissions,
                 opt: raw(options)?,
                 ext: raw(claims)?,
             }),

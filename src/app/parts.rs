@@ -1,0 +1,128 @@
+//! The parts that answer calls, wired together on a store. The service, its tests and its bench make them in the same way.
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+
+use crate::{
+    ambient::Clock,
+    api::{
+        Services,
+        edge::{Authenticate, Edge},
+        health::{self, Health},
+    },
+    directory::{Directory, Parts},
+    failure::{Failure, failed},
+    federation::RelyingParty,
+    http::{self, Http},
+    issuer::{self, Bootstrap, Issuer, authenticate::Recognized, foreign::Workloads},
+    keys::ring::Keyring,
+    metrics::Metrics,
+    outbound::{Outbound, jwks::JwksCache},
+    outbox::{Outbox, Sink},
+    revocation::follower::Follower,
+    serve::Protocol,
+    store::Store,
+    token,
+};
+
+/// The parts that answer calls, without their server.
+#[derive(Debug)]
+pub struct App {
+    pub issuer: Arc<Issuer>,
+    pub follower: Arc<Follower>,
+    pub outbox: Arc<Outbox>,
+    pub store: Arc<dyn Store>,
+    /// Work that goes on after a reply.
+    pub tasks: TaskTracker,
+}
+
+/// The inputs of the parts besides their store.
+#[derive(Debug)]
+pub struct Setup {
+    pub ring: Arc<Keyring>,
+    pub clock: Clock,
+    /// The threads that call the store: workers and the one beside them.
+    pub places: usize,
+    /// The `{base}` of issuers.
+    pub public_url: String,
+    pub bootstrap: Option<Bootstrap>,
+    pub workloads: Workloads,
+    pub outbound: Arc<Outbound>,
+    /// Where events go.
+    pub sink: Sink,
+    pub metrics: Arc<Metrics>,
+}
+
+/// Recognizes bearers at the edge.
+#[derive(Clone, Debug)]
+pub struct Bearer(pub Arc<Issuer>);
+
+/// The services of each worker.
+pub fn routes(
+    app: &App,
+    health: &Health,
+    reflection: bool,
+) -> Result<impl Fn() -> Routes + Send + Sync + 'static, Failure> {
+    let mut builder = health::routes(health, reflection).map_err(failed("read the descriptors for reflection"))?;
+    Services::new(Arc::clone(&app.issuer)).add_to(&mut builder);
+    let routes = builder.routes();
+    Ok(move || routes.clone())
+}
+
+/// OAuth 2 with the same limits, authentication and handlers as gRPC. `certificates`: whether its listeners accept those of
+/// clients.
+pub fn oauth(app: &App, edge: Arc<Edge<Bearer>>, certificates: bool) -> Arc<dyn Protocol> {
+    let routes = http::oauth::routes::<Bearer>(Services::new(Arc::clone(&app.issuer)), certificates);
+    Arc::new(Http::new(routes, move |peer| Arc::new(edge.direct(peer))))
+}
+
+// === impl App ===
+
+impl App {
+    /// Wires the parts on a store.
+    pub fn new(store: Arc<dyn Store>, setup: Setup) -> Self {
+        let Setup { ring, clock, places, public_url, bootstrap, workloads, outbound, sink, metrics } = setup;
+        let follower = Follower::new(Arc::clone(&store), clock.clone(), places);
+        let tasks = TaskTracker::new();
+        let directory = Directory::new(Parts {
+            store: Arc::clone(&store),
+            follower: Arc::clone(&follower),
+            ring: Arc::clone(&ring),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            public_url,
+            metrics: Arc::clone(&metrics),
+        });
+        follower.keep_true(directory.caches());
+        let outbox = Outbox::new(Arc::clone(&store), ring, clock.clone(), sink, Arc::clone(&metrics));
+        let key_sets = Arc::new(JwksCache::new(Arc::clone(&outbound), clock.clone(), tasks.clone()));
+        let relying_party = RelyingParty::new(Arc::clone(&outbound), Arc::clone(&key_sets), clock, tasks.clone());
+        let issuer = Issuer::new(issuer::Parts {
+            directory,
+            bootstrap,
+            workloads,
+            outbound,
+            key_sets,
+            relying_party,
+            outbox: Arc::clone(&outbox),
+            metrics,
+        });
+        Self { issuer, follower, outbox, store, tasks }
+    }
+}
+
+// === impl Bearer ===
+
+impl Authenticate for Bearer {
+    type Caller = Recognized;
+
+    async fn authenticate(&self, bearer: &str) -> token::Result<Recognized> {
+        self.0.recognize(bearer).await
+    }
+
+    fn has_scope(caller: &Recognized, scope: &str) -> bool {
+        caller.caller.holds(scope)
+    }
+}
