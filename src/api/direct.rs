@@ -4,7 +4,7 @@ use http::HeaderMap;
 
 use super::{
     Services,
-    edge::{Authenticate, Call, Refusal},
+    edge::{Authenticate, DirectCall, Refusal},
     wire::{self, token_service_server::TokenService as _},
 };
 use crate::{issuer::authenticate::Recognized, keys::foreign::Algorithm, token::TenantId};
@@ -29,7 +29,7 @@ macro_rules! verbs {
                 /// As the contract tells.
                 pub async fn $verb<A: Bearers>(
                     &self,
-                    call: Call<A>,
+                    call: DirectCall<A>,
                     headers: &HeaderMap,
                     message: wire::$request,
                 ) -> Result<wire::$response, Refusal> {
@@ -56,7 +56,7 @@ impl Services {
     /// REFRESH_INVALID for that of another tenant; else as the contract tells.
     pub async fn renew<A: Bearers>(
         &self,
-        call: Call<A>,
+        call: DirectCall<A>,
         headers: &HeaderMap,
         tenant: &str,
         message: wire::RenewTokenRequest,

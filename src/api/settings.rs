@@ -10,7 +10,7 @@ use crate::{
     token::Result,
 };
 
-/// What a message changes of a tenant's settings.
+/// The changes that a message makes to a tenant's settings.
 pub(super) fn patch(settings: &wire::TenantSettings, mask: &Mask<'_>) -> Result<SettingsPatch> {
     let ttl = |name: &str, ttl: Option<prost_types::Duration>| {
         if !mask.changes(&format!("settings.{name}"), ttl.is_some()) {
@@ -23,26 +23,11 @@ pub(super) fn patch(settings: &wire::TenantSettings, mask: &Mask<'_>) -> Result<
         let limit = u32::try_from(limit).ok().filter(|limit| *limit > 0);
         mask.changes(&format!("settings.{name}"), limit.is_some()).then_some(limit)
     };
-    let algorithm = match settings.signing_algorithm() {
-        wire::SigningAlgorithm::Unspecified => None,
-        wire::SigningAlgorithm::Eddsa => Some(Algorithm::EdDsa),
-        wire::SigningAlgorithm::Es256 => Some(Algorithm::Es256),
-        wire::SigningAlgorithm::Rs256 => Some(Algorithm::Rs256),
-        wire::SigningAlgorithm::Ps256 => Some(Algorithm::Ps256),
-    };
     let flag =
         |name: &str, flag: Option<bool>| mask.changes(&format!("settings.{name}"), flag.is_some()).then_some(flag);
-    let self_management = match settings.member_self_management() {
-        wire::MemberSelfManagement::Unspecified => None,
-        wire::MemberSelfManagement::Disabled => Some(SelfManagement::Disabled),
-        wire::MemberSelfManagement::UpdateOnly => Some(SelfManagement::UpdateOnly),
-    };
-    let duplicate_emails = match settings.duplicate_email_policy() {
-        wire::DuplicateEmailPolicy::Unspecified => None,
-        wire::DuplicateEmailPolicy::Allowed => Some(DuplicateEmails::Allowed),
-        wire::DuplicateEmailPolicy::Disallowed => Some(DuplicateEmails::Disallowed),
-        wire::DuplicateEmailPolicy::LinkVerified => Some(DuplicateEmails::LinkVerified),
-    };
+    let algorithm = chosen_algorithm(settings.signing_algorithm());
+    let self_management = self_management(settings.member_self_management());
+    let duplicate_emails = duplicate_emails(settings.duplicate_email_policy());
     let audience = given(&settings.default_audience).map(str::to_owned);
     let eternal = settings.eternal_tokens;
     Ok(SettingsPatch {
@@ -116,5 +101,32 @@ pub(super) const fn algorithm(algorithm: Algorithm) -> wire::SigningAlgorithm {
         Algorithm::Es256 => wire::SigningAlgorithm::Es256,
         Algorithm::Rs256 => wire::SigningAlgorithm::Rs256,
         Algorithm::Ps256 => wire::SigningAlgorithm::Ps256,
+    }
+}
+
+const fn chosen_algorithm(algorithm: wire::SigningAlgorithm) -> Option<Algorithm> {
+    match algorithm {
+        wire::SigningAlgorithm::Unspecified => None,
+        wire::SigningAlgorithm::Eddsa => Some(Algorithm::EdDsa),
+        wire::SigningAlgorithm::Es256 => Some(Algorithm::Es256),
+        wire::SigningAlgorithm::Rs256 => Some(Algorithm::Rs256),
+        wire::SigningAlgorithm::Ps256 => Some(Algorithm::Ps256),
+    }
+}
+
+const fn self_management(own: wire::MemberSelfManagement) -> Option<SelfManagement> {
+    match own {
+        wire::MemberSelfManagement::Unspecified => None,
+        wire::MemberSelfManagement::Disabled => Some(SelfManagement::Disabled),
+        wire::MemberSelfManagement::UpdateOnly => Some(SelfManagement::UpdateOnly),
+    }
+}
+
+const fn duplicate_emails(policy: wire::DuplicateEmailPolicy) -> Option<DuplicateEmails> {
+    match policy {
+        wire::DuplicateEmailPolicy::Unspecified => None,
+        wire::DuplicateEmailPolicy::Allowed => Some(DuplicateEmails::Allowed),
+        wire::DuplicateEmailPolicy::Disallowed => Some(DuplicateEmails::Disallowed),
+        wire::DuplicateEmailPolicy::LinkVerified => Some(DuplicateEmails::LinkVerified),
     }
 }

@@ -1,4 +1,4 @@
-//! AuthenticateMember on the wire, and what it has in common with IssueToken.
+//! AuthenticateMember on the wire, and the conversions that it shares with IssueToken.
 
 use prost::Message as _;
 use tokio::time::Instant;
@@ -27,12 +27,48 @@ use crate::{
 
 /// The sign-in that a message describes, with the call's deadline.
 pub(super) fn request(mut message: wire::AuthenticateMemberRequest, deadline: Instant) -> Result<SignIn> {
-    use wire::authenticate_member_request::{Lifetime as WireLifetime, Mechanism as WireMechanism};
+    use wire::authenticate_member_request::Lifetime as WireLifetime;
     let request_id = std::mem::take(&mut message.request_id);
     let page_token = std::mem::take(&mut message.page_token);
     let page_size = usize::try_from(std::mem::take(&mut message.page_size)).unwrap_or_default();
     let query = digest128(&[&Zeroizing::new(message.encode_to_vec())]);
-    let mechanism = match message.mechanism.take() {
+    let mechanism = mechanism(&mut message)?;
+    if !request_id.is_empty() && message.mechanism.is_none() {
+        return Err(Error::field("request_id", "must not be set but for self_signup"));
+    }
+    // The digest of the body is stored. A digest of a password could be used to guess it.
+    let repeat = convert::repeat(&request_id, "AuthenticateMember", &message)?;
+    let format = format(message.format());
+    let lifetime = match message.lifetime {
+        None => Lifetime::Default,
+        Some(WireLifetime::Ttl(own)) => ttl(own)?,
+        Some(WireLifetime::ExpiresIn(text)) => expires_in(&text)?,
+    };
+    let (options, claims) = frozen(message.options.as_ref(), message.claims.as_ref())?;
+    Ok(SignIn {
+        mechanism,
+        asked: Asked {
+            scopes: message.scopes,
+            audience: message.audience,
+            lifetime,
+            session: given(&message.session_id).map(SessionId::new),
+            options,
+            claims,
+            format,
+        },
+        page_size,
+        page_token,
+        query,
+        repeat,
+        deadline,
+    })
+}
+
+/// Takes the mechanism out of a message, because credentials must not be stored. A self-signup is put back without them: it
+/// may be repeated, and is compared then.
+fn mechanism(message: &mut wire::AuthenticateMemberRequest) -> Result<Mechanism> {
+    use wire::authenticate_member_request::Mechanism as WireMechanism;
+    Ok(match message.mechanism.take() {
         Some(WireMechanism::Password(password)) => Mechanism::Password {
             profile: password.identity_profile_id,
             username: password.username,
@@ -65,39 +101,10 @@ pub(super) fn request(mut message: wire::AuthenticateMemberRequest, deadline: In
         }
         Some(WireMechanism::Switch(switch)) => Mechanism::Switch { token: SecretText::new(switch.access_token) },
         None => return Err(Error::field("mechanism", "must be set")),
-    };
-    if !request_id.is_empty() && message.mechanism.is_none() {
-        return Err(Error::field("request_id", "must not be set but for self_signup"));
-    }
-    // What is remembered of the body is stored: a digest of a password would open a door to who can guess.
-    let repeat = convert::repeat(&request_id, "AuthenticateMember", &message)?;
-    let format = format(message.format());
-    let lifetime = match message.lifetime {
-        None => Lifetime::Default,
-        Some(WireLifetime::Ttl(own)) => ttl(own)?,
-        Some(WireLifetime::ExpiresIn(text)) => expires_in(&text)?,
-    };
-    let (options, claims) = frozen(message.options.as_ref(), message.claims.as_ref())?;
-    Ok(SignIn {
-        mechanism,
-        asked: Asked {
-            scopes: message.scopes,
-            audience: message.audience,
-            lifetime,
-            session: given(&message.session_id).map(SessionId::new),
-            options,
-            claims,
-            format,
-        },
-        page_size,
-        page_token,
-        query,
-        repeat,
-        deadline,
     })
 }
 
-/// The one-time password that a message asks for.
+/// The one-time password that a message requests.
 pub(super) fn code_request(message: wire::RequestOneTimePasswordRequest) -> CodeRequest {
     let purpose = match message.purpose() {
         wire::OneTimePasswordPurpose::Unspecified | wire::OneTimePasswordPurpose::Authenticate => Purpose::Authenticate,
@@ -122,7 +129,7 @@ pub(super) fn response(signed_in: SignedIn, now: Time) -> wire::AuthenticateMemb
     }
 }
 
-// === what is asked of a token ===
+// === properties of a token ===
 
 pub(super) const fn format(format: wire::TokenFormat) -> Option<Format> {
     match format {
@@ -133,7 +140,7 @@ pub(super) const fn format(format: wire::TokenFormat) -> Option<Format> {
 }
 
 pub(super) fn ttl(ttl: prost_types::Duration) -> Result<Lifetime> {
-    // The conversion makes of a malformed duration a lifetime that nobody wrote, and panics at the extremes.
+    // The conversion normalizes a malformed duration to another lifetime, and panics at the extremes.
     let well_formed = ttl.seconds >= 0 && (0..1_000_000_000).contains(&ttl.nanos);
     let ttl = Some(ttl).filter(|_| well_formed).and_then(|ttl| ttl.try_into().ok());
     ttl.map(Lifetime::For).ok_or_else(|| out_of_range("ttl", "must be a positive duration"))

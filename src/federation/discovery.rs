@@ -8,7 +8,7 @@ use openidconnect::{
 };
 use serde_json::Value;
 
-use crate::outbound::{Url, documents::Kind};
+use crate::outbound::{Url, documents::DocumentType};
 
 /// The part of the discovery document that is used.
 #[derive(Clone, Debug)]
@@ -22,7 +22,8 @@ pub(super) struct Endpoints {
 }
 
 /// Discovery documents, as they are kept.
-pub(super) const KIND: Kind<Endpoints> = Kind { name: "a discovery document", fresh: FRESH, parse: Endpoints::parse };
+pub(super) const DISCOVERY: DocumentType<Endpoints> =
+    DocumentType { name: "a discovery document", fresh: FRESH, parse: Endpoints::parse };
 
 /// How long a discovery document is fresh if its source does not say.
 pub const FRESH: Duration = Duration::from_secs(3600);

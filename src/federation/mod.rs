@@ -90,7 +90,7 @@ const MAX_SUBJECT_LEN: usize = 255;
 
 impl RelyingParty {
     pub fn new(outbound: Arc<Outbound>, key_sets: Arc<JwksCache>, clock: Clock, tasks: TaskTracker) -> Self {
-        let endpoints = Documents::new(discovery::KIND, Arc::clone(&outbound), clock.clone(), tasks);
+        let endpoints = Documents::new(discovery::DISCOVERY, Arc::clone(&outbound), clock.clone(), tasks);
         Self { outbound, key_sets, endpoints, clock }
     }
 

@@ -1,7 +1,7 @@
-//! JSON documents of others, by URL, kept for a while.
+//! JSON documents of other services, cached by URL.
 //!
-//! Promises: one fetch of a URL at a time; whoever wants what a document does not have causes no more than one fetch in
-//! [`COOL_DOWN`]; a source that is down costs nobody a wait as long as its last document may be used.
+//! Promises: one fetch of a URL at a time; lookups that a document cannot answer cause at most one fetch in [`COOL_DOWN`];
+//! while a source is down, callers do not wait for it as long as its last document may be used.
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
@@ -16,28 +16,28 @@ use crate::{
     token::error::chain,
 };
 
-/// Remembers documents of one kind.
+/// A cache of documents of one type.
 pub struct Documents<T> {
-    kind: Kind<T>,
+    document_type: DocumentType<T>,
     outbound: Arc<Outbound>,
     clock: Clock,
-    /// Fetches, which go on when those who wait for them have gone.
+    /// Fetches, which continue when their waiters are gone.
     tasks: TaskTracker,
     sources: quick_cache::sync::Cache<String, Arc<Source<T>>>,
 }
 
-/// What kind of document it is.
+/// How documents of a type are parsed and kept.
 #[derive(Debug)]
-pub struct Kind<T> {
-    /// As the log calls it.
+pub struct DocumentType<T> {
+    /// The name in the log.
     pub name: &'static str,
     /// How long one is fresh if its source does not say.
     pub fresh: Duration,
-    /// Reads it, or says what is wrong with it.
+    /// Parses it, or returns what is wrong with it.
     pub parse: fn(Value) -> Result<T, &'static str>,
 }
 
-/// What came of a fetch. All who waited for it share it.
+/// The result of a fetch, shared by all who waited for it.
 pub type Outcome<T> = Result<Arc<T>, Arc<Error>>;
 
 /// The least and the most time that a source may call its document fresh.
@@ -45,11 +45,11 @@ pub const MIN_FRESH: Duration = Duration::from_secs(60);
 pub const MAX_FRESH: Duration = Duration::from_secs(3600);
 /// How long the last document is used while the source fails.
 pub const MAX_STALE: Duration = Duration::from_secs(86_400);
-/// How long after the begin of a fetch what is missing, or a failure, causes no other one.
+/// For how long after the begin of a fetch neither a missing entry nor a failure causes another one.
 pub const COOL_DOWN: Duration = Duration::from_secs(30);
 /// The same while there is no document at all, and every call fails.
 pub const EMPTY_COOL_DOWN: Duration = Duration::from_secs(5);
-/// Sources of one kind that are remembered; the ones that are used least go first.
+/// Sources of one type that are cached; the least used are evicted first.
 pub const MAX_SOURCES: usize = 1000;
 
 /// One URL.
@@ -84,8 +84,8 @@ enum Next<T> {
 // === impl Documents ===
 
 impl<T: Send + Sync + 'static> Documents<T> {
-    pub fn new(kind: Kind<T>, outbound: Arc<Outbound>, clock: Clock, tasks: TaskTracker) -> Self {
-        Self { kind, outbound, clock, tasks, sources: quick_cache::sync::Cache::new(MAX_SOURCES) }
+    pub fn new(document_type: DocumentType<T>, outbound: Arc<Outbound>, clock: Clock, tasks: TaskTracker) -> Self {
+        Self { document_type, outbound, clock, tasks, sources: quick_cache::sync::Cache::new(MAX_SOURCES) }
     }
 
     /// The document at `url`: a fresh one, fetched anew if it does not suffice. Even then it may not.
@@ -115,7 +115,7 @@ impl<T: Send + Sync + 'static> Documents<T> {
     /// by coming again.
     fn fetch(&self, url: Url, source: Arc<Source<T>>, landing: Landing<T>) {
         let (outbound, clock) = (Arc::clone(&self.outbound), self.clock.clone());
-        let Kind { name, fresh, parse } = self.kind;
+        let DocumentType { name, fresh, parse } = self.document_type;
         self.tasks.spawn(async move {
             let fetched = outbound.get_json::<Value>(&url, MAX_BODY_BYTES, outbound.deadline()).await;
             let fetched = fetched.and_then(|json| match parse(json.value) {
@@ -134,7 +134,7 @@ impl<T: Send + Sync + 'static> Documents<T> {
 
 impl<T> fmt::Debug for Documents<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Documents").field("kind", &self.kind.name).finish_non_exhaustive()
+        f.debug_struct("Documents").field("kind", &self.document_type.name).finish_non_exhaustive()
     }
 }
 

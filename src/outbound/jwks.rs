@@ -1,7 +1,7 @@
-//! Key sets of others, by URL, kept for a while.
+//! Key sets of other services, cached by URL.
 //!
-//! Promises what [`Documents`] does: a stranger's tokens with made-up key ids cause next to no fetches, and who has a
-//! known key is not kept waiting by them.
+//! Promises what [`Documents`] does: tokens with made-up key ids cause few fetches, and callers with known keys do not wait
+//! for them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,12 +9,12 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Outbound, Url,
-    documents::{Documents, Kind, Outcome},
+    documents::{DocumentType, Documents, Outcome},
     key_set::{Fault, KeySet},
 };
 use crate::ambient::Clock;
 
-/// Remembers key sets.
+/// A cache of key sets.
 #[derive(Debug)]
 pub struct JwksCache(Documents<KeySet>);
 
@@ -25,9 +25,12 @@ pub const FRESH: Duration = Duration::from_secs(600);
 
 impl JwksCache {
     pub fn new(outbound: Arc<Outbound>, clock: Clock, tasks: TaskTracker) -> Self {
-        let kind =
-            Kind { name: "a key set", fresh: FRESH, parse: |document| KeySet::parse(document).map_err(Fault::text) };
-        Self(Documents::new(kind, outbound, clock, tasks))
+        let document_type = DocumentType {
+            name: "a key set",
+            fresh: FRESH,
+            parse: |document| KeySet::parse(document).map_err(Fault::text),
+        };
+        Self(Documents::new(document_type, outbound, clock, tasks))
     }
 
     /// The keys at `url`: fresh ones, and fetched anew if they have none called `kid`. It may still be missing.

@@ -1,5 +1,5 @@
-//! The path of a call that comes without gRPC: the same limits, proof and line in the log. The message is at hand, made by
-//! whoever knows the other protocol.
+//! The path of a call by another protocol than gRPC: the same limits, authentication and line in the log. The protocol's
+//! handler has already made the message.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{
     trace,
 };
 
-/// One connection's way to the handlers, for what is not gRPC.
+/// A connection of another protocol than gRPC.
 #[derive(Debug)]
 pub struct Direct<A> {
     edge: Arc<Edge<A>>,
@@ -32,16 +32,16 @@ pub struct Direct<A> {
     watch: Arc<Watch>,
 }
 
-/// A call that has its place and whose time runs.
+/// A call that has its place in a lane and a deadline.
 #[derive(Debug)]
-pub struct Call<A> {
+pub struct DirectCall<A> {
     edge: Arc<Edge<A>>,
     place: Place,
     deadline: Instant,
     begun: Begun,
 }
 
-/// A call of which it is not known yet what it calls.
+/// A call whose method is not known yet.
 #[derive(Debug)]
 struct Begun {
     name: String,
@@ -51,14 +51,14 @@ struct Begun {
     watch: Arc<Watch>,
 }
 
-/// Why a call was refused or failed. It stands in the log already, and tells nothing that callers may not know.
+/// Why a call was refused or failed. It is logged already, and its text is for the caller.
 #[derive(Debug)]
 pub struct Refusal(Status);
 
 // === impl Direct ===
 
 impl<A: Authenticate> Edge<A> {
-    /// A connection from `peer` that does not speak gRPC, served on the calling worker.
+    /// A connection from `peer` of another protocol than gRPC, served on the calling worker.
     pub fn direct(self: &Arc<Self>, peer: Peer) -> Direct<A> {
         let places = Arc::new(Places::new(self.workers.mine(), self.limits));
         let watch = Arc::new(self.watch.clone());
@@ -67,28 +67,28 @@ impl<A: Authenticate> Edge<A> {
 }
 
 impl<A: Authenticate> Direct<A> {
-    /// Begins a call. `name` is what the log calls it until its method is known.
+    /// Begins a call. `name` is its name in the log until its method is known.
     ///
     /// # Errors
     /// OVERLOADED.
-    pub fn begin(&self, lane: Lane, name: &str, request_id: RequestId) -> Result<Call<A>, Refusal> {
+    pub fn begin(&self, lane: Lane, name: &str, request_id: RequestId) -> Result<DirectCall<A>, Refusal> {
         let started = Instant::now();
         let (peer, watch) = (self.peer.clone(), Arc::clone(&self.watch));
         let begun = Begun { name: name.to_owned(), started, request_id, peer, watch };
         match self.places.take(lane) {
             Ok(place) => {
                 let deadline = started + self.edge.limits.call_timeout;
-                Ok(Call { edge: Arc::clone(&self.edge), place, deadline, begun })
+                Ok(DirectCall { edge: Arc::clone(&self.edge), place, deadline, begun })
             }
             Err(error) => Err(begun.refuse(error)),
         }
     }
 }
 
-// === impl Call ===
+// === impl DirectCall ===
 
-impl<A: Authenticate> Call<A> {
-    /// Reads what the call brings, as long as there is time.
+impl<A: Authenticate> DirectCall<A> {
+    /// Reads the message of the call, until its deadline.
     ///
     /// # Errors
     /// Those of `reading`, and DEADLINE_EXCEEDED.

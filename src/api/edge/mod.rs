@@ -36,7 +36,7 @@ use tower::Service;
 
 pub use self::{
     body::Reply,
-    direct::{Call, Direct, Refusal},
+    direct::{Direct, DirectCall, Refusal},
     limits::Limits,
     meter::Watch,
     mutation::{mutations_ended, run_to_end},
