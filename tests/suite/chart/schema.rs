@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use jeton::config::registry::{KEYS, Key, SettingType};
+use jeton::config::registry::{KEYS, Key, SettingType, find};
 use serde_json::{Value, json};
 
 use super::helm;
@@ -44,7 +44,7 @@ fn values_are_called_like_the_keys_of_the_configuration_and_take_the_same() {
 
 #[test]
 fn exceptions_are_keys() {
-    assert!(FIXED.iter().all(|(fixed, _)| Key::find(fixed).is_some()));
+    assert!(FIXED.iter().all(|(fixed, _)| find(fixed).is_some()));
 }
 
 /// Tables of keys, which take nothing else.
