@@ -58,6 +58,7 @@ pub(super) fn patch(settings: &wire::TenantSettings, mask: &Mask<'_>) -> Result<
             .then_some(duplicate_emails),
         authenticated_member_token_ttl: ttl("authenticated_member_token_ttl", settings.authenticated_member_token_ttl)?,
         group_token_ttl: ttl("group_token_ttl", settings.group_token_ttl)?,
+        max_management_token_ttl: ttl("max_management_token_ttl", settings.max_management_token_ttl)?,
     })
 }
 
@@ -92,6 +93,7 @@ pub(super) fn to_wire(settings: &Settings, issuer: &str) -> wire::TenantSettings
         },
         authenticated_member_token_ttl: Some(convert::duration(settings.authenticated_member_token_ttl())),
         group_token_ttl: Some(convert::duration(settings.group_token_ttl())),
+        max_management_token_ttl: Some(convert::duration(settings.max_management_token_ttl())),
     }
 }
 

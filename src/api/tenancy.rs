@@ -37,6 +37,7 @@ pub(super) const CHANGEABLE: &[&str] = &[
     "settings.duplicate_email_policy",
     "settings.authenticated_member_token_ttl",
     "settings.group_token_ttl",
+    "settings.max_management_token_ttl",
 ];
 
 pub(super) fn patch(tenant: &wire::Tenant, mask: &Mask<'_>) -> Result<TenantPatch> {

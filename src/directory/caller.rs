@@ -90,6 +90,15 @@ impl Caller {
         self.subject.account()
     }
 
+    /// Whether a token that acts as `account`, or that is confined to it, is within the caller's confinement.
+    pub fn reaches_subject(&self, tenant: &TenantId, account: Option<&AccountId>, ancestors: &[AccountId]) -> bool {
+        match self.confinement(tenant) {
+            Some(root) => account.is_some_and(|account| account == root || ancestors.contains(root)),
+            // What is in a group is told account by account; no token of a group has scopes of jeton's.
+            None => self.subject.group().is_none(),
+        }
+    }
+
     /// Whether an account is within reach by `right`.
     pub fn reaches(&self, account: &Account, right: Right) -> bool {
         match (right, &self.subject) {

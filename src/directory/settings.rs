@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     keys::signing::Algorithm,
-    token::{Error, Result, error::Violation},
+    token::{Error, Result, Scopes, error::Violation},
 };
 
 /// A tenant's lifetimes and rules; `None` is the default, which the accessors give.
@@ -53,6 +53,8 @@ pub struct Settings {
     pub duplicate_email_policy: Option<DuplicateEmails>,
     #[n(20)]
     pub authenticated_member_token_ttl: Option<Duration>,
+    #[n(21)]
+    pub max_management_token_ttl: Option<Duration>,
 }
 
 /// What members may change of themselves.
@@ -106,6 +108,7 @@ pub struct SettingsPatch {
     pub duplicate_email_policy: Option<Option<DuplicateEmails>>,
     pub authenticated_member_token_ttl: Option<Option<Duration>>,
     pub group_token_ttl: Option<Option<Duration>>,
+    pub max_management_token_ttl: Option<Option<Duration>>,
 }
 
 /// The most members that a tenant may allow an account.
@@ -173,6 +176,16 @@ impl Settings {
         self.max_token_ttl.unwrap_or(90 * DAY)
     }
 
+    /// Of tokens that give rights over jeton itself.
+    pub fn max_management_token_ttl(&self) -> Duration {
+        self.max_management_token_ttl.unwrap_or(HOUR).min(self.max_token_ttl())
+    }
+
+    /// The longest life of a token with these scopes.
+    pub fn max_ttl_of(&self, scopes: &Scopes) -> Duration {
+        if scopes.has_management() { self.max_management_token_ttl() } else { self.max_token_ttl() }
+    }
+
     pub fn refresh_idle_ttl(&self) -> Duration {
         self.refresh_idle_ttl.unwrap_or(HOUR)
     }
@@ -218,7 +231,7 @@ pub(super) fn apply(settings: &mut Settings, patch: SettingsPatch) -> Result<()>
     }
     set!(client_token_ttl account_token_ttl member_token_ttl max_token_ttl refresh_idle_ttl refresh_absolute_ttl replay_window);
     set!(session_idle_ttl eternal_tokens default_audience signing_algorithm key_rotation_period key_announcement);
-    set!(account_member_limit membership_limit group_token_ttl);
+    set!(account_member_limit membership_limit group_token_ttl max_management_token_ttl);
     set!(self_signup auto_create_account member_self_management duplicate_email_policy authenticated_member_token_ttl);
     let mut violations = Vec::new();
     for (name, limit, max) in [
@@ -247,6 +260,7 @@ pub(super) fn apply(settings: &mut Settings, patch: SettingsPatch) -> Result<()>
     let authenticated = settings.authenticated_member_token_ttl;
     at_most("authenticated_member_token_ttl", authenticated, max, "max_token_ttl");
     at_most("group_token_ttl", settings.group_token_ttl, max, "max_token_ttl");
+    at_most("max_management_token_ttl", settings.max_management_token_ttl, max, "max_token_ttl");
     at_most("refresh_idle_ttl", settings.refresh_idle_ttl, settings.refresh_absolute_ttl(), "refresh_absolute_ttl");
     at_most(
         "key_announcement",

@@ -216,7 +216,8 @@ impl Issuer {
         Ok(client.filter(|client| client.state == State::Enabled))
     }
 
-    /// Who a verified, active token is as a bearer.
+    /// Who a verified, active token is as a bearer. Of its rights over jeton itself only those count that its client still
+    /// has: a demotion is in the log, and makes what was known here one of the past.
     async fn caller_of(&self, verified: &Arc<Verified>) -> Result<Option<Arc<Caller>>> {
         let version = self.directory.follower.version();
         let now = self.now();
@@ -234,7 +235,7 @@ impl Issuer {
             tenant: token.tenant.clone(),
             subject: token.subject.clone(),
             sub: token.sub(),
-            scopes: token.scopes.clone(),
+            scopes: token.scopes.kept_by(&standing.allowed_scopes()),
             standing,
             token: Some(Arc::clone(token)),
         });

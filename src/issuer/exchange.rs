@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Issuer,
-    issue::{Granted, Request},
-    revoke::may_touch,
-    verify::Verified,
-};
+use super::{Issuer, grant::Granted, issue::Request, revoke::may_touch, terms::Life, verify::Verified};
 use crate::{
     directory::{permit::Act, record::GrantType},
     token::{
@@ -56,6 +51,7 @@ impl Issuer {
             allowed: subject.scopes.intersection(&standing.allowed_scopes()),
             default: standing.default_scopes().without_management().intersection(&subject.scopes),
             parents: [Some(subject), actor].into_iter().flatten().collect(),
+            life: Life::UNBOUNDED,
             authentication: None,
             standing,
         })

@@ -2,16 +2,55 @@
 
 use std::sync::Arc;
 
-use super::{Issuer, issue::Granted};
+use super::{
+    Issuer,
+    terms::{self, Life},
+};
 use crate::{
     directory::{
-        caller::Right,
+        caller::{Caller, Right},
         permit::Act,
         record::{Account, GrantType, State, Tenant},
         standing::Standing,
     },
-    token::{Actor, Error, Reason, Result, Subject},
+    token::{AccessToken, AccountId, Actor, Authentication, Error, Reason, Result, Scopes, Subject},
 };
+
+/// Whom the grant is for, and by which right.
+pub(super) struct Granted {
+    pub standing: Arc<Standing>,
+    pub grant: GrantType,
+    pub subject: Subject,
+    pub ancestors: Vec<AccountId>,
+    pub actor: Option<Actor>,
+    /// What the caller may hand on at most, and what it hands on if not asked.
+    pub allowed: Scopes,
+    pub default: Scopes,
+    /// The tokens that the new one must not outlive, and to whose session it belongs.
+    pub parents: Vec<Arc<AccessToken>>,
+    /// How long it may live besides.
+    pub life: Life,
+    /// How the member that it is for signed in.
+    pub authentication: Option<Authentication>,
+}
+
+// === impl Granted ===
+
+impl Granted {
+    /// What `caller` may be given of it. A bearer through which somebody acts, or that came from other tokens, is a parent of
+    /// all that it mints: else what was handed on for a while could be kept.
+    pub fn within(mut self, caller: &Caller) -> Self {
+        if let Some(bearer) = caller.token.as_ref().filter(|bearer| bearer.is_derived()) {
+            self.allowed = self.allowed.intersection(&caller.scopes);
+            self.default = self.default.intersection(&caller.scopes);
+            if self.parents.iter().all(|parent| parent.id != bearer.id) {
+                self.parents.push(Arc::clone(bearer));
+            }
+        }
+        self.life.until = self.life.until.min(terms::end_of(&self.parents));
+        self
+    }
+}
 
 // === impl Issuer ===
 
@@ -55,6 +94,7 @@ impl Issuer {
             allowed: standing.allowed_scopes(),
             default: standing.default_scopes(),
             parents: Vec::new(),
+            life: Life::UNBOUNDED,
             authentication: None,
             standing,
         })
@@ -94,6 +134,7 @@ impl Issuer {
             allowed,
             default,
             parents,
+            life: Life::UNBOUNDED,
             authentication: None,
             standing,
         })
@@ -112,6 +153,7 @@ impl Issuer {
             allowed: standing.allowed_scopes().without_management(),
             default: standing.default_scopes().without_management(),
             parents: Vec::new(),
+            life: Life::UNBOUNDED,
             authentication: None,
             standing,
         })
@@ -132,6 +174,7 @@ impl Issuer {
             allowed: standing.allowed_scopes().without_management(),
             default: standing.default_scopes().without_management(),
             parents: Vec::new(),
+            life: Life::UNBOUNDED,
             authentication: None,
             standing,
         })

@@ -101,7 +101,11 @@ impl Issuer {
         let own = family.id == content.family
             && family.tenant == content.tenant
             && family.client == caller.standing.client.id;
-        if !own || family.generation != content.generation || !self.is_family_active(&family).await? {
+        if !own
+            || !caller.reaches_subject(&family.tenant, family.account(), &family.ancestors)
+            || family.generation != content.generation
+            || !self.is_family_active(&family).await?
+        {
             return Ok(Introspection::Inactive);
         }
         let issuer = self.directory.issuer(&family.tenant);
@@ -142,5 +146,7 @@ impl Issuer {
 fn is_business_of(caller: &Caller, introspects: &[String], verified: &Verified) -> bool {
     let token = &verified.token;
     let tenant = token.tenant == caller.tenant || caller.is_admin();
-    tenant && token.audience.meets(introspects, &verified.issuer)
+    tenant
+        && caller.reaches_subject(&token.tenant, token.account(), &token.ancestors)
+        && token.audience.meets(introspects, &verified.issuer)
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Issuer, exchange, list::subject_key, terms};
+use super::{Issuer, exchange, grant::Granted, list::subject_key, session::Lapsed, terms};
 use crate::{
     ambient::{Fresh as _, Time},
     directory::{
@@ -14,10 +14,11 @@ use crate::{
     keys::{jwt, ring::digest128, signing::SigningKey},
     metrics::Event,
     revocation::entry::Entry,
-    store::{Existing, FamilyConflict, FamilyMint, FamilyRecord, Mint, SessionKey, SessionMint, TokenMint},
+    store::{
+        Existing, FamilyConflict, FamilyMint, FamilyRecord, Mint, SessionConflict, SessionKey, SessionMint, TokenMint,
+    },
     token::{
-        AccessToken, AccountId, Actor, Authentication, Error, Family, FamilyId, Format, Ident, Position, Reason,
-        Result, Scopes, Subject, TokenId,
+        AccessToken, Error, Family, FamilyId, Format, Ident, Position, Reason, Result, TokenId,
         access::{Json, RequestDigest, SessionId},
         claims::MAX_TOKEN_BYTES,
         family::Minted,
@@ -90,31 +91,18 @@ pub(super) struct Decided {
     tenant: Arc<Tenant>,
     issuer: String,
     key: Option<Arc<SigningKey>>,
+    /// Whether the session is that of a token that it comes from.
+    pub(super) inherits_session: bool,
 }
 
-/// What becomes of a token whose session has lapsed.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Lapsed {
-    /// It begins the session anew.
-    Revive,
-    /// It comes from a token of the session, which has ended with it.
-    Refuse(fn() -> Error),
-}
+// === impl Decided ===
 
-/// Whom the grant is for, and by which right.
-pub(super) struct Granted {
-    pub standing: Arc<Standing>,
-    pub grant: GrantType,
-    pub subject: Subject,
-    pub ancestors: Vec<AccountId>,
-    pub actor: Option<Actor>,
-    /// What the caller may hand on at most, and what it hands on if not asked.
-    pub allowed: Scopes,
-    pub default: Scopes,
-    /// The tokens that the new one must not outlive. It belongs to the session of the first.
-    pub parents: Vec<Arc<AccessToken>>,
-    /// How the member that it is for signed in.
-    pub authentication: Option<Authentication>,
+impl Decided {
+    /// What becomes of it if its session has lapsed.
+    pub(super) fn lapsed(&self) -> Lapsed {
+        let ended = || Error::new(Reason::SessionExpired, "the session of the bearer has idled out");
+        if self.inherits_session { Lapsed::Refuse(ended) } else { Lapsed::Revive }
+    }
 }
 
 // === impl Issuer ===
@@ -143,7 +131,7 @@ impl Issuer {
             | Grant::Workload { .. }
             | Grant::Account(_)
             | Grant::Member { .. }
-            | Grant::EntityGroup { .. } => Lapsed::Revive,
+            | Grant::EntityGroup { .. } => decided.lapsed(),
         };
         let issued = self.store(request, lapsed, decided, text).await?;
         if let Grant::TokenExchange { .. } = &request.grant {
@@ -164,11 +152,13 @@ impl Issuer {
 
     /// Decides everything about the token, or refuses.
     pub(super) async fn decide(&self, act: &Act, request: &Request, granted: Granted) -> Result<Decided> {
-        let Granted { standing, grant, subject, ancestors, actor, allowed, default, parents, authentication } = granted;
+        let granted = granted.within(act.caller());
+        let now = self.now();
+        let scopes = terms::decide_scopes(request, &granted, act.caller())?;
+        let ttl = terms::decide_ttl(request, &granted, &scopes, act.caller(), now)?;
+        let Granted { standing, grant, subject, ancestors, actor, parents, authentication, .. } = granted;
         let tenant = Arc::clone(&standing.tenant);
         let issuer = self.directory.issuer(&tenant.id);
-        let now = self.now();
-        let scopes = terms::decide_scopes(request, &allowed, default, act.caller())?;
         let audience = terms::decide_audience(request, &scopes, &standing, &issuer)?;
         let format = request.format.unwrap_or(match grant {
             GrantType::ClientCredentials
@@ -179,11 +169,10 @@ impl Issuer {
             | GrantType::AuthenticatedMember => Format::Jwt,
             GrantType::Account => Format::Opaque,
         });
-        let ttl = terms::decide_ttl(request, &standing, grant, &parents, act.caller(), now)?;
         if ttl.is_none() {
             terms::refuse_eternal_with(format, request.refresh)?;
         }
-        let session = terms::decide_session(request, parents.first())?;
+        let session = terms::decide_session(request, &parents)?;
         terms::check_json(request)?;
 
         let request_key = request.repeat.map(|repeat| repeat.key(&tenant.id, act.caller()));
@@ -227,7 +216,8 @@ impl Issuer {
         };
         token.sources = terms::sources_of(&token, &parents)?;
         let family = self.new_family(&token, &standing, &parents, now);
-        Ok(Decided { grant, token, family, tenant, issuer, key })
+        let inherits_session = terms::session_of(&parents).is_some();
+        Ok(Decided { grant, token, family, tenant, issuer, key, inherits_session })
     }
 
     /// The family that the token names, if it names one.
@@ -292,17 +282,23 @@ impl Issuer {
             self.directory.note_derived(until).await?;
         }
         let existing = if request.repeat.is_some() { Existing::Keep } else { Existing::Replace };
-        let minted = self.directory.store.mint(&mint(&decided, existing, false, now)).await?;
+        let first = mint(&decided, existing, lapsed.owner(&decided.token), false, now);
+        let minted = self.directory.store.mint(&first).await?;
+        if minted.session == Some(SessionConflict::Owned) {
+            self.withdraw(&decided, now).await?;
+            return Err(Error::field("session_id", "must not be the session of another subject"));
+        }
         if let (Some(record), Some(repeat)) = (&minted.token, request.repeat) {
             return Box::pin(self.repeated(record, repeat, decided, minted.family)).await;
         }
-        if minted.session_lapsed
+        if minted.session == Some(SessionConflict::Lapsed)
             && let Some(session) = decided.token.session.clone()
         {
             if let Lapsed::Refuse(refusal) = lapsed {
+                self.withdraw(&decided, now).await?;
                 return Err(refusal());
             }
-            text = Box::pin(self.revive(&session, &mut decided, now)).await?;
+            text = Box::pin(self.revive(&session, lapsed, &mut decided, now)).await?;
         }
         self.metrics.count(Event::Issued(terms::label(decided.grant)));
         self.answer(decided, text)
@@ -310,7 +306,7 @@ impl Issuer {
 
     /// Revokes what was minted in a session before it lapsed, and stores the token once more, with a `rev` behind that.
     /// Returns its new text.
-    async fn revive(&self, session: &SessionId, decided: &mut Decided, now: Time) -> Result<String> {
+    async fn revive(&self, session: &SessionId, lapsed: Lapsed, decided: &mut Decided, now: Time) -> Result<String> {
         let ident = Ident::Session(decided.tenant.id.clone(), session.shared());
         let until = session_slot_until(&decided.tenant, now);
         decided.token.rev = self.directory.follower.append(&[Entry::revoke_until(ident, until)]).await?;
@@ -320,12 +316,20 @@ impl Issuer {
         }
         let text = self.text(decided).await?;
         // The first write left a record, and a family, with the old `rev`.
-        let mut again = mint(decided, Existing::Replace, true, now);
+        let mut again = mint(decided, Existing::Replace, lapsed.owner(&decided.token), true, now);
         if let Some(family) = &mut again.family {
             family.expected = Some(0);
         }
         self.directory.store.mint(&again).await?;
         Ok(text)
+    }
+
+    /// Forgets the record of a token that nobody is told: its session was refused, and the store keeps the parts of a mint
+    /// apart. A family that was written with it expires by itself.
+    async fn withdraw(&self, decided: &Decided, now: Time) -> Result<()> {
+        let token = TokenMint { expires: now, ..token_mint(&decided.token, now, Existing::Replace) };
+        self.directory.store.mint(&Mint { now, token: Some(token), family: None, session: None }).await?;
+        Ok(())
     }
 
     /// The reply to a request id that was used before: the same token, if it still lives.
@@ -415,7 +419,7 @@ impl Issuer {
     }
 }
 
-fn mint(decided: &Decided, exists: Existing, revive: bool, now: Time) -> Mint {
+fn mint(decided: &Decided, exists: Existing, owner: Option<[u8; 16]>, revive: bool, now: Time) -> Mint {
     let token = &decided.token;
     let expires = token.expires();
     let remembered = if token.request.is_some() { now.plus(REQUEST_MEMORY) } else { now };
@@ -424,7 +428,11 @@ fn mint(decided: &Decided, exists: Existing, revive: bool, now: Time) -> Mint {
         now,
         token: Some(token_mint(token, expires.max(remembered), exists)),
         family: decided.family.as_ref().map(|family| family_mint(family, 0, None)),
-        session: session_mint(token, &decided.tenant, family_end, revive, now),
+        session: session_mint(token, &decided.tenant, family_end, now).map(|part| SessionMint {
+            owner,
+            revive,
+            ..part
+        }),
     }
 }
 
@@ -456,11 +464,11 @@ pub(super) fn family_mint(family: &Family, revision: u32, expected: Option<u32>)
     }
 }
 
+/// A mint in a session that the token is known to belong to.
 pub(super) fn session_mint(
     token: &AccessToken,
     tenant: &Tenant,
     family_end: Option<Time>,
-    revive: bool,
     now: Time,
 ) -> Option<SessionMint> {
     let session = token.session.clone()?;
@@ -469,7 +477,8 @@ pub(super) fn session_mint(
         now,
         idle: tenant.settings.session_idle_ttl(),
         until: token.expires().max(family_end.unwrap_or(now)).plus(SLOT_MARGIN),
-        revive,
+        owner: None,
+        revive: false,
     })
 }
 

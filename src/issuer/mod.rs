@@ -21,6 +21,7 @@ mod per_client;
 pub mod reach;
 pub mod renew;
 pub mod revoke;
+mod session;
 pub mod signin;
 mod signing;
 mod signup;

@@ -62,9 +62,11 @@ impl Issuer {
             return Err(invalid());
         };
         if let Some(bearer) = &act.caller().token
-            && !(matches!(bearer.subject, Subject::Client(_)) && bearer.tenant == content.tenant)
+            && !(matches!(bearer.subject, Subject::Client(_))
+                && !bearer.is_derived()
+                && bearer.tenant == content.tenant)
         {
-            // Only a client's own token proves the client.
+            // Only a client's own, first-hand token proves the client: what is renewed is not within another one.
             return Err(invalid());
         }
         let record = self.directory.store.family(&content.family).await?.ok_or_else(invalid)?;
@@ -189,7 +191,11 @@ impl Issuer {
             idle_expiry: now.plus(standing.refresh_idle_ttl()),
             minted: Minted {
                 issued_secs: now.as_secs(),
-                ttl_secs: family.token_ttl_secs.min(left).max(1),
+                ttl_secs: family
+                    .token_ttl_secs
+                    .min(left)
+                    .min(standing.tenant.settings.max_ttl_of(&scopes).as_secs())
+                    .max(1),
                 rev: act.head(),
                 scopes: Some(scopes).filter(|scopes| *scopes != family.scopes),
                 signing_key: None,
@@ -287,7 +293,7 @@ impl Issuer {
             now,
             token: Some(token_mint(&token, token.expires(), exists)),
             family: Some(family_mint(family, revision, expected)),
-            session: session_mint(&token, tenant, Some(family.absolute_expiry), false, now),
+            session: session_mint(&token, tenant, Some(family.absolute_expiry), now),
         }
     }
 
@@ -317,9 +323,7 @@ enum Written {
 /// The scopes of the next access token: what was granted, is still allowed, and is asked for.
 fn decide_scopes(request: &Request, family: &Family, standing: &Standing) -> Result<Scopes> {
     let refuse = |message: String| Error::new(Reason::ScopeNotAllowed, message);
-    // A token that an account issued to itself has the account's scopes, not the client's.
-    let by_self = !family.sources.is_empty();
-    let allowed = if by_self { family.scopes.clone() } else { family.scopes.intersection(&standing.allowed_scopes()) };
+    let allowed = family.scopes.intersection(&standing.allowed_scopes());
     let asked = Scopes::new(&request.scopes);
     if let Some(beyond) = asked.beyond(&allowed) {
         return Err(refuse(format!("the scope {beyond} was not granted or is not allowed any more")));

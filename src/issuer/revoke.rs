@@ -256,10 +256,7 @@ pub(super) fn may_touch(act: &Act, token: &AccessToken) -> bool {
         return true;
     }
     match act.right() {
-        Right::Scope => match caller.confinement(&token.tenant) {
-            None => true,
-            Some(root) => token.account().is_some_and(|account| account == root || token.ancestors.contains(root)),
-        },
+        Right::Scope => caller.reaches_subject(&token.tenant, token.account(), &token.ancestors),
         Right::OwnOnly => match (&caller.subject, &token.subject) {
             (Subject::Client(_), Subject::Client(_)) => {
                 caller.tenant == token.tenant && caller.standing.client.id == token.client

@@ -13,8 +13,10 @@ use super::{
     authenticate::FULL,
     credentials::invalid_credentials,
     federated::Redirected,
-    grant::require_allowed,
-    issue::{Grant, Granted, Issued, Lapsed, Lifetime, Request},
+    grant::{Granted, require_allowed},
+    issue::{Grant, Issued, Lifetime, Request},
+    session::Lapsed,
+    terms::Life,
 };
 use crate::{
     ambient::Time,
@@ -389,16 +391,24 @@ impl Issuer {
             actor: None,
             allowed,
             default,
-            // It lives longer than the token that it comes from: that is what switching is for.
+            // What is switched outlives the token that it comes from: that is what switching is for.
             parents: Vec::new(),
+            life: parent.as_ref().map_or(Life::UNBOUNDED, |parent| life_of_switched(parent, standing)),
             authentication: Some(opened.authentication),
             standing: Arc::clone(standing),
         };
-        let lapsed = if parent.is_some() { Lapsed::Refuse(invalid_credentials) } else { Lapsed::Revive };
         let decided = self.decide(&act.at(head), &request, granted).await?;
+        let lapsed = if parent.is_some() { Lapsed::Refuse(invalid_credentials) } else { decided.lapsed() };
         let text = self.text(&decided).await?;
         self.store(&request, lapsed, decided, text).await
     }
+}
+
+/// A sign-in goes on by switching no longer than a family can be renewed, in steps no longer than its first.
+fn life_of_switched(parent: &AccessToken, standing: &Standing) -> Life {
+    let signed_in = parent.authentication.map_or_else(|| parent.issued(), Authentication::at);
+    let end = signed_in.plus(standing.tenant.settings.refresh_absolute_ttl());
+    Life { until: end.max(parent.expires()), longest: parent.ttl_secs.map(Duration::from_secs) }
 }
 
 // === impl Mechanism ===

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::issue::{Lifetime, Request};
+use super::{
+    grant::Granted,
+    issue::{Lifetime, Request},
+};
 use crate::{
     ambient::Time,
     directory::{caller::Caller, record::GrantType, standing::Standing},
@@ -19,9 +22,9 @@ const MAX_SCOPE_BYTES: usize = 1024;
 /// The most bytes of options, and of claims, as JSON.
 const MAX_JSON_BYTES: usize = 2048;
 
-pub(super) fn decide_scopes(request: &Request, allowed: &Scopes, default: Scopes, caller: &Caller) -> Result<Scopes> {
-    let scopes = if request.scopes.is_empty() { default } else { Scopes::new(&request.scopes) };
-    if let Some(beyond) = scopes.beyond(allowed) {
+pub(super) fn decide_scopes(request: &Request, granted: &Granted, caller: &Caller) -> Result<Scopes> {
+    let scopes = if request.scopes.is_empty() { granted.default.clone() } else { Scopes::new(&request.scopes) };
+    if let Some(beyond) = scopes.beyond(&granted.allowed) {
         return Err(Error::new(Reason::ScopeNotAllowed, format!("the scope {beyond} is not allowed")));
     }
     if scopes.to_claim().len() > MAX_SCOPE_BYTES {
@@ -58,17 +61,32 @@ pub(super) fn decide_audience(
     }
 }
 
-/// How long the token lives, in whole seconds; `None`: for ever.
+/// What bounds the life of a token besides the tenant's maxima.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    /// When it ends at the latest.
+    pub until: Time,
+    /// How long it lasts at most.
+    pub longest: Option<Duration>,
+}
+
+// === impl Life ===
+
+impl Life {
+    pub(super) const UNBOUNDED: Self = Self { until: Time::NEVER, longest: None };
+}
+
+/// How long a token with these scopes lives, in whole seconds; `None`: for ever.
 pub(super) fn decide_ttl(
     request: &Request,
-    standing: &Standing,
-    grant: GrantType,
-    parents: &[Arc<AccessToken>],
+    granted: &Granted,
+    scopes: &Scopes,
     caller: &Caller,
     now: Time,
 ) -> Result<Option<Duration>> {
-    let max = standing.tenant.settings.max_token_ttl();
-    let left = end_of(parents).since(now.whole_secs());
+    let Granted { standing, grant, life, .. } = granted;
+    let max = standing.tenant.settings.max_ttl_of(scopes);
+    let left = life.until.since(now.whole_secs());
     let out_of_range = |message: String| {
         let field = "lifetime";
         Error::new(Reason::TtlOutOfRange, message.clone()).with_violation(field, message)
@@ -76,10 +94,16 @@ pub(super) fn decide_ttl(
     match request.lifetime {
         Lifetime::Never => {
             let allowed = standing.tenant.settings.eternal_tokens && caller.has(management::TOKENS_ETERNAL);
-            if grant == GrantType::TokenExchange {
+            if *grant == GrantType::TokenExchange {
                 return Err(Error::new(Reason::EternalNotAllowed, "a token that is exchanged always expires"));
             }
-            if !allowed || !end_of(parents).is_never() {
+            if scopes.has_management() {
+                return Err(Error::new(
+                    Reason::EternalNotAllowed,
+                    "a token with a jeton. scope expires after the tenant's max_management_token_ttl at the latest",
+                ));
+            }
+            if !allowed || !life.until.is_never() || life.longest.is_some() {
                 return Err(Error::new(
                     Reason::EternalNotAllowed,
                     "eternal tokens want jeton.tokens.eternal and a tenant that allows them",
@@ -87,14 +111,26 @@ pub(super) fn decide_ttl(
             }
             Ok(None)
         }
-        Lifetime::Default => Ok(Some(standing.token_ttl(grant).min(left).max(Duration::from_secs(1)))),
+        Lifetime::Default => {
+            let ttl = standing.token_ttl(*grant).min(max).min(life.longest.unwrap_or(max));
+            Ok(Some(ttl.min(left).max(Duration::from_secs(1))))
+        }
         Lifetime::For(ttl) => {
             let ttl = Duration::from_secs(ttl.as_secs());
             if ttl.is_zero() {
                 return Err(out_of_range("must be at least 1s".to_owned()));
             }
             if ttl > max {
-                return Err(out_of_range(format!("must be at most {}s, the tenant's max_token_ttl", max.as_secs())));
+                let setting = if scopes.has_management() { "max_management_token_ttl" } else { "max_token_ttl" };
+                return Err(out_of_range(format!("must be at most {}s, the tenant's {setting}", max.as_secs())));
+            }
+            if let Some(longest) = life.longest
+                && ttl > longest
+            {
+                return Err(out_of_range(format!(
+                    "must be at most {}s, the life of the token that it comes from",
+                    longest.as_secs()
+                )));
             }
             if ttl > left {
                 return Err(out_of_range(format!(
@@ -118,16 +154,22 @@ pub(super) fn refuse_eternal_with(format: Format, refresh: bool) -> Result<()> {
     Ok(())
 }
 
-/// A token that dies with its bearer also dies with the bearer's session.
-pub(super) fn decide_session(request: &Request, bearer: Option<&Arc<AccessToken>>) -> Result<Option<SessionId>> {
-    let own = bearer.and_then(|bearer| bearer.session.clone());
-    match (&request.session, own) {
-        (Some(asked), Some(own)) if *asked != own => {
-            Err(Error::field("session_id", "must be the bearer's own session or left out"))
-        }
-        (Some(asked), _) => Ok(Some(asked.clone())),
-        (None, own) => Ok(own),
+/// A token that dies with its parents also dies with their session: the log does not tell when it idles out.
+pub(super) fn decide_session(request: &Request, parents: &[Arc<AccessToken>]) -> Result<Option<SessionId>> {
+    let own = session_of(parents);
+    let asked = request.session.as_ref();
+    if own.is_some() && asked.is_some() && asked != own {
+        return Err(Error::field("session_id", "must be the bearer's own session or left out"));
     }
+    if parents.iter().any(|parent| parent.session.is_some() && parent.session.as_ref() != own) {
+        return Err(Error::field("session_id", "would be two: the token comes from tokens of two sessions"));
+    }
+    Ok(asked.or(own).cloned())
+}
+
+/// The session that a token comes into with its parents.
+pub(super) fn session_of(parents: &[Arc<AccessToken>]) -> Option<&SessionId> {
+    parents.iter().find_map(|parent| parent.session.as_ref())
 }
 
 pub(super) fn check_json(request: &Request) -> Result<()> {

@@ -356,6 +356,8 @@ pub struct SessionMint {
     pub idle: Duration,
     /// How long the record is kept at least.
     pub until: Time,
+    /// A digest of whom the session must have been minted for first; `None`: what is minted belongs to it already.
+    pub owner: Option<[u8; 16]>,
     /// Whether a lapsed session is brought back. Its tokens must have been revoked in the log before.
     pub revive: bool,
 }
@@ -367,8 +369,17 @@ pub struct Minted {
     pub token: Option<Bytes>,
     /// The family's record that was there instead of the expected one; nothing was written to it.
     pub family: Option<FamilyConflict>,
-    /// The session has lapsed and was not touched.
-    pub session_lapsed: bool,
+    /// Why the session was not touched.
+    pub session: Option<SessionConflict>,
+}
+
+/// Why a mint was not noted on a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionConflict {
+    /// It was minted for somebody else first.
+    Owned,
+    /// It has lapsed.
+    Lapsed,
 }
 
 /// Why a family was not written.

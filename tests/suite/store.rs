@@ -119,6 +119,7 @@ macro_rules! conformance {
                 a_lapsed_session_is_not_touched_until_it_is_revived
                 reviving_a_session_that_is_alive_is_a_mint
                 sessions_are_read_in_order_and_apart_by_tenant
+                a_session_belongs_to_its_first_owner
                 a_lapsed_session_does_not_stop_the_other_parts
                 a_kept_token_does_not_stop_the_other_parts;
             parallel:
@@ -256,6 +257,7 @@ fn session_key(session: &str) -> SessionKey {
 
 /// A mint at `now` into a session that may be idle for a minute.
 fn session(key: &SessionKey, now: Time) -> Mint {
-    let session = SessionMint { key: key.clone(), now, idle: MINUTE, until: now.plus(HOUR), revive: false };
+    let session =
+        SessionMint { key: key.clone(), now, idle: MINUTE, until: now.plus(HOUR), owner: None, revive: false };
     Mint { now, session: Some(session), ..nothing() }
 }

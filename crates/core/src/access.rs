@@ -315,6 +315,11 @@ impl AccessToken {
         }
     }
 
+    /// Whether somebody acts through it, or it came from other tokens.
+    pub const fn is_derived(&self) -> bool {
+        self.actor.is_some() || !self.sources.is_empty()
+    }
+
     /// Every identifier by which the revocation log can name it.
     pub fn idents(&self) -> Idents {
         let mut idents = vec![Ident::Token(self.tenant.clone(), self.id.clone())];

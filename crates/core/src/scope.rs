@@ -63,6 +63,14 @@ impl Scopes {
         Self::new(self.iter().filter(|scope| other.contains(scope)))
     }
 
+    /// Without those that give rights over jeton itself and are not among `allowed`.
+    pub fn kept_by(&self, allowed: &Self) -> Self {
+        if self.iter().all(|scope| !is_management(scope) || allowed.contains(scope)) {
+            return self.clone();
+        }
+        Self::new(self.iter().filter(|scope| !is_management(scope) || allowed.contains(scope)))
+    }
+
     /// Those that give no rights over jeton itself.
     pub fn without_management(&self) -> Self {
         Self::new(self.iter().filter(|scope| !is_management(scope)))

@@ -13,8 +13,8 @@ use redb::{Key, ReadTransaction, ReadableTable, TableDefinition};
 
 use super::{
     super::{
-        Error, Existing, FamilyConflict, FamilyMint, IndexEntry, Mint, Minted, SESSION_MARGIN, SessionMint, SubjectKey,
-        TokenMint,
+        Error, Existing, FamilyConflict, FamilyMint, IndexEntry, Mint, Minted, SESSION_MARGIN, SessionConflict,
+        SessionMint, SubjectKey, TokenMint,
     },
     sweep::Expiring,
     tables::{self, Failure, SUBJECTS, StoredFamily, StoredSession, StoredToken, Tables},
@@ -44,7 +44,7 @@ enum FamilyPlan {
 
 /// What to do about a session.
 enum SessionPlan {
-    Lapsed,
+    Refuse(SessionConflict),
     /// Write it, in place of what stands there.
     Write(Option<StoredSession>),
 }
@@ -112,7 +112,7 @@ impl Tables<'_> {
             None => None,
         };
 
-        let mut minted = Minted { token: None, family: None, session_lapsed: false };
+        let mut minted = Minted { token: None, family: None, session: None };
         match token {
             Some((_, TokenPlan::Keep(record))) => minted.token = Some(record),
             Some((part, TokenPlan::Write(replaced))) => self.write_token(part, replaced)?,
@@ -124,7 +124,7 @@ impl Tables<'_> {
             None => {}
         }
         match session {
-            Some((_, SessionPlan::Lapsed)) => minted.session_lapsed = true,
+            Some((_, SessionPlan::Refuse(conflict))) => minted.session = Some(conflict),
             Some((part, SessionPlan::Write(known))) => self.write_session(part, known)?,
             None => {}
         }
@@ -191,20 +191,24 @@ impl Tables<'_> {
         let key = tables::session_key(&part.key);
         let Some(stored) = self.sessions.get(key.as_str())? else { return Ok(SessionPlan::Write(None)) };
         let stored: StoredSession = tables::decode(stored.value())?;
+        if part.owner.is_some() && stored.owner.is_some() && part.owner != stored.owner {
+            return Ok(SessionPlan::Refuse(SessionConflict::Owned));
+        }
         let lapsed = part.now.since(stored.last_mint) >= part.idle.saturating_sub(SESSION_MARGIN);
         if lapsed && !part.revive {
-            return Ok(SessionPlan::Lapsed);
+            return Ok(SessionPlan::Refuse(SessionConflict::Lapsed));
         }
         Ok(SessionPlan::Write(Some(stored)))
     }
 
     fn write_session(&mut self, part: &SessionMint, known: Option<StoredSession>) -> Result<(), Failure> {
         let key = tables::session_key(&part.key);
-        let mut session = StoredSession { last_mint: part.now, until: part.until };
+        let mut session = StoredSession { last_mint: part.now, until: part.until, owner: part.owner };
         if let Some(known) = known {
             // Mints may arrive in another order than they were made in.
             session.last_mint = session.last_mint.max(known.last_mint);
             session.until = session.until.max(known.until);
+            session.owner = known.owner.or(session.owner);
         }
         self.sessions.insert(key.as_str(), tables::encode(&session)?.as_slice())?;
         self.file(Expiring::Session, key.as_bytes(), known.map(|known| known.until), session.until)?;

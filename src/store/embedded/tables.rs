@@ -150,6 +150,9 @@ pub struct StoredSession {
     pub last_mint: Time,
     #[n(1)]
     pub until: Time,
+    /// A digest of whom it was first minted for.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub owner: Option<[u8; 16]>,
 }
 
 // === impl Tables ===

@@ -15,9 +15,9 @@ use crate::{
     ambient::Time,
     store::{
         Error, Existing, FamilyConflict, FamilyMint, FamilyRecord, IndexEntry, Mint, Minted, PRUNE_MARGIN, Result,
-        SESSION_MARGIN, SessionKey, SessionMint, SubjectKey, TokenMint,
+        SESSION_MARGIN, SessionConflict, SessionKey, SessionMint, SubjectKey, TokenMint,
     },
-    token::{FamilyId, TokenId},
+    token::{FamilyId, TokenId, base62},
 };
 
 /// What storing a token is called in errors.
@@ -40,7 +40,7 @@ impl Redis {
         if let Some(session) = &mint.session {
             commands.add_command(session_call(session));
         }
-        let mut minted = Minted { token: None, family: None, session_lapsed: false };
+        let mut minted = Minted { token: None, family: None, session: None };
         if commands.is_empty() {
             return Ok(minted);
         }
@@ -58,7 +58,11 @@ impl Redis {
             minted.family = family_conflict(family, answers.take()?)?;
         }
         if mint.session.is_some() {
-            minted.session_lapsed = answer::int(&answers.take()?)? == 0;
+            minted.session = match answer::int(&answers.take()?)? {
+                0 => Some(SessionConflict::Lapsed),
+                1 => None,
+                _ => Some(SessionConflict::Owned),
+            };
         }
         Ok(minted)
     }
@@ -205,7 +209,8 @@ fn session_call(session: &SessionMint) -> Cmd {
         .arg(u64::try_from(lapsed_after.as_millis()).unwrap_or(u64::MAX))
         .arg(session.until.as_millis())
         .arg(Time::NEVER.as_millis())
-        .arg(u8::from(session.revive));
+        .arg(u8::from(session.revive))
+        .arg(session.owner.map_or_else(|| "-".to_owned(), owner_text));
     call
 }
 
@@ -223,7 +228,13 @@ fn family_from(value: &Bytes) -> Option<FamilyRecord> {
     Some(FamilyRecord { revision, body: value.slice(REVISION..) })
 }
 
-/// The first half of `last until`, in ms.
+fn owner_text(owner: [u8; 16]) -> String {
+    let mut text = String::new();
+    base62::encode_into(&owner, &mut text);
+    text
+}
+
+/// The first part of `last until owner`, in ms.
 fn last_mint(value: &[u8]) -> Option<Time> {
     let (last, _) = std::str::from_utf8(value).ok()?.split_once(' ')?;
     last.parse().ok().map(Time::from_millis)

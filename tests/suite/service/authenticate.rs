@@ -19,6 +19,7 @@ on_both_stores! {
     only_where_the_member_may_act_now_is_there_a_token
     a_token_tells_how_and_when_its_member_signed_in
     a_switch_gives_the_same_set_with_a_later_expiry
+    a_switch_goes_on_no_longer_than_its_sign_in_may
     a_token_that_is_not_a_living_sign_in_through_the_client_cannot_switch
     whatever_is_wrong_with_credentials_looks_the_same
     of_many_attempts_at_once_no_more_than_the_limit_are_looked_at
@@ -175,6 +176,43 @@ async fn a_switch_gives_the_same_set_with_a_later_expiry(service: Service) {
     refused(none, Reason::ScopeNotAllowed);
     let other = wire::AuthenticateMemberRequest { session_id: "t".into(), ..people.by_token(&narrow) };
     refused_fields(service.anonymous().authenticate_member(other).await, Reason::InvalidField, &["session_id"]);
+}
+
+async fn a_switch_goes_on_no_longer_than_its_sign_in_may(service: Service) {
+    use wire::authenticate_member_request::Lifetime;
+    let people = People::new(&service).await;
+    people.person("m", &accounts(&service, 1).await).await;
+    let tokens = async |request: wire::AuthenticateMemberRequest, life: Option<&str>| {
+        let lifetime = life.map(|life| Lifetime::ExpiresIn(life.to_owned()));
+        let page =
+            service.anonymous().authenticate_member(wire::AuthenticateMemberRequest { lifetime, ..request }).await?;
+        Ok::<_, tonic::Status>(page.tokens[0].token.clone().unwrap())
+    };
+    // A short sign-in goes on in short steps.
+    let short = tokens(people.by_password("m", PASSWORD), Some("3s")).await.unwrap();
+    let next = tokens(people.by_token(&short.access_token), None).await.unwrap();
+    assert_eq!(next.expires_in, Some(3));
+    for longer in ["4s", "1d", "90d"] {
+        let asked = tokens(people.by_token(&next.access_token), Some(longer)).await;
+        refused_fields(asked, Reason::TtlOutOfRange, &["lifetime"]);
+    }
+    service.advance(Duration::from_secs(2));
+    assert_eq!(tokens(people.by_token(&next.access_token), Some("3s")).await.unwrap().expires_in, Some(3));
+    // All steps together are no longer than a family can be renewed.
+    let days = |days: u64| seconds(days * 86_400);
+    service.set(wire::TenantSettings { refresh_absolute_ttl: Some(days(3)), ..Default::default() }).await;
+    let first = tokens(people.by_password("m", PASSWORD), Some("2d")).await.unwrap();
+    service.advance(Duration::from_secs(86_400 * 2 - 3600));
+    let second = tokens(people.by_token(&first.access_token), None).await.unwrap();
+    assert_eq!(second.expires_in, Some(86_400));
+    let beyond = tokens(people.by_token(&first.access_token), Some("2d")).await;
+    refused_fields(beyond, Reason::TtlOutOfRange, &["lifetime"]);
+    service.advance(Duration::from_secs(86_400 - 60));
+    let last = tokens(people.by_token(&second.access_token), None).await.unwrap();
+    assert_eq!(last.expires_in, Some(3660));
+    service.advance(Duration::from_secs(3660));
+    let over = service.anonymous().authenticate_member(people.by_token(&last.access_token)).await;
+    refused(over, Reason::InvalidCredentials);
 }
 
 async fn a_token_that_is_not_a_living_sign_in_through_the_client_cannot_switch(service: Service) {

@@ -293,7 +293,7 @@ async fn it_belongs_to_the_session_of_its_subject_token(service: Service) {
     let refusal = service.anonymous().issue_token(ask(&one, "").session("other")).await;
     refused_fields(refusal, Reason::InvalidField, &["session_id"]);
     let elsewhere = service.client().await;
-    let actor = service.anonymous().issue(elsewhere.client_credentials().session("other")).await;
+    let actor = service.anonymous().issue(elsewhere.client_credentials().session("elsewhere")).await;
     let refusal = service.anonymous().issue_token(ask(&one, &actor.access_token)).await;
     refused_fields(refusal, Reason::InvalidField, &["token_exchange.actor_token"]);
     let sessions = wire::revoke_all_tokens_request::SessionsTarget { session_ids: owned(&["one"]) };

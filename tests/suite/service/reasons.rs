@@ -150,7 +150,7 @@ async fn provoke(service: &Service, reason: Reason) -> Row {
         Reason::SessionExpired => {
             let patient = wire::Client { refresh_idle_ttl: Some(super::calls::seconds(200_000)), ..plain() };
             let patient = service.client_in("default", patient).await;
-            let token = nobody.issue(patient.client_credentials().session("s").refresh()).await;
+            let token = nobody.issue(patient.client_credentials().session("patient").refresh()).await;
             service.advance(Duration::from_secs(86_400));
             nobody.renew_token(patient.renew(&token.refresh_token)).await.unwrap_err()
         }

@@ -39,8 +39,9 @@ async fn renew(service: &Service, who: &Credentials, token: &wire::IssuedToken) 
 async fn a_renewal_gives_new_tokens_and_leaves_the_access_token_in_use_alive(service: Service) {
     let (client, account) = (service.client().await, service.account("").await);
     for format in [TokenFormat::Jwt, TokenFormat::Opaque] {
-        for request in [client.client_credentials(), client.account(&account)] {
-            let first = issue(&service, request.format(format).expires_in("1h").scopes(&["pay"]).session("s")).await;
+        for (session, request) in [("client", client.client_credentials()), ("account", client.account(&account))] {
+            let request = request.format(format).expires_in("1h").scopes(&["pay"]).session(session);
+            let first = issue(&service, request).await;
             let second = renew(&service, &client, &first).await;
             assert_ne!(first.refresh_token, second.refresh_token);
             assert_ne!(first.access_token, second.access_token);

@@ -90,13 +90,13 @@ async fn exactly_the_named_sessions(service: Service) {
     let company = service.account("").await;
     let tokens = [
         &issue(&service, client.client_credentials().session("a")).await,
-        &issue(&service, client.account(&company).session("a")).await,
+        &issue(&service, client.account(&company).session("company")).await,
         &issue(&service, client.client_credentials().session("b")).await,
         &issue(&service, client.client_credentials().session("A")).await,
         &issue(&service, client.client_credentials().session("aa")).await,
         &issue(&service, client.client_credentials()).await,
     ];
-    let sessions = SessionsTarget { session_ids: vec!["a".into(), "b".into(), "never".into()] };
+    let sessions = SessionsTarget { session_ids: vec!["a".into(), "company".into(), "b".into(), "never".into()] };
     service.admin().await.revoke_all_tokens(all(Target::Sessions(sessions))).await.unwrap();
     assert_eq!(alive(&service, &client, &tokens).await, [false, false, false, true, true, true]);
     let after = issue(&service, client.client_credentials().session("a")).await;

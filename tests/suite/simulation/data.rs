@@ -197,7 +197,7 @@ pub fn settle(script: &mut Script<'_>, key: &RecordKey, version: u64) {
 
 pub fn mint(script: &mut Script<'_>, mint: &Mint) -> Minted {
     script.write(Write::Beat);
-    let mut minted = Minted { token: None, family: None, session_lapsed: false };
+    let mut minted = Minted { token: None, family: None, session: None };
     if let Some(token) = &mint.token {
         script.write(Write::Token(token.id.clone(), token.record.clone()));
     }

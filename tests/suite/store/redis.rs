@@ -162,7 +162,7 @@ async fn a_server_that_forgot_its_scripts_gets_them_again() {
                 ..session(&key, now())
             };
             let minted = store.mint(&everything).await.unwrap();
-            assert_eq!((minted.token, minted.family, minted.session_lapsed), (None, None, false));
+            assert_eq!((minted.token, minted.family, minted.session), (None, None, None));
             server.command(&["SCRIPT", "FLUSH"]);
             let position = store.append(&[Entry::revoke(client())]).await.unwrap();
             server.command(&["SCRIPT", "FLUSH"]);

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use jeton::{
     ambient::{Fresh as _, Time},
-    store::{Mint, Minted, SESSION_MARGIN, SessionKey, Store},
+    store::{Mint, Minted, SESSION_MARGIN, SessionConflict, SessionKey, Store},
     token::FamilyId,
 };
 
 use super::{HOUR, MINUTE, account, body, entry, family, now, session, session_key, tenant, token, tokens::CLEAN};
 
-const LAPSED: Minted = Minted { session_lapsed: true, ..CLEAN };
+const LAPSED: Minted = Minted { session: Some(SessionConflict::Lapsed), ..CLEAN };
 const MILLI: Duration = Duration::from_millis(1);
 
 async fn last_mint(store: &Arc<dyn Store>, key: &SessionKey) -> Option<Time> {
@@ -87,6 +87,31 @@ pub async fn sessions_are_read_in_order_and_apart_by_tenant(store: &Arc<dyn Stor
     let keys = [odd, theirs, ours];
     assert_eq!(store.sessions(&keys).await.unwrap(), [Some(first.plus(MILLI)), None, Some(first)]);
     assert!(store.sessions(&[]).await.unwrap().is_empty());
+}
+
+pub async fn a_session_belongs_to_its_first_owner(store: &Arc<dyn Store>) {
+    const OWNED: Minted = Minted { session: Some(SessionConflict::Owned), ..CLEAN };
+    let (key, first) = (session_key("s"), now());
+    let mint = |owner: Option<u8>, moment: Time| {
+        let mut mint = session(&key, moment);
+        mint.session.as_mut().unwrap().owner = owner.map(|owner| [owner; 16]);
+        mint
+    };
+    // Who is not known is known once somebody is named.
+    assert_eq!(store.mint(&mint(None, first)).await.unwrap(), CLEAN);
+    for owner in [Some(1), None, Some(1)] {
+        assert_eq!(store.mint(&mint(owner, first)).await.unwrap(), CLEAN);
+        assert_eq!(store.mint(&mint(Some(2), first.plus(MILLI))).await.unwrap(), OWNED);
+        assert_eq!(last_mint(store, &key).await, Some(first), "not touched");
+    }
+    // Lapsed or not, revived or not.
+    let late = first.plus(MINUTE * 2);
+    assert_eq!(store.mint(&mint(Some(2), late)).await.unwrap(), OWNED);
+    assert_eq!(store.mint(&revive(mint(Some(2), late))).await.unwrap(), OWNED);
+    assert_eq!(store.mint(&mint(Some(1), late)).await.unwrap(), LAPSED);
+    assert_eq!(store.mint(&revive(mint(None, late))).await.unwrap(), CLEAN);
+    assert_eq!(store.mint(&mint(Some(2), late)).await.unwrap(), OWNED);
+    assert_eq!(store.mint(&mint(Some(1), late)).await.unwrap(), CLEAN);
 }
 
 pub async fn a_lapsed_session_does_not_stop_the_other_parts(store: &Arc<dyn Store>) {

@@ -11,7 +11,7 @@ use jeton::{
 
 use super::{HOUR, MINUTE, account, body, entry, nothing, now, tenant, token};
 
-pub const CLEAN: Minted = Minted { token: None, family: None, session_lapsed: false };
+pub const CLEAN: Minted = Minted { token: None, family: None, session: None };
 
 async fn mint(store: &Arc<dyn Store>, mint: &Mint) {
     assert_eq!(store.mint(mint).await.unwrap(), CLEAN);
