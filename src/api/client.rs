@@ -14,7 +14,7 @@ use crate::{
     directory::{
         clients::{self, ClientPatch},
         credentials::{Secret, SecretUse, WorkloadIdentity},
-        record::{Client, GrantType, State, etag},
+        record::{Client, GrantType, Grantable, State, etag},
     },
     keys::foreign::Jwk,
     token::{Error, Result, Scopes, family::RenewalPolicy, filter::Filter},
@@ -209,6 +209,7 @@ const CHANGEABLE: &[&str] = &[
     "jwks_uri",
     "workload_identities",
     "certificate_identities",
+    "grantable",
 ];
 
 fn patch(client: &wire::Client, mask: &Mask<'_>) -> Result<ClientPatch> {
@@ -252,7 +253,53 @@ fn patch(client: &wire::Client, mask: &Mask<'_>) -> Result<ClientPatch> {
             .changes("workload_identities", !client.workload_identities.is_empty())
             .then(|| client.workload_identities.iter().cloned().map(identity_from_wire).collect()),
         certificate_identities: list("certificate_identities", &client.certificate_identities),
+        grantable: if mask.changes("grantable", client.grantable.is_some()) {
+            Some(client.grantable.clone().map(grantable_from_wire).transpose()?)
+        } else {
+            None
+        },
     })
+}
+
+fn grantable_from_wire(grantable: wire::Grantable) -> Result<Grantable> {
+    let ttl = |name: &str, ttl: Option<prost_types::Duration>| {
+        ttl.map(|ttl| convert::positive(&format!("client.grantable.{name}"), ttl)).transpose()
+    };
+    Ok(Grantable {
+        grants: grantable.grants().filter_map(grant_from_wire).collect(),
+        scopes: Scopes::new(&grantable.scopes),
+        token_ttl: ttl("token_ttl", grantable.token_ttl)?,
+        refresh_idle_ttl: ttl("refresh_idle_ttl", grantable.refresh_idle_ttl)?,
+        refresh_absolute_ttl: ttl("refresh_absolute_ttl", grantable.refresh_absolute_ttl)?,
+        audiences: grantable.audiences,
+        introspects: grantable.introspects,
+    })
+}
+
+fn grantable_to_wire(grantable: Grantable) -> wire::Grantable {
+    let Grantable { scopes, audiences, introspects, grants, token_ttl, refresh_idle_ttl, refresh_absolute_ttl } =
+        grantable;
+    wire::Grantable {
+        scopes: scopes.to_vec(),
+        audiences,
+        introspects,
+        grants: grants.iter().map(grant_to_wire).collect(),
+        token_ttl: token_ttl.map(convert::duration),
+        refresh_idle_ttl: refresh_idle_ttl.map(convert::duration),
+        refresh_absolute_ttl: refresh_absolute_ttl.map(convert::duration),
+    }
+}
+
+fn grant_to_wire(grant: &GrantType) -> i32 {
+    match grant {
+        GrantType::ClientCredentials => wire::GrantType::ClientCredentials.into(),
+        GrantType::Account => wire::GrantType::Account.into(),
+        GrantType::Member => wire::GrantType::Member.into(),
+        GrantType::EntityGroup => wire::GrantType::EntityGroup.into(),
+        GrantType::TokenExchange => wire::GrantType::TokenExchange.into(),
+        GrantType::Workload => wire::GrantType::Workload.into(),
+        GrantType::AuthenticatedMember => wire::GrantType::AuthenticatedMember.into(),
+    }
 }
 
 const fn grant_from_wire(grant: wire::GrantType) -> Option<GrantType> {
@@ -289,15 +336,6 @@ fn identity_to_wire(identity: WorkloadIdentity) -> wire::WorkloadIdentity {
 }
 
 fn to_wire(client: &Client) -> wire::Client {
-    let grant = |grant: &GrantType| match grant {
-        GrantType::ClientCredentials => wire::GrantType::ClientCredentials.into(),
-        GrantType::Account => wire::GrantType::Account.into(),
-        GrantType::Member => wire::GrantType::Member.into(),
-        GrantType::EntityGroup => wire::GrantType::EntityGroup.into(),
-        GrantType::TokenExchange => wire::GrantType::TokenExchange.into(),
-        GrantType::Workload => wire::GrantType::Workload.into(),
-        GrantType::AuthenticatedMember => wire::GrantType::AuthenticatedMember.into(),
-    };
     let state = match client.state {
         State::Enabled => wire::ClientState::Enabled,
         State::Disabled | State::Deleted => wire::ClientState::Disabled,
@@ -312,7 +350,7 @@ fn to_wire(client: &Client) -> wire::Client {
         tenant_id: client.tenant.to_string(),
         display_name: client.display_name.clone(),
         state: state.into(),
-        allowed_grants: client.allowed_grants.iter().map(grant).collect(),
+        allowed_grants: client.allowed_grants.iter().map(grant_to_wire).collect(),
         allowed_scopes: client.allowed_scopes.to_vec(),
         default_scopes: client.default_scopes.to_vec(),
         audiences: client.audiences.clone(),
@@ -331,6 +369,7 @@ fn to_wire(client: &Client) -> wire::Client {
         jwks_uri: client.jwks_uri.clone().unwrap_or_default(),
         workload_identities: client.workload_identities.iter().cloned().map(identity_to_wire).collect(),
         certificate_identities: client.certificate_identities.clone(),
+        grantable: client.grantable.clone().map(grantable_to_wire),
     }
 }
 

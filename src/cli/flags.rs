@@ -58,8 +58,8 @@ const SECRETS: [&str; 12] = [
     "tokens",
 ];
 
-/// Messages that are given as JSON, because their fields' names are unclear outside of them.
-const JSON: [&str; 1] = ["jeton.v1.TokenOptions"];
+/// Messages that are given as JSON, because their fields' names are unclear, or mean something else, outside of them.
+const JSON: [&str; 2] = ["jeton.v1.Grantable", "jeton.v1.TokenOptions"];
 
 /// The flags of a command, in the order of the request's fields.
 pub(super) fn of(contract: &Contract, verb: &Verb, method: &MethodDescriptor) -> Vec<Flag> {

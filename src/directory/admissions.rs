@@ -28,12 +28,11 @@ impl Directory {
         ceiling: (Scopes, Vec<String>),
         account: Option<&str>,
     ) -> Result<(Arc<Admission>, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
+        let tenant = act.tenant();
         let client: ClientId =
             client.parse().map_err(|_| Error::field("admission.client_id", "must be a client id"))?;
         let (scopes, audiences) = ceiling;
-        caller.may_grant(&scopes)?;
-        self.existing_tenant(tenant).await?;
+        let limits = self.limits(act).await?;
         let confinement = self.confinement_for(act, account).await?;
         let now = self.now();
         let admission = Admission {
@@ -47,6 +46,7 @@ impl Directory {
             updated: now,
             version: 1,
         };
+        limits.check_admission(&admission)?;
         let id = client.to_string();
         let mut change = Change::new(tenant.clone(), now);
         change.index.push((all(tenant), id.clone()));
@@ -59,17 +59,9 @@ impl Directory {
                 return Err(refused(other));
             }
         }
-        let root = caller.confinement(tenant);
         self.edit(&key::<Admission>(tenant, &client), None, |old: Admission| {
-            // What a confined caller changes must stand within its confinement already.
-            let within = root.is_none_or(|root| {
-                old.confinement.as_ref().is_some_and(|own| own.account == *root || own.ancestors.contains(root))
-            });
-            if old.state == State::Enabled && !within {
-                return Err(Error::new(
-                    Reason::ScopeInsufficient,
-                    "the client is admitted beyond the account that confines the caller",
-                ));
+            if old.state == State::Enabled {
+                limits.check_admission(&old)?;
             }
             let created = if old.state == State::Enabled { old.created } else { now };
             let mut change = Change::new(tenant.clone(), now);
@@ -85,8 +77,12 @@ impl Directory {
         let (caller, tenant) = (act.caller(), act.tenant());
         require_unconfined(caller)?;
         let client: ClientId = client.parse().map_err(|_| Error::field("client_id", "must be a client id"))?;
+        let limits = self.limits(act).await?;
         let expelled = self
             .edit(&key::<Admission>(tenant, &client), None, |mut admission: Admission| {
+                if admission.state == State::Enabled {
+                    limits.check_admission(&admission)?;
+                }
                 admission.state = State::Deleted;
                 admission.updated = self.now();
                 let mut change = Change::new(tenant.clone(), self.now());

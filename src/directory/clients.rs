@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::{
     Directory,
     accounts::{any, name_of, state_name},
-    caller::Caller,
-    commit::{Edit, Repeat, refused},
+    commit::{Edit, Remembered, Repeat, refused},
     credentials::{self, MAX_SECRETS, Secret, WorkloadIdentity},
+    grantable::Limits,
     load::{Wanted, key},
     names::rename,
     page::{MAX_SIZE, Page, PageRequest},
     permit::Act,
-    record::{Client, Confinement, GrantType, State, Stored as _},
+    record::{Client, Confinement, GrantType, Grantable, State, Stored as _},
 };
 use crate::{
     ambient::{self, Fresh as _, Time},
@@ -46,6 +46,7 @@ pub struct ClientPatch {
     pub jwks_uri: Option<Option<String>>,
     pub workload_identities: Option<Vec<WorkloadIdentity>>,
     pub certificate_identities: Option<Vec<String>>,
+    pub grantable: Option<Option<Grantable>>,
 }
 
 /// A secret as it is shown, once.
@@ -77,10 +78,11 @@ impl Directory {
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Client>, ShownSecret, Position)> {
         let (caller, tenant) = (act.caller(), act.tenant());
-        self.existing_tenant(tenant).await?;
+        let limits = self.limits(act).await?;
         let confinement = self.confinement_for(act, account).await?;
-        let client = new_client(ClientId::random()?, tenant, confinement, self.now());
-        let (client, shown) = self.with_first_secret(apply(client, patch, Some(caller))?)?;
+        let client = apply(new_client(ClientId::random()?, tenant, confinement, self.now()), patch)?;
+        limits.check_client(&client)?;
+        let (client, shown) = self.with_first_secret(client)?;
         if !client.certificate_identities.is_empty() {
             self.note_home(tenant, &client.id).await?;
         }
@@ -91,7 +93,7 @@ impl Directory {
             (Written::Done, _) => Ok((client, shown, position)),
             (Written::Repeated { body, result }, Some(repeat)) => {
                 repeat.check(body)?;
-                let (client, shown) = self.remembered(tenant, &result).await?;
+                let (client, shown) = self.remembered(&limits, tenant, &result).await?;
                 let position = self.follower.append(&[Entry::changed(client.ident())]).await?;
                 Ok((client, shown, position))
             }
@@ -144,13 +146,13 @@ impl Directory {
         etag: &str,
         patch: ClientPatch,
     ) -> Result<(Arc<Client>, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
         if patch.certificate_identities.as_ref().is_some_and(|identities| !identities.is_empty()) {
             let client = self.reachable_client(act, slot).await?;
-            self.note_home(tenant, &client.id).await?;
+            self.limits(act).await?.check_client(&client)?;
+            self.note_home(act.tenant(), &client.id).await?;
         }
         self.edit_client(act, slot, Some(etag), |client| {
-            let mut client = apply(client, patch.clone(), Some(caller))?;
+            let mut client = apply(client, patch.clone())?;
             client.updated = self.now();
             Ok((vec![Entry::changed(client.ident())], client))
         })
@@ -215,17 +217,19 @@ impl Directory {
     ) -> Result<(ShownSecret, Position)> {
         let (caller, tenant) = (act.caller(), act.tenant());
         let found = self.reachable_client(act, slot).await?;
-        may_act_for(caller, &found)?;
+        let limits = self.limits(act).await?;
+        limits.check_client(&found)?;
         if let Some(repeat) = repeat {
             // Before the limit is checked: the repeat of the request that reached it is no new secret.
             let remembered = self.store.remembered(tenant, repeat.key(tenant, caller), self.now()).await?;
             if let Some((body, result)) = remembered {
-                return self.repeat_secret(tenant, repeat, body, &result).await;
+                return self.repeat_secret(&limits, tenant, repeat, (body, result)).await;
             }
         }
         let secret = self.new_secret()?;
         let edited = self
             .edit_repeatable(&key::<Client>(tenant, &found.id), None, |mut client: Client| {
+                limits.check_client(&client)?;
                 let now = self.now();
                 if client.secrets.iter().filter(|secret| secret.is_live(now)).count() >= MAX_SECRETS {
                     return Err(Error::new(
@@ -246,7 +250,7 @@ impl Directory {
             (Ok((client, position)), _) => {
                 Ok((ShownSecret { text: self.secret_text(&client, &secret)?, secret }, position))
             }
-            (Err((body, result)), Some(repeat)) => self.repeat_secret(tenant, repeat, body, &result).await,
+            (Err(remembered), Some(repeat)) => self.repeat_secret(&limits, tenant, repeat, remembered).await,
             (Err(_), None) => Err(Error::internal("handle a repeat that was not asked for")),
         }
     }
@@ -305,23 +309,24 @@ impl Directory {
 
     async fn repeat_secret(
         &self,
+        limits: &Limits,
         tenant: &TenantId,
         repeat: Repeat,
-        body: [u8; 16],
-        result: &str,
+        (body, result): Remembered,
     ) -> Result<(ShownSecret, Position)> {
         repeat.check(body)?;
-        let (client, shown) = self.remembered(tenant, result).await?;
+        let (client, shown) = self.remembered(limits, tenant, &result).await?;
         let position = self.follower.append(&[Entry::changed(client.ident())]).await?;
         Ok((shown, position))
     }
 
-    /// The client and secret that an earlier request made.
-    async fn remembered(&self, tenant: &TenantId, result: &str) -> Result<(Arc<Client>, ShownSecret)> {
+    /// The client and secret that an earlier request made. The client may have become what the caller may not touch.
+    async fn remembered(&self, limits: &Limits, tenant: &TenantId, result: &str) -> Result<(Arc<Client>, ShownSecret)> {
         let lost = || Error::internal("find what a remembered request made");
         let (client, secret) = result.split_once(' ').ok_or_else(lost)?;
         let client: ClientId = client.parse().map_err(|_| lost())?;
         let client: Client = self.fresh(&key::<Client>(tenant, &client)).await?.ok_or_else(lost)?;
+        limits.check_client(&client)?;
         let secret = client.secrets.iter().find(|own| own.id_text() == secret).cloned().ok_or_else(lost)?;
         let text = self.secret_text(&client, &secret)?;
         Ok((Arc::new(client), ShownSecret { secret, text }))
@@ -334,17 +339,21 @@ impl Directory {
         etag: Option<&str>,
         edit: impl Fn(Client) -> Result<(Vec<Entry>, Client)>,
     ) -> Result<(Arc<Client>, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
+        let tenant = act.tenant();
         let found = self.reachable_client(act, slot).await?;
-        may_act_for(caller, &found)?;
+        let limits = self.limits(act).await?;
+        limits.check_client(&found)?;
         self.edit(&key::<Client>(tenant, &found.id), etag, |client: Client| {
             if client.state == State::Deleted {
                 return Err(Error::not_found("Client", slot));
             }
-            let before = credentials::names(&client);
-            let (entries, record) = edit(client)?;
+            limits.check_client(&client)?;
+            let (entries, record) = edit(client.clone())?;
+            limits.check_client(&record)?;
+            limits.check_own(&client, &record)?;
             let mut change = Change::new(tenant.clone(), self.now());
-            rename(&mut change, &record.id.to_string(), before, credentials::names(&record));
+            let (before, after) = (credentials::names(&client), credentials::names(&record));
+            rename(&mut change, &record.id.to_string(), before, after);
             Ok(Edit { record, change, entries })
         })
         .await
@@ -376,11 +385,12 @@ pub(super) fn new_client(id: ClientId, tenant: &TenantId, confinement: Option<Co
         jwks_uri: None,
         workload_identities: Vec::new(),
         certificate_identities: Vec::new(),
+        grantable: None,
         version: 1,
     }
 }
 
-fn apply(mut client: Client, patch: ClientPatch, caller: Option<&Caller>) -> Result<Client> {
+fn apply(mut client: Client, patch: ClientPatch) -> Result<Client> {
     macro_rules! set {
         ($($field:ident)*) => {$(
             if let Some(value) = patch.$field {
@@ -390,11 +400,8 @@ fn apply(mut client: Client, patch: ClientPatch, caller: Option<&Caller>) -> Res
     }
     set!(display_name allowed_grants allowed_scopes default_scopes audiences introspects token_ttl);
     set!(refresh_idle_ttl refresh_absolute_ttl replay_window renewal_policy labels jwks jwks_uri workload_identities);
-    set!(certificate_identities);
+    set!(certificate_identities grantable);
     credentials::check(&client)?;
-    if let Some(caller) = caller {
-        caller.may_grant(&client.allowed_scopes)?;
-    }
     if let Some(beyond) = client.default_scopes.beyond(&client.allowed_scopes) {
         let description = format!("must be a subset of allowed_scopes; {beyond} is not among them");
         return Err(Error::field("client.default_scopes", description));
@@ -403,11 +410,6 @@ fn apply(mut client: Client, patch: ClientPatch, caller: Option<&Caller>) -> Res
         client.allowed_grants.push(GrantType::ClientCredentials);
     }
     Ok(client)
-}
-
-/// A caller must not take over a client that may do more than itself.
-fn may_act_for(caller: &Caller, client: &Client) -> Result<()> {
-    caller.may_grant(&client.allowed_scopes)
 }
 
 fn forget_old(secrets: &mut Vec<Secret>, now: Time) {

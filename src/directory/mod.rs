@@ -17,6 +17,7 @@ mod copies;
 pub mod credentials;
 pub mod derivation;
 pub mod entities;
+pub mod grantable;
 pub mod group_members;
 pub mod group_sync;
 pub mod grouped;

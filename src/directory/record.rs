@@ -125,8 +125,35 @@ pub struct Client {
     /// Names of client certificates that prove it: `spiffe://…` and `dns:…`.
     #[cbor(n(22), default)]
     pub certificate_identities: Vec<String>,
+    /// What it may hand on; `None`: what it holds itself.
+    #[n(23)]
+    pub grantable: Option<Grantable>,
     #[cbor(skip)]
     pub version: u64,
+}
+
+/// What a client may hand on, as its record says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
+pub struct Grantable {
+    /// "*" is every scope but `jeton.admin`; one of `jeton.` only as far as the caller holds it.
+    #[n(0)]
+    pub scopes: Scopes,
+    /// "*" is any.
+    #[n(1)]
+    pub audiences: Vec<String>,
+    /// "*" is all.
+    #[n(2)]
+    pub introspects: Vec<String>,
+    #[n(3)]
+    pub grants: Vec<GrantType>,
+    /// The longest that may be given; `None`: what the tenant allows.
+    #[n(4)]
+    pub token_ttl: Option<Duration>,
+    #[n(5)]
+    pub refresh_idle_ttl: Option<Duration>,
+    #[n(6)]
+    pub refresh_absolute_ttl: Option<Duration>,
 }
 
 /// An account with its ancestors, nearest first.

@@ -58,15 +58,10 @@ impl Standing {
     /// The audiences whose tokens it may ask about; "*" is all.
     pub fn introspects(&self) -> Vec<String> {
         let own = &self.client.introspects;
-        let Some(admission) = &self.admission else {
-            return own.clone();
-        };
-        let all = |list: &[String]| list.iter().any(|audience| audience == "*");
-        if all(own) {
-            return admission.audiences.clone();
+        match &self.admission {
+            Some(admission) => common(own, &admission.audiences),
+            None => own.clone(),
         }
-        let ceiling = &admission.audiences;
-        own.iter().filter(|audience| all(ceiling) || ceiling.contains(audience)).cloned().collect()
     }
 
     /// The account that confines it here.
@@ -102,4 +97,13 @@ impl Standing {
     pub fn replay_window(&self) -> Duration {
         self.client.replay_window.unwrap_or_else(|| self.tenant.settings.replay_window())
     }
+}
+
+/// The audiences that two lists allow; "*" is all.
+pub(super) fn common(one: &[String], other: &[String]) -> Vec<String> {
+    let all = |list: &[String]| list.iter().any(|audience| audience == "*");
+    if all(one) {
+        return other.to_vec();
+    }
+    one.iter().filter(|audience| all(other) || other.contains(audience)).cloned().collect()
 }

@@ -150,6 +150,10 @@ impl Directory {
         if patch.settings.eternal_tokens == Some(true) {
             caller.require(crate::token::scope::management::TOKENS_ETERNAL)?;
         }
+        if let Some(Some(audience)) = &patch.settings.default_audience {
+            // Every client may ask for it from then on.
+            self.limits(act).await?.check_audiences(std::slice::from_ref(audience))?;
+        }
         let before = found.settings.signing_algorithm();
         let (tenant, position) = self
             .edit_tenant(&found.id, Some(etag), |tenant| {

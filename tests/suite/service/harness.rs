@@ -493,12 +493,21 @@ pub fn plain() -> wire::Client {
     }
 }
 
-/// A client that may do everything in its tenant.
+/// A client that may do everything in its tenant, and hand it on.
 pub fn manager() -> wire::Client {
     let management = jeton::token::scope::ALL_MANAGEMENT.iter().filter(|scope| **scope != "jeton.admin");
     let scopes: Vec<String> = management.map(|scope| (*scope).to_owned()).collect();
     let allowed_scopes = scopes.iter().cloned().chain(super::calls::owned(&["pay", "invoices.read"])).collect();
-    wire::Client { allowed_scopes, default_scopes: scopes, ..plain() }
+    let all = || vec!["*".to_owned()];
+    let grants = (1..=7).map(|grant| wire::GrantType::try_from(grant).unwrap().into());
+    let grantable = wire::Grantable {
+        scopes: all(),
+        audiences: all(),
+        introspects: all(),
+        grants: grants.collect(),
+        ..Default::default()
+    };
+    wire::Client { allowed_scopes, default_scopes: scopes, grantable: Some(grantable), ..plain() }
 }
 
 async fn open(backing: &Backing, clock: &Clock) -> Arc<dyn Store> {
