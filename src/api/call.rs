@@ -12,9 +12,9 @@ use tonic::Request;
 
 use super::{
     Services,
-    convert::{self, CarriesCredentials as _},
     edge::{Admitted, open, run_to_end},
     policy::{Method, Rule},
+    proof::{self, CarriesCredentials as _},
     wire,
 };
 use crate::{
@@ -47,7 +47,7 @@ pub(super) trait Asks: Validate {
 
     /// What proves who calls, if anything does.
     fn proof(&mut self, admitted: &Admitted<Recognized>) -> Result<Option<Proof>> {
-        Ok(convert::bearer(admitted))
+        Ok(proof::bearer(admitted))
     }
 
     /// The rule that it falls under.
@@ -151,7 +151,7 @@ macro_rules! with_credentials {
             }
 
             fn proof(&mut self, admitted: &Admitted<Recognized>) -> Result<Option<Proof>> {
-                convert::proof(admitted, self.take_credentials())
+                proof::of(admitted, self.take_credentials())
             }
         }
     )*};
@@ -224,7 +224,7 @@ impl Asks for wire::RevokeTokenRequest {
     }
 
     fn proof(&mut self, admitted: &Admitted<Recognized>) -> Result<Option<Proof>> {
-        convert::proof(admitted, self.take_credentials())
+        proof::of(admitted, self.take_credentials())
     }
 
     fn rule(&self, method: &'static Method) -> Result<&'static Rule> {
@@ -250,7 +250,7 @@ impl Asks for wire::IssueTokenRequest {
     }
 
     fn proof(&mut self, admitted: &Admitted<Recognized>) -> Result<Option<Proof>> {
-        convert::proof_of_issue(admitted, self)
+        proof::of_issue(admitted, self)
     }
 
     fn rule(&self, method: &'static Method) -> Result<&'static Rule> {

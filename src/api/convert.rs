@@ -1,134 +1,24 @@
 //! Between wire and domain: the conversions that several services share.
 
-use std::{
-    mem,
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::LazyLock, time::Duration};
 
-use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use tonic::{Response, Status};
 
-use super::{DESCRIPTORS, edge::Admitted, status, wire};
+use super::{DESCRIPTORS, status, wire};
 use crate::{
     ambient::Time,
-    directory::{authority::Authority, commit::Repeat},
-    issuer::{
-        authenticate::{Proof, Recognized},
-        introspect::Introspection,
-        issue::Issued,
-        list::{Listed, TokenState},
-    },
+    directory::commit::Repeat,
     keys::{ring::digest128, signing::StoredKey},
-    token::{AccessToken, Error, Format, Position, Reason, Result, Subject, access::Json, secret::SecretText},
+    token::{Error, Position, Reason, Result, access::Json},
 };
 
 static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
 
-/// Turns what a handler did into its reply.
+/// The reply of a handler.
 pub async fn answer<T>(work: impl Future<Output = Result<T>>) -> Result<Response<T>, Status> {
     work.await.map(Response::new).map_err(status::of)
-}
-
-// === who calls ===
-
-/// Client authentication as it stands in a message.
-#[derive(Debug)]
-pub struct Credentials {
-    client_id: String,
-    client_secret: SecretText,
-    client_assertion: SecretText,
-}
-
-/// A message that may carry client authentication.
-pub trait CarriesCredentials {
-    /// Takes the credentials out, so that the same request under others is the same request.
-    fn take_credentials(&mut self) -> Credentials;
-}
-
-macro_rules! carries_credentials {
-    ($($message:ident)*) => {$(
-        impl CarriesCredentials for wire::$message {
-            fn take_credentials(&mut self) -> Credentials {
-                Credentials {
-                    client_id: mem::take(&mut self.client_id),
-                    client_secret: SecretText::new(mem::take(&mut self.client_secret)),
-                    client_assertion: SecretText::new(mem::take(&mut self.client_assertion)),
-                }
-            }
-        }
-    )*};
-}
-
-carries_credentials! {
-    IssueTokenRequest RenewTokenRequest RevokeTokenRequest InvalidateTokensRequest IntrospectTokenRequest
-    BatchIntrospectTokensRequest AuthenticateMemberRequest RequestOneTimePasswordRequest
-}
-
-impl Credentials {
-    pub fn is_empty(&self) -> bool {
-        let Self { client_id, client_secret, client_assertion } = self;
-        [client_id, client_secret.expose(), client_assertion.expose()].iter().all(|text| text.is_empty())
-    }
-
-    /// What they prove, if there are any. A client that is named alone is proved by the names of the connection's certificate.
-    fn proof(self, identities: Option<&Arc<[String]>>) -> Result<Option<Proof>> {
-        if self.is_empty() {
-            return Ok(None);
-        }
-        let Self { client_id, client_secret, client_assertion } = self;
-        match (client_secret.expose().is_empty(), client_assertion.expose().is_empty()) {
-            (false, false) => {
-                Err(ambiguous("client_assertion", "a client's secret and an assertion of it exclude each other"))
-            }
-            (true, false) => {
-                Ok(Some(Proof::Assertion { id: given(&client_id).map(str::to_owned), assertion: client_assertion }))
-            }
-            (_, true) if client_id.is_empty() => Err(Error::field("client_id", "must be set with client_secret")),
-            (false, true) => Ok(Some(Proof::Client { id: client_id, secret: client_secret })),
-            (true, true) => Ok(Some(match identities {
-                Some(identities) => Proof::Certificate { id: client_id, identities: Arc::clone(identities) },
-                // Wrong, as every other secret that is.
-                None => Proof::Client { id: client_id, secret: client_secret },
-            })),
-        }
-    }
-}
-
-/// The proof that a call brings, if any: its bearer, or the credentials of its message.
-pub fn proof(admitted: &Admitted<Recognized>, credentials: Credentials) -> Result<Option<Proof>> {
-    match bearer(admitted) {
-        Some(_) if !credentials.is_empty() => {
-            Err(ambiguous("client_id", "a bearer token and client authentication exclude each other"))
-        }
-        Some(bearer) => Ok(Some(bearer)),
-        None => credentials.proof(admitted.identities.as_ref()),
-    }
-}
-
-/// The proof that an IssueToken brings: a workload's own token is one, and the only one.
-pub fn proof_of_issue(admitted: &Admitted<Recognized>, message: &mut wire::IssueTokenRequest) -> Result<Option<Proof>> {
-    let credentials = message.take_credentials();
-    let Some(wire::issue_token_request::Grant::Workload(workload)) = &mut message.grant else {
-        return proof(admitted, credentials);
-    };
-    if admitted.caller.is_some() || !credentials.is_empty() {
-        return Err(ambiguous("workload", "a workload's own token excludes a bearer token and client authentication"));
-    }
-    // Taken out: a token that was replaced meanwhile asks for the same.
-    let jwt = SecretText::new(mem::take(&mut workload.jwt));
-    Ok(Some(Proof::Workload { tenant: given(&message.tenant_id).map(str::to_owned), jwt }))
-}
-
-/// The bearer of a call, if it brings one.
-pub fn bearer(admitted: &Admitted<Recognized>) -> Option<Proof> {
-    admitted.caller.clone().map(Proof::Bearer)
-}
-
-fn ambiguous(field: &str, message: &'static str) -> Error {
-    Error::new(Reason::AmbiguousCredentials, message).with_violation(field, message)
 }
 
 /// What makes a call repeatable, if it has a request id. `body` is the request without its id and credentials.
@@ -207,178 +97,7 @@ pub fn from_json<M: Message + Default>(name: &str, json: &Json) -> Result<M> {
 pub const OPTIONS: &str = "jeton.v1.TokenOptions";
 pub const CLAIMS: &str = "google.protobuf.Struct";
 
-// === tokens ===
-
-pub const fn format(format: Format) -> wire::TokenFormat {
-    match format {
-        Format::Jwt => wire::TokenFormat::Jwt,
-        Format::Opaque => wire::TokenFormat::Opaque,
-    }
-}
-
-const fn subject_kind(subject: &Subject) -> wire::SubjectKind {
-    match subject {
-        Subject::Client(_) | Subject::OtherClient(..) => wire::SubjectKind::Client,
-        Subject::Account(_) => wire::SubjectKind::Account,
-        Subject::Member(..) | Subject::Group(_, Some(_)) => wire::SubjectKind::Member,
-        Subject::Group(_, None) => wire::SubjectKind::EntityGroup,
-    }
-}
-
-fn actor(token: &AccessToken) -> Option<wire::Actor> {
-    token.actors().into_iter().rev().fold(None, |before, acting| {
-        let prior_actor = before.map(Box::new);
-        Some(wire::Actor { subject: acting.sub, client_id: acting.client.to_string(), prior_actor })
-    })
-}
-
-pub fn issued(issued: Issued, now: Time) -> (wire::IssuedToken, String) {
-    let token = &issued.token;
-    let expires = token.expires();
-    let (refresh_token, refresh_expire_time) = match &issued.refresh {
-        Some((text, expires)) => (text.expose().to_owned(), moment(*expires)),
-        None => (String::new(), None),
-    };
-    let service_urls = match token.subject {
-        Subject::Client(_) => issued.tenant.service_urls.clone(),
-        Subject::Account(_) | Subject::Member(..) | Subject::Group(..) | Subject::OtherClient(..) => Default::default(),
-    };
-    let wire = wire::IssuedToken {
-        token_id: token.id.to_string(),
-        access_token: issued.text,
-        token_type: "Bearer".to_owned(),
-        expire_time: moment(expires),
-        // Both are whole seconds, so they agree to the second.
-        expires_in: token
-            .ttl_secs
-            .map(|_| i64::try_from(expires.since(now.whole_secs()).as_secs()).unwrap_or(i64::MAX)),
-        refresh_token,
-        refresh_expire_time,
-        scopes: token.scopes.to_vec(),
-        audience: token.audience.absolute(&issued.issuer).collect(),
-        tenant_id: token.tenant.to_string(),
-        service_urls,
-        session_id: token.session.as_ref().map(ToString::to_string).unwrap_or_default(),
-    };
-    (wire, position(issued.position))
-}
-
-pub fn listed(listed: &Listed) -> wire::Token {
-    let token = &listed.token;
-    let state = match listed.state {
-        TokenState::Active => wire::TokenState::Active,
-        TokenState::Revoked => wire::TokenState::Revoked,
-        TokenState::Expired => wire::TokenState::Expired,
-    };
-    wire::Token {
-        token_id: token.id.to_string(),
-        tenant_id: token.tenant.to_string(),
-        client_id: token.client.to_string(),
-        subject_kind: subject_kind(&token.subject).into(),
-        account_id: token.account().map(ToString::to_string).unwrap_or_default(),
-        scopes: token.scopes.to_vec(),
-        audience: token.audience.absolute(&listed.issuer).collect(),
-        session_id: token.session.as_ref().map(ToString::to_string).unwrap_or_default(),
-        creator: token.creator(),
-        format: format(token.format).into(),
-        state: state.into(),
-        create_time: Some(timestamp(token.issued())),
-        expire_time: moment(token.expires()),
-        family_id: token.family.as_ref().map(ToString::to_string).unwrap_or_default(),
-        actor: actor(token),
-        member_id: token.subject.member().map(ToString::to_string).unwrap_or_default(),
-        entity_group_id: token.subject.group().map(ToString::to_string).unwrap_or_default(),
-    }
-}
-
-/// Whether an answer includes the frozen options and claims.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frozen {
-    Include,
-    LeaveOut,
-}
-
-pub fn introspection(introspection: &Introspection, frozen: Frozen) -> Result<wire::Introspection> {
-    match introspection {
-        Introspection::Inactive => Ok(wire::Introspection { active: Some(false), ..Default::default() }),
-        Introspection::Access(verified, None) => {
-            active(&verified.token, &verified.issuer, verified.authority().as_deref(), frozen)
-        }
-        Introspection::Access(verified, Some(reach)) => Ok(wire::Introspection {
-            account_reached: Some(reach.reached),
-            ..active(&verified.token, &verified.issuer, Some(&reach.authority), frozen)?
-        }),
-        Introspection::Refresh { family, issuer } => {
-            let id = crate::token::TokenId::from_bytes([0; 16]);
-            let token = family.access_token(id, &family.minted);
-            Ok(wire::Introspection {
-                token_use: wire::TokenUse::Refresh.into(),
-                token_id: family.id.to_string(),
-                scopes: family.scopes.to_vec(),
-                issue_time: Some(timestamp(family.rotated)),
-                expire_time: moment(family.expires()),
-                format: wire::TokenFormat::Opaque.into(),
-                ..active(&token, issuer, None, frozen)?
-            })
-        }
-    }
-}
-
-/// The same, encoded.
-pub fn encoded_introspection(answer: &Introspection, frozen: Frozen) -> Result<Bytes> {
-    let encode = || introspection(answer, frozen).map(|answer| Bytes::from(answer.encode_to_vec()));
-    match (answer, frozen) {
-        // What is said of an active token without its options is frozen in the token, so it is encoded once. Only what
-        // a member may do is not.
-        (Introspection::Access(verified, None), Frozen::LeaveOut) if verified.token.subject.member().is_none() => {
-            if let Some(encoded) = verified.encoded.get() {
-                return Ok(encoded.clone());
-            }
-            let encoded = encode()?;
-            Ok(verified.encoded.get_or_init(|| encoded).clone())
-        }
-        (Introspection::Access(..) | Introspection::Inactive | Introspection::Refresh { .. }, _) => encode(),
-    }
-}
-
-/// What an active access token stands for; `authority` is that of its member.
-pub fn active(
-    token: &AccessToken,
-    issuer: &str,
-    authority: Option<&Authority>,
-    frozen: Frozen,
-) -> Result<wire::Introspection> {
-    let shown = |json: &Option<Json>| json.clone().filter(|_| frozen == Frozen::Include);
-    Ok(wire::Introspection {
-        active: Some(true),
-        token_use: wire::TokenUse::Access.into(),
-        token_id: token.id.to_string(),
-        tenant_id: token.tenant.to_string(),
-        issuer: issuer.to_owned(),
-        client_id: token.client.to_string(),
-        subject: token.sub(),
-        subject_kind: subject_kind(&token.subject).into(),
-        account_id: token.account().map(ToString::to_string).unwrap_or_default(),
-        ancestor_ids: token.ancestors.iter().map(ToString::to_string).collect(),
-        scopes: token.scopes.to_vec(),
-        audience: token.audience.absolute(issuer).collect(),
-        issue_time: Some(timestamp(token.issued())),
-        expire_time: moment(token.expires()),
-        session_id: token.session.as_ref().map(ToString::to_string).unwrap_or_default(),
-        family_id: token.family.as_ref().map(ToString::to_string).unwrap_or_default(),
-        actor: actor(token),
-        format: format(token.format).into(),
-        options: shown(&token.options).map(|json| from_json(OPTIONS, &json)).transpose()?,
-        claims: shown(&token.claims).map(|json| from_json(CLAIMS, &json)).transpose()?,
-        member_id: token.subject.member().map(ToString::to_string).unwrap_or_default(),
-        roles: authority.map(|authority| authority.roles.clone()).unwrap_or_default(),
-        permissions: authority.map(|authority| authority.permissions.clone()).unwrap_or_default(),
-        entity_group_id: token.subject.group().map(ToString::to_string).unwrap_or_default(),
-        account_reached: None,
-        authentication_methods: token.authentication.iter().map(|own| own.method.name().to_owned()).collect(),
-        authentication_time: token.authentication.map(|own| timestamp(own.at())),
-    })
-}
+// === keys ===
 
 pub fn jwk(key: &StoredKey) -> Result<wire::JsonWebKey> {
     let value =

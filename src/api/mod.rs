@@ -10,6 +10,7 @@
 //! Start reading at [`edge`]: it is the path of a call. [`protocol`] is where connections come from, and [`direct`] what is called
 //! without gRPC.
 
+mod access_token;
 pub mod account;
 mod batch;
 mod call;
@@ -23,6 +24,7 @@ pub mod member;
 mod person;
 pub mod policy;
 mod profile;
+mod proof;
 pub mod protocol;
 mod role;
 mod settings;

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{
+    access_token,
     convert::{self, given},
     person, wire,
 };
@@ -118,7 +119,7 @@ pub(super) fn response(signed_in: SignedIn, now: Time) -> wire::AuthenticateMemb
     let tokens = signed_in.tokens.into_iter().map(|(account, issued)| wire::AccountToken {
         account_id: account.id.to_string(),
         account_name: account.display_name.clone(),
-        token: Some(convert::issued(issued, now).0),
+        token: Some(access_token::issued(issued, now).0),
     });
     wire::AuthenticateMemberResponse {
         tokens: tokens.collect(),

@@ -5,8 +5,9 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{
     Services,
+    access_token::{self, Frozen},
     batch::EncodedResponse,
-    convert::{self, Frozen, answer, given},
+    convert::{self, answer, given},
     signin,
     wire::{self, token_service_server::TokenService},
 };
@@ -30,7 +31,7 @@ impl TokenService for Services {
             let (call, message) = self.enter(request)?;
             let request = issue_request(message)?;
             let issued = call.act(move |issuer, act| async move { issuer.issue(&act, &request).await });
-            let (token, position) = convert::issued(issued.await?, self.now());
+            let (token, position) = access_token::issued(issued.await?, self.now());
             Ok(wire::IssueTokenResponse { token: Some(token), position })
         })
         .await
@@ -41,7 +42,7 @@ impl TokenService for Services {
             let (call, message) = self.enter(request)?;
             let request = renew::Request { refresh_token: message.refresh_token, scopes: message.scopes };
             let issued = call.act(move |issuer, act| async move { issuer.renew(&act, &request).await });
-            let (token, position) = convert::issued(issued.await?, self.now());
+            let (token, position) = access_token::issued(issued.await?, self.now());
             Ok(wire::RenewTokenResponse { token: Some(token), position })
         })
         .await
@@ -112,7 +113,9 @@ impl TokenService for Services {
             });
             let answers = answers.await?;
             let answer = answers.first().ok_or_else(|| Error::internal("answer about one token"))?;
-            Ok(wire::IntrospectTokenResponse { introspection: Some(convert::introspection(answer, Frozen::Include)?) })
+            Ok(wire::IntrospectTokenResponse {
+                introspection: Some(access_token::introspection(answer, Frozen::Include)?),
+            })
         })
         .await
     }
@@ -135,7 +138,7 @@ impl TokenService for Services {
         answer(async {
             let (call, message) = self.enter(request)?;
             let found = call.act(move |issuer, act| async move { issuer.token(&act, &message.token_id).await });
-            Ok(wire::GetTokenResponse { token: Some(convert::listed(&found.await?)) })
+            Ok(wire::GetTokenResponse { token: Some(access_token::listed(&found.await?)) })
         })
         .await
     }
@@ -152,7 +155,7 @@ impl TokenService for Services {
             });
             let page = listed.await?;
             Ok(wire::ListTokensResponse {
-                tokens: page.items.iter().map(convert::listed).collect(),
+                tokens: page.items.iter().map(access_token::listed).collect(),
                 next_page_token: page.next,
             })
         })
@@ -164,7 +167,7 @@ impl TokenService for Services {
             let (call, wire::GetCallerRequest {}) = self.enter(request)?;
             let known = call.act(|issuer, act| async move { issuer.bearer(&act).await });
             let (token, issuer, authority) = known.await?;
-            let caller = convert::active(&token, &issuer, authority.as_deref(), Frozen::Include)?;
+            let caller = access_token::active(&token, &issuer, authority.as_deref(), Frozen::Include)?;
             Ok(wire::GetCallerResponse { caller: Some(caller) })
         })
         .await
@@ -227,7 +230,7 @@ impl Services {
                 issuer.introspect(&act, freshness, &message.tokens, given(&message.account_id)).await
             });
             let answers = answers.await?;
-            let introspections = answers.iter().map(|answer| convert::encoded_introspection(answer, frozen));
+            let introspections = answers.iter().map(|answer| access_token::encoded_introspection(answer, frozen));
             Ok(EncodedResponse { introspections: introspections.collect::<Result<_>>()? })
         })
         .await
