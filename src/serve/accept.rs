@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Protocol, listen::Acceptor, stream::Accepted};
+use super::{listen::Acceptor, protocol::Protocol, stream::Accepted};
 
 /// The workers' mailboxes. Not bounded, because the connections are.
 #[derive(Debug, Default)]

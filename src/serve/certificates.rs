@@ -19,7 +19,7 @@ use rustls::{
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 use zeroize::Zeroizing;
 
-use super::Error;
+use super::error::Error;
 use crate::ambient::Time;
 
 /// The PEM files that listeners are secured with, and whether clients must present certificates.

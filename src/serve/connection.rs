@@ -6,8 +6,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Connection, Error, Options, Protocol, Serving,
+    error::Error,
+    protocol::{Connection, Protocol, Serving},
     stream::{Accepted, Opened},
+    workers::Options,
 };
 use crate::ambient;
 

@@ -1,11 +1,9 @@
 //! The names in a client's certificate.
 
-use std::sync::Arc;
-
 use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
-use super::certificates::time;
+use super::{certificates::time, peer::Identities};
 use crate::ambient::Time;
 
 /// A client certificate that the handshake has verified.
@@ -14,9 +12,6 @@ pub(super) struct PeerCertificate {
     pub(super) identities: Option<Identities>,
     pub(super) not_after: Time,
 }
-
-/// The names of a verified client certificate as clients register them: `spiffe://…` and `dns:…`. Never empty.
-pub type Identities = Arc<[String]>;
 
 // === impl PeerCertificate ===
 

@@ -18,7 +18,8 @@ use tokio::{
 };
 
 use super::{
-    Peer, PeerAddress, Protocol,
+    peer::{Peer, PeerAddress},
+    protocol::Protocol,
     tls::{Secured, Security},
 };
 

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use super::{
     certificates::{CertificateError, ClientAuth, Files},
-    peer_certificate::Identities,
+    peer::Identities,
 };
 use super::{
     certificates::{Digest, Loaded},

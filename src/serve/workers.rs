@@ -17,10 +17,10 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Protocol,
     accept::{Handed, Mailboxes, accept_all, open_files},
     connection,
     listen::{Acceptor, Listener},
+    protocol::Protocol,
     shutdown::{Ends, Shutdown},
 };
 use crate::worker;
