@@ -253,7 +253,7 @@ impl Directory {
         Ok(Some(Arc::new(Standing { tenant: tenant_record, client: client_record, admission })))
     }
 
-    /// A tenant's keys, opened and parsed; `None` if there is no such tenant.
+    /// A tenant's keys, parsed; `None` if there is no such tenant.
     pub async fn key_set(&self, tenant: &TenantId) -> Result<Option<Arc<KeySet>>> {
         if let Some(keys) = self.key_sets.get(tenant) {
             return Ok(Some(keys));
@@ -266,7 +266,7 @@ impl Directory {
         let Some(stored) = self.read::<KeySetRecord>(&key::<KeySetRecord>(tenant, tenant)).await? else {
             return Ok(None);
         };
-        let keys = Arc::new(KeySet::open(&stored.set, tenant, &self.ring, self.now())?);
+        let keys = Arc::new(KeySet::read(&stored.set, tenant, &self.ring, self.now())?);
         self.key_sets.fill(&self.follower.state(), ticket, began, tenant.clone(), Arc::clone(&keys));
         Ok(Some(keys))
     }

@@ -1,6 +1,10 @@
 //! Signing keys: one set per tenant, each key announced before it signs and kept until nothing that it signed can live.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der},
@@ -81,7 +85,11 @@ pub struct KeySet {
 /// A key, ready for use: parsed once.
 pub struct SigningKey {
     pub stored: StoredKey,
-    pair: Pair,
+    /// Unsealed when the key signs for the first time. A key that only verifies, as all that have retired, leaves its
+    /// private half sealed.
+    pair: OnceLock<Pair>,
+    tenant: TenantId,
+    ring: Arc<Keyring>,
     /// What verifies what it signs.
     pub public: PublicKey,
     /// The encoded header of every JWT that it signs.
@@ -219,15 +227,17 @@ impl StoredKey {
         Ok(())
     }
 
-    fn open(&self, tenant: &TenantId, ring: &Keyring) -> Result<SigningKey, KeyFault> {
-        let plain = ring
-            .open(Sealed::SigningKey, &context(tenant, &self.id), &self.sealed)
-            .ok_or(KeyFault("open a sealed signing key: is its master key still configured?"))?;
-        let plain = zeroize::Zeroizing::new(plain);
-        let pair = parse(self.algorithm, &plain)?;
+    fn read(&self, tenant: &TenantId, ring: &Arc<Keyring>) -> Result<SigningKey, KeyFault> {
         let public = PublicKey::from_jwk(self.id.clone(), self.algorithm, &self.jwk()?)
             .map_err(|_| KeyFault("read a stored public key"))?;
-        Ok(SigningKey { header: super::jwt::header(self), stored: self.clone(), pair, public })
+        Ok(SigningKey {
+            header: super::jwt::header(self),
+            stored: self.clone(),
+            pair: OnceLock::new(),
+            tenant: tenant.clone(),
+            ring: Arc::clone(ring),
+            public,
+        })
     }
 }
 
@@ -240,10 +250,10 @@ impl fmt::Debug for StoredKey {
 // === impl KeySet ===
 
 impl KeySet {
-    /// Opens and parses every key that is of use.
-    pub fn open(stored: &StoredKeySet, tenant: &TenantId, ring: &Keyring, now: Time) -> Result<Self, KeyFault> {
+    /// Parses the public half of every key that is of use.
+    pub fn read(stored: &StoredKeySet, tenant: &TenantId, ring: &Arc<Keyring>, now: Time) -> Result<Self, KeyFault> {
         let usable = |key: &&StoredKey| !matches!(key.state(now), State::Removed | State::Revoked);
-        let keys = stored.keys.iter().filter(usable).map(|key| key.open(tenant, ring).map(Arc::new));
+        let keys = stored.keys.iter().filter(usable).map(|key| key.read(tenant, ring).map(Arc::new));
         Ok(Self { keys: keys.collect::<Result<_, _>>()? })
     }
 
@@ -271,7 +281,7 @@ impl SigningKey {
     /// Signs a message. RSA takes about 1 ms of CPU, the others tens of microseconds.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyFault> {
         let fault = |_| KeyFault("sign a token");
-        match &self.pair {
+        match self.pair()? {
             Pair::EdDsa(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Es256(pair) => Ok(pair.sign(&SystemRandom::new(), message).map_err(fault)?.as_ref().to_vec()),
             Pair::Rsa(pair, encoding) => {
@@ -284,7 +294,24 @@ impl SigningKey {
 
     /// Whether signing is slow enough to be kept off the worker threads.
     pub const fn signs_slowly(&self) -> bool {
-        matches!(self.pair, Pair::Rsa(..))
+        match self.stored.algorithm {
+            Algorithm::EdDsa | Algorithm::Es256 => false,
+            Algorithm::Rs256 | Algorithm::Ps256 => true,
+        }
+    }
+
+    /// The private half.
+    fn pair(&self) -> Result<&Pair, KeyFault> {
+        if let Some(pair) = self.pair.get() {
+            return Ok(pair);
+        }
+        let plain = self
+            .ring
+            .open(Sealed::SigningKey, &context(&self.tenant, &self.stored.id), &self.stored.sealed)
+            .ok_or(KeyFault("open a sealed signing key: is its master key still configured?"))?;
+        let pair = parse(self.stored.algorithm, &zeroize::Zeroizing::new(plain))?;
+        // Two calls may both unseal it; the second pair is dropped.
+        Ok(self.pair.get_or_init(|| pair))
     }
 }
 
@@ -403,13 +430,13 @@ mod tests {
     #[test]
     fn each_algorithm_signs_what_only_its_own_key_verifies() {
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
-        let ring = Keyring::new(&[MasterKey::new([7; 32])]).unwrap();
+        let ring = Arc::new(Keyring::new(&[MasterKey::new([7; 32])]).unwrap());
         let tenant: TenantId = "default".parse().unwrap();
         let issuer = "https://id/t/default";
         for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256] {
             let [own, other] = [(); 2].map(|()| {
                 let stored = StoredKey::generate(&tenant, algorithm, &ring, Time::from_secs(1000)).unwrap();
-                stored.open(&tenant, &ring).unwrap()
+                stored.read(&tenant, &ring).unwrap()
             });
             let token = AccessToken { signing_key: Some(own.stored.id.clone()), ..token() };
             let input = jwt::signing_input(&token, issuer, &own).unwrap();
@@ -427,6 +454,33 @@ mod tests {
             }
             assert_eq!(own.stored.jwk().unwrap().common.key_id.as_deref(), Some(own.stored.id.as_str()));
         }
+    }
+
+    /// A thief of the memory, or of one master key, does not get keys with which tokens of the past were signed.
+    #[test]
+    fn the_private_half_of_a_key_that_only_verifies_stays_sealed() {
+        let [old, new] = [1, 2].map(|byte| Arc::new(Keyring::new(&[MasterKey::new([byte; 32])]).unwrap()));
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+        let tenant: TenantId = "default".parse().unwrap();
+        let (now, hour, issuer) = (Time::from_secs(1_000_000), Duration::from_secs(3600), "https://id/t/default");
+        let mut set = StoredKeySet { keys: vec![StoredKey::generate(&tenant, Algorithm::Es256, &old, now).unwrap()] };
+        let sign = |set: &KeySet, now| {
+            let key = set.active(now).unwrap();
+            let token = AccessToken { signing_key: Some(key.stored.id.clone()), ..token() };
+            jwt::sign(jwt::signing_input(&token, issuer, key).unwrap(), key)
+        };
+        let text = sign(&KeySet::read(&set, &tenant, &old, now).unwrap(), now).unwrap();
+        set.announce(StoredKey::generate(&tenant, Algorithm::Rs256, &new, now).unwrap(), now, now, hour);
+        // The master key of the retired one is gone.
+        let keys = KeySet::read(&set, &tenant, &new, now).unwrap();
+        let unverified = Unverified::parse(&text).unwrap();
+        let retired = keys.verifying(unverified.key_id(), now).unwrap();
+        assert_eq!(retired.stored.state(now), State::Retiring);
+        assert!(unverified.verify(&retired.public, issuer).is_some());
+        assert!(keys.keys.iter().all(|key| key.pair.get().is_none()));
+        retired.sign(b"again").unwrap_err();
+        sign(&keys, now).unwrap();
+        assert!(retired.pair.get().is_none() && keys.active(now).unwrap().pair.get().is_some());
     }
 
     #[test]

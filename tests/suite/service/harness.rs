@@ -452,8 +452,8 @@ impl Service {
     pub async fn sign(&self, header: &str, claims: &str) -> String {
         let tenant = "default".parse().unwrap();
         let keys = self.app.issuer.directory.listed_keys(&tenant).await.unwrap();
-        let ring = Keyring::new(&self.masters).unwrap();
-        let keys = KeySet::open(&StoredKeySet { keys }, &tenant, &ring, self.clock.now()).unwrap();
+        let ring = Arc::new(Keyring::new(&self.masters).unwrap());
+        let keys = KeySet::read(&StoredKeySet { keys }, &tenant, &ring, self.clock.now()).unwrap();
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let signature = keys.active(self.clock.now()).unwrap().sign(signed.as_bytes()).unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
