@@ -7,7 +7,7 @@ use super::{
     caller::Right,
     commit::{Edit, Repeat},
     load::{Wanted, key},
-    names::{FOREIGN_ID, change_data, foreign_id, has_reserved_prefix, read_foreign_id, rename},
+    names::{change_data, foreign_id, has_reserved_prefix, read_foreign_id, rename},
     page::{MAX_SIZE, Page, PageRequest},
     permit::Act,
     record::{Account, Confinement, MAX_DEPTH, State, Stored as _},
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     ambient::{Fresh as _, Time},
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Put, Unique},
+    store::{Change, Index, Kind, Put, Refusal, Unique},
     token::{
         AccountId, Error, Ident, Position, Reason, Result, Subject, TenantId,
         filter::{Field, Filter, MOMENT_OPS, NAME_OPS, TEXT_OPS, Value},
@@ -61,14 +61,15 @@ pub const FIELDS: &[Field] = &[
     Field { name: "metadata.", ops: TEXT_OPS, value: any },
 ];
 
-const REGISTRATION_ID: &str = "registration_id";
+/// What it means that accounts stand below one that is to go.
+const HAS_CHILDREN: Refusal = Refusal::new(Reason::AccountHasChildren, "the account still has children");
 
 // === impl Directory ===
 
 impl Directory {
     /// The account that a slot names by id or foreign id, deleted ones included.
     pub async fn find_account(&self, tenant: &TenantId, slot: &str) -> Result<Option<Arc<Account>>> {
-        match self.id_of(tenant, Kind::Account, slot).await? {
+        match self.id_of(tenant, Account::FOREIGN_IDS, slot).await? {
             Some(id) => self.account(tenant, &id).await,
             None => Ok(None),
         }
@@ -78,7 +79,7 @@ impl Directory {
     pub(super) async fn find_accounts(&self, tenant: &TenantId, slots: &[String]) -> Result<Vec<Arc<Account>>> {
         let foreign = |slot: &&String| slot.parse::<AccountId>().is_err() && !has_reserved_prefix(slot);
         let foreign: Vec<&String> = slots.iter().filter(foreign).collect();
-        let names: Vec<Unique> = foreign.iter().map(|slot| foreign_id(Kind::Account, slot)).collect();
+        let names: Vec<Unique> = foreign.iter().map(|slot| foreign_id(Account::FOREIGN_IDS, slot)).collect();
         let holders = if names.is_empty() { Vec::new() } else { self.store.holders(tenant, &names).await? };
         let held: BTreeMap<&String, Option<String>> = foreign.into_iter().zip(holders).collect();
         let mut ids = BTreeMap::new();
@@ -191,7 +192,7 @@ impl Directory {
             let now = self.now();
             let id = account.id.to_string();
             let mut change = Change::new(tenant.clone(), now);
-            change.require_empty.push(children(tenant, &account.id));
+            change.require_empty.push((children(tenant, &account.id), HAS_CHILDREN));
             for name in names(&account) {
                 change.free.push((name, id.clone()));
             }
@@ -385,9 +386,8 @@ fn apply(account: &mut Account, patch: AccountPatch, change: &mut Change) -> Res
 }
 
 fn names(account: &Account) -> Vec<Unique> {
-    let unique =
-        |field, value: &Option<String>| value.clone().map(|value| Unique { kind: Kind::Account, field, value });
-    [unique(FOREIGN_ID, &account.foreign_id), unique(REGISTRATION_ID, &account.registration_id)]
+    let unique = |name, value: &Option<String>| value.clone().map(|value| Unique { name, value });
+    [unique(Account::FOREIGN_IDS, &account.foreign_id), unique(Account::REGISTRATION_IDS, &account.registration_id)]
         .into_iter()
         .flatten()
         .collect()

@@ -115,7 +115,7 @@ impl Directory {
         let group = self.reachable_group(act, group).await?;
         let Some(slot) = member else { return Ok((group.id.clone(), None)) };
         let not_a_member = || Error::not_found(Member::NAME, slot);
-        let id: MemberId = self.id_of(tenant, Kind::Member, slot).await?.ok_or_else(not_a_member)?;
+        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_a_member)?;
         if self.group_member(&group, &id).await?.is_none() {
             return Err(not_a_member());
         }
@@ -136,7 +136,7 @@ impl Directory {
                 None => None,
             },
         };
-        let id: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_a_member)?;
+        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_a_member)?;
         let account = match account {
             Some(account) => account,
             None => self.only_account(tenant, &id).await?.ok_or_else(not_a_member)?,

@@ -8,18 +8,14 @@ use std::sync::Arc;
 use super::{
     Directory,
     caller::Caller,
-    credentials::WorkloadIdentity,
-    grouped::EntityGroup,
     load::decode,
-    names::FOREIGN_ID,
-    record::{Account, Stored, check_etag},
-    roster::Member,
+    record::{Stored, check_etag},
 };
 use crate::{
     ambient::Time,
     keys::ring::digest128,
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Put, Record, RecordKey, Request, Unique, Written},
+    store::{Change, Kind, Put, Record, RecordKey, Request, Written},
     token::{Error, Position, Reason, Result, TenantId},
 };
 
@@ -202,39 +198,11 @@ impl Directory {
     }
 }
 
-pub fn identity_taken() -> Error {
-    Error::new(Reason::IdentityTaken, "another member has this username or subject in the identity profile")
-}
-
 /// Why a change was not written.
 pub(super) fn refused(written: Written) -> Error {
     match written {
-        Written::Taken(Unique { kind, field: FOREIGN_ID, value }) => {
-            let named = [(Member::KIND, Member::NAME), (EntityGroup::KIND, EntityGroup::NAME)];
-            let resource = named.into_iter().find(|(of, _)| *of == kind).map_or(Account::NAME, |(_, name)| name);
-            Error::new(Reason::ForeignIdTaken, "the foreign id is taken").with_resource(resource, value)
-        }
-        Written::Taken(Unique { kind: Kind::Client, value, .. }) => {
-            Error::new(Reason::WorkloadTaken, "the workload identity stands for another client")
-                .with_resource(WorkloadIdentity::NAME, value)
-        }
-        Written::Taken(Unique { kind: Kind::Role, .. }) => {
-            Error::new(Reason::RoleNameTaken, "there is a role of this name")
-        }
-        Written::Taken(Unique { kind: Kind::Identity, .. }) => identity_taken(),
-        Written::Taken(Unique { value, .. }) => {
-            Error::new(Reason::RegistrationIdTaken, "the registration id is taken").with_resource(Account::NAME, value)
-        }
-        Written::NotEmpty(Index { kind: Kind::Membership | Kind::GroupMember, .. }) => {
-            Error::new(Reason::RoleInUse, "memberships or members of entity groups still have the role")
-        }
-        Written::NotEmpty(Index { kind: Kind::Member, .. }) => {
-            Error::new(Reason::EmailTaken, "a member has this e-mail address")
-        }
-        Written::NotEmpty(Index { kind: Kind::Identity, .. }) => {
-            Error::new(Reason::IdentityProfileInUse, "members still sign in through the identity profile")
-        }
-        Written::NotEmpty(_) => Error::new(Reason::AccountHasChildren, "the account still has children"),
+        Written::Taken(unique) => unique.taken(),
+        Written::NotEmpty(refusal) => refusal.error(),
         Written::Conflict(..) => Error::new(Reason::ConcurrentUpdate, "a concurrent change won"),
         Written::Done | Written::Repeated { .. } => Error::internal("handle the outcome of a write"),
     }

@@ -10,9 +10,9 @@ use super::{
 use crate::{
     ambient::Time,
     keys::{foreign::PublicKey, ring::digest128},
-    store::{Change, Kind, Put, RecordKey, Request, Unique, Written},
+    store::{Change, Kind, Name, Put, RecordKey, Refusal, Request, Unique, Written},
     token::{
-        ClientId, Error, Result, TenantId,
+        ClientId, Error, Reason, Result, TenantId,
         error::Violation,
         secret::{ClientSecretContent, DerivationKeyId},
     },
@@ -65,9 +65,22 @@ const MAX_TRUST_DOMAIN_LEN: usize = 255;
 /// The longest host name and the longest of its labels (RFC 1035 §2.3.4, in text).
 const MAX_HOST_NAME_LEN: usize = 253;
 const MAX_LABEL_LEN: usize = 63;
-/// Unique names of clients.
-const WORKLOAD: &str = "workload";
-const HOME: &str = "home";
+/// Workload identities; each stands for one client.
+static WORKLOADS: Name = Name {
+    kind: Kind::Client,
+    field: "workload",
+    taken: Refusal {
+        reason: Reason::WorkloadTaken,
+        message: "the workload identity stands for another client",
+        resource: Some(WorkloadIdentity::NAME),
+    },
+};
+/// Where clients are at home, in the directory of `system`: their ids, each held by its tenant.
+static HOMES: Name = Name {
+    kind: Kind::Client,
+    field: "home",
+    taken: Refusal::new(Reason::Internal, "write down where a client is at home"),
+};
 
 // === impl Directory ===
 
@@ -256,7 +269,7 @@ fn is_host_name(text: &str) -> bool {
 }
 
 fn home(id: &ClientId) -> Unique {
-    Unique { kind: Kind::Client, field: HOME, value: id.to_string() }
+    Unique { name: &HOMES, value: id.to_string() }
 }
 
 fn use_key(client: &Client) -> RecordKey {
@@ -271,7 +284,7 @@ impl WorkloadIdentity {
 
     fn unique(&self) -> Unique {
         // Neither has a space in it.
-        Unique { kind: Kind::Client, field: WORKLOAD, value: format!("{} {}", self.issuer, self.subject) }
+        Unique { name: &WORKLOADS, value: format!("{} {}", self.issuer, self.subject) }
     }
 }
 

@@ -82,7 +82,7 @@ impl Directory {
         let tenant = act.tenant();
         let group = self.reachable_group(act, group).await?;
         let not_found = || Error::not_found(GroupMember::NAME, member);
-        let id: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
+        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
         let place = self.group_member(&group, &id).await?.ok_or_else(not_found)?;
         let member = self.member(tenant, &id).await?.ok_or_else(not_found)?;
         Ok(Placed { place: Arc::unwrap_or_clone(place), member })
@@ -132,7 +132,7 @@ impl Directory {
         let tenant = act.tenant();
         let group = self.reachable_group(act, group).await?;
         let not_found = || Error::not_found(GroupMember::NAME, member);
-        let id: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
+        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
         let key = key::<GroupMember>(tenant, &group_member_id(&group.id, &id));
         let place: GroupMember = self.fresh(&key).await?.ok_or_else(not_found)?;
         if place.state == State::Enabled {
@@ -250,7 +250,7 @@ impl Directory {
         let tenant = change.tenant.clone();
         let not_found = || Error::not_found(Member::NAME, &*new.member);
         let by_id = new.member.parse::<MemberId>().is_ok();
-        if let Some(id) = self.id_of::<crate::token::id::Member>(&tenant, Kind::Member, &new.member).await? {
+        if let Some(id) = self.id_of::<crate::token::id::Member>(&tenant, Member::FOREIGN_IDS, &new.member).await? {
             let member: Option<Member> = self.fresh(&key::<Member>(&tenant, &id)).await?;
             match member.filter(|member| member.state != State::Deleted) {
                 Some(member) => return Ok((member, false)),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{State, Stored, stored};
+use super::record::{State, Stored, foreign_ids, stored};
 use crate::{
     ambient::Time,
-    store::Kind,
+    store::{Kind, Name},
     token::{AccountId, GroupId, Ident, MemberId, RoleId, TenantId},
 };
 
@@ -107,6 +107,13 @@ stored! {
     EntityGroup Group "EntityGroup" |self| Ident::Group(self.tenant.clone(), self.id.clone());
     Entity Entity "GroupEntity" |self| Ident::Entity(self.tenant.clone(), self.group.clone(), self.account.clone());
     GroupMember GroupMember "GroupMember" |self| Ident::GroupMember(self.tenant.clone(), self.group.clone(), self.member.clone());
+}
+
+// === impl EntityGroup ===
+
+impl EntityGroup {
+    /// The ids that platforms gave to entity groups.
+    pub(super) const FOREIGN_IDS: &'static Name = &foreign_ids(Self::KIND, Self::NAME);
 }
 
 // === impl GroupMember ===

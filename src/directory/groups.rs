@@ -63,7 +63,7 @@ impl Directory {
     pub async fn visible_group(&self, act: &Act, slot: &str) -> Result<Arc<EntityGroup>> {
         let tenant = act.tenant();
         let Some(own) = own_group(act)? else { return self.reachable_group(act, slot).await };
-        let id: Option<GroupId> = self.id_of(tenant, Kind::Group, slot).await?;
+        let id: Option<GroupId> = self.id_of(tenant, EntityGroup::FOREIGN_IDS, slot).await?;
         let group = if id.as_ref() == Some(own) { self.group(tenant, own).await? } else { None };
         group.filter(|group| group.state != State::Deleted).ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))
     }
@@ -212,7 +212,7 @@ impl Directory {
     async fn group_or_tombstone(&self, act: &Act, slot: &str) -> Result<Option<Arc<EntityGroup>>> {
         let (caller, tenant) = (act.caller(), act.tenant());
         require_unconfined(caller)?;
-        match self.id_of(tenant, Kind::Group, slot).await? {
+        match self.id_of(tenant, EntityGroup::FOREIGN_IDS, slot).await? {
             Some(id) => self.group(tenant, &id).await,
             None => Ok(None),
         }
@@ -259,7 +259,7 @@ fn apply(group: &mut EntityGroup, patch: GroupPatch, change: &mut Change) -> Res
 }
 
 fn names(group: &EntityGroup) -> Vec<Unique> {
-    group.foreign_id.iter().map(|id| foreign_id(Kind::Group, id)).collect()
+    group.foreign_id.iter().map(|id| foreign_id(EntityGroup::FOREIGN_IDS, id)).collect()
 }
 
 fn matches(filter: &Filter, group: &EntityGroup) -> bool {

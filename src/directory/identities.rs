@@ -23,7 +23,7 @@ use super::{
 use crate::{
     ambient::Time,
     revocation::entry::{Effect, Entry},
-    store::{Change, Kind, Unique},
+    store::{Change, Kind, Refusal, Unique},
     token::{Error, Ident, IdentityProfileId, MemberId, Position, Reason, Result, TenantId, email::is_email},
 };
 
@@ -59,6 +59,9 @@ pub struct Newcomer {
     pub email_verified: bool,
     pub identity: Identity,
 }
+
+/// What it means that an address is known, in a tenant where each is one member's.
+const EMAIL_TAKEN: Refusal = Refusal::new(Reason::EmailTaken, "a member has this e-mail address");
 
 // === impl Directory ===
 
@@ -231,7 +234,7 @@ impl Directory {
     ) -> Result<(Arc<Member>, Position)> {
         let mut change = Change::new(tenant.id.clone(), self.now());
         if !new.email.is_empty() && tenant.settings.duplicate_email_policy() == DuplicateEmails::Disallowed {
-            change.require_empty.push(with_email(&tenant.id, &new.email));
+            change.require_empty.push((with_email(&tenant.id, &new.email), EMAIL_TAKEN));
         }
         let name = new.display_name.clone();
         let patch = MemberPatch {

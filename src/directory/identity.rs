@@ -6,8 +6,8 @@ use super::record::{State, Stored, stored};
 use crate::{
     ambient::Time,
     keys::ring::{Destination, digest_text},
-    store::{Kind, Unique},
-    token::{Ident, IdentityProfileId, TenantId},
+    store::{Kind, Name, Refusal, Unique},
+    token::{Ident, IdentityProfileId, Reason, TenantId},
 };
 
 /// A way in which members of a tenant sign in.
@@ -146,6 +146,11 @@ pub fn normalized(text: &str) -> String {
     text.trim().to_lowercase()
 }
 
+/// What it means that a username or subject is another member's.
+pub const IDENTITY_TAKEN: Refusal =
+    Refusal::new(Reason::IdentityTaken, "another member has this username or subject in the identity profile");
+static USERNAMES: Name = Name { kind: Kind::Identity, field: "username", taken: IDENTITY_TAKEN };
+static SUBJECTS: Name = Name { kind: Kind::Identity, field: "subject", taken: IDENTITY_TAKEN };
 /// The most identity profiles of a tenant.
 pub const MAX_IDENTITY_PROFILES: u32 = 50;
 
@@ -176,13 +181,13 @@ impl Identity {
 
 /// The name of a username in a profile.
 pub fn username(profile: &IdentityProfileId, username: &str) -> Unique {
-    Unique { kind: Kind::Identity, field: "username", value: format!("{profile}:{}", normalized(username)) }
+    Unique { name: &USERNAMES, value: format!("{profile}:{}", normalized(username)) }
 }
 
 /// The name of a subject in a profile. Digested: both parts of it can be long.
 pub fn subject(profile: &IdentityProfileId, subject: &OidcIdentity) -> Unique {
     let digest = digest_text(&[subject.issuer.as_bytes(), subject.subject.as_bytes()]);
-    Unique { kind: Kind::Identity, field: "subject", value: format!("{profile}:{digest}") }
+    Unique { name: &SUBJECTS, value: format!("{profile}:{digest}") }
 }
 
 // === impl PasswordHash ===

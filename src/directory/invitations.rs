@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     revocation::entry::Entry,
-    store::{Change, Kind, Unique},
+    store::{Change, Kind, Name, Refusal, Unique},
     token::{Error, MemberId, Position, Reason, Result, TenantId},
 };
 
@@ -31,6 +31,13 @@ pub enum Invitee {
     /// Whoever has this e-mail address.
     Email(String),
 }
+
+/// E-mail addresses, each held by the member who stands for it until somebody proves to have it.
+static INVITED: Name = Name {
+    kind: Kind::Identity,
+    field: "invited",
+    taken: Refusal::new(Reason::IdentityTaken, "another member is invited by this e-mail address"),
+};
 
 // === impl Directory ===
 
@@ -155,5 +162,5 @@ pub(super) fn is_known_by(member: &Member, email: &str) -> bool {
 
 /// The name of the member who stands for an e-mail address.
 pub(super) fn invited(email: &str) -> Unique {
-    Unique { kind: Kind::Identity, field: "invited", value: normalized(email) }
+    Unique { name: &INVITED, value: normalized(email) }
 }

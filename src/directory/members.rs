@@ -81,7 +81,7 @@ impl Directory {
         if caller.confinement(tenant).is_some() {
             return Err(not_found());
         }
-        let id: MemberId = self.id_of(tenant, Kind::Member, slot).await?.ok_or_else(not_found)?;
+        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_found)?;
         self.member(tenant, &id).await?.ok_or_else(not_found)
     }
 
@@ -103,7 +103,7 @@ impl Directory {
         if *tenant != caller.tenant {
             return Ok(None);
         }
-        match self.id_of(tenant, Kind::Member, slot).await? {
+        match self.id_of(tenant, Member::FOREIGN_IDS, slot).await? {
             Some(id) if id == *own => self.member(tenant, own).await,
             Some(_) | None => Ok(None),
         }
@@ -329,7 +329,7 @@ pub(super) fn apply(member: &mut Member, patch: MemberPatch, change: &mut Change
 }
 
 pub(super) fn names(member: &Member) -> Vec<Unique> {
-    let foreign = member.profile.foreign_id.iter().map(|id| foreign_id(Kind::Member, id));
+    let foreign = member.profile.foreign_id.iter().map(|id| foreign_id(Member::FOREIGN_IDS, id));
     let invitation = Some(&member.profile.email).filter(|email| member.invited == Some(true) && !email.is_empty());
     let invitation = invitation.map(|email| invited(email));
     foreign.chain(member.identities().iter().map(Identity::unique)).chain(invitation).collect()

@@ -74,7 +74,7 @@ impl Directory {
         let tenant = act.tenant();
         let account = self.reachable_account(act, account).await?;
         let not_found = || Error::not_found(Membership::NAME, member);
-        let member: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
+        let member: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
         let membership = self.membership(tenant, &account.id, &member).await?;
         membership.filter(|membership| membership.state != MembershipState::Deleted).ok_or_else(not_found)
     }
@@ -108,7 +108,7 @@ impl Directory {
         let settings = &self.existing_tenant(tenant).await?.settings;
         let account_id = self.living_account(act, &new.account).await?.id.clone();
         let member_id: MemberId = match &new.member {
-            Invitee::Member(slot) => self.id_of(tenant, Kind::Member, slot).await?.ok_or_else(not_a_member)?,
+            Invitee::Member(slot) => self.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_a_member)?,
             Invitee::Email(email) => self.member_to_invite(act, email).await?,
         };
         for _ in 0..MAX_RACES {
@@ -227,7 +227,7 @@ impl Directory {
         let tenant = act.tenant();
         let account = self.reachable_account(act, account).await?;
         let not_found = || Error::not_found(Membership::NAME, member);
-        let id: MemberId = self.id_of(tenant, Kind::Member, member).await?.ok_or_else(not_found)?;
+        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
         self.remove(&place(tenant, &account, &id), member, etag).await
     }
 

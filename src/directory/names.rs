@@ -4,34 +4,37 @@ use std::collections::BTreeMap;
 
 use super::Directory;
 use crate::{
-    store::{Change, Kind, Unique},
+    store::{Change, Name, Unique},
     token::{
         Error, Result, TenantId,
         id::{self, Id, RESERVED_PREFIXES},
     },
 };
 
-pub(super) const FOREIGN_ID: &str = "foreign_id";
-
 // === impl Directory ===
 
 impl Directory {
     /// The id that a slot names: the id itself, or the holder of a foreign id.
-    pub(super) async fn id_of<K: id::Kind>(&self, tenant: &TenantId, kind: Kind, slot: &str) -> Result<Option<Id<K>>> {
+    pub(super) async fn id_of<K: id::Kind>(
+        &self,
+        tenant: &TenantId,
+        foreign_ids: &'static Name,
+        slot: &str,
+    ) -> Result<Option<Id<K>>> {
         if let Ok(id) = slot.parse() {
             return Ok(Some(id));
         }
         if has_reserved_prefix(slot) {
             return Ok(None);
         }
-        let holder = self.store.holder(tenant, &foreign_id(kind, slot)).await?;
+        let holder = self.store.holder(tenant, &foreign_id(foreign_ids, slot)).await?;
         holder.map(|id| id.parse().map_err(|_| Error::internal("read the holder of a foreign id"))).transpose()
     }
 }
 
 /// The unique name of a foreign id.
-pub(super) fn foreign_id(kind: Kind, value: &str) -> Unique {
-    Unique { kind, field: FOREIGN_ID, value: value.to_owned() }
+pub(super) fn foreign_id(name: &'static Name, value: &str) -> Unique {
+    Unique { name, value: value.to_owned() }
 }
 
 /// Reads a new foreign id of `field`; empty: none.

@@ -18,7 +18,7 @@ use crate::{
     ambient::Fresh as _,
     keys::ring::{Keyring, Sealed},
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Put, Written},
+    store::{Change, Index, Kind, Put, Refusal, Written},
     token::{
         Error, IdentityProfileId, Position, Reason, Result, TenantId,
         error::Violation,
@@ -65,6 +65,9 @@ pub const FIELDS: &[Field] = &[Field { name: "display_name", ops: TEXT_OPS, valu
 const DEFAULT_SCOPES: [&str; 3] = ["openid", "email", "profile"];
 /// The scope that makes a request one of OpenID Connect.
 const OPENID: &str = "openid";
+/// What it means that there are identities of a profile that is to go.
+const IN_USE: Refusal =
+    Refusal::new(Reason::IdentityProfileInUse, "members still sign in through the identity profile");
 /// What the tally of a tenant's profiles is called.
 const TALLY: &str = "identity_profiles";
 
@@ -181,7 +184,7 @@ impl Directory {
             check_etag(Some(etag), profile.version)?;
             let version = profile.version;
             let mut change = Change::new(tenant.clone(), self.now());
-            change.require_empty.push(identities_of(tenant, &profile.id));
+            change.require_empty.push((identities_of(tenant, &profile.id), IN_USE));
             change.unindex.push((all(tenant), profile.id.to_string()));
             change.puts.push(tally.put(tally.count.saturating_sub(1)));
             profile.state = State::Deleted;

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     ambient::Time,
     keys::foreign::Jwk,
-    store::Kind,
+    store::{Kind, Name, Refusal},
     token::{AccountId, ClientId, Error, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy},
 };
 
@@ -315,6 +315,19 @@ impl GrantType {
 // === impl Account ===
 
 impl Account {
+    /// The ids that platforms gave to accounts.
+    pub(super) const FOREIGN_IDS: &'static Name = &foreign_ids(Self::KIND, Self::NAME);
+    /// The numbers of registers of companies.
+    pub(super) const REGISTRATION_IDS: &'static Name = &Name {
+        kind: Self::KIND,
+        field: "registration_id",
+        taken: Refusal {
+            reason: Reason::RegistrationIdTaken,
+            message: "the registration id is taken",
+            resource: Some(Self::NAME),
+        },
+    };
+
     pub fn parent(&self) -> Option<&AccountId> {
         self.ancestors.first()
     }
@@ -326,6 +339,16 @@ impl Account {
 
     pub fn confinement(&self) -> Confinement {
         Confinement { account: self.id.clone(), ancestors: self.ancestors.clone() }
+    }
+}
+
+/// The foreign ids of a kind of record.
+pub(super) const fn foreign_ids(kind: Kind, resource: &'static str) -> Name {
+    let message = "the foreign id is taken";
+    Name {
+        kind,
+        field: "foreign_id",
+        taken: Refusal { reason: Reason::ForeignIdTaken, message, resource: Some(resource) },
     }
 }
 

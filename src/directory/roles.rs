@@ -16,7 +16,7 @@ use super::{
 use crate::{
     ambient::Fresh as _,
     revocation::entry::Entry,
-    store::{Change, Index, Kind, RecordKey, Unique},
+    store::{Change, Index, Kind, Name, RecordKey, Refusal, Unique},
     token::{
         AccountId, Error, Position, Reason, Result, RoleId, TenantId,
         error::Violation,
@@ -35,7 +35,13 @@ pub struct RolePatch {
 /// The fields that roles can be filtered by.
 pub const FIELDS: &[Field] = &[Field { name: "name", ops: TEXT_OPS, value: any }];
 
-const NAME: &str = "name";
+static NAMES: Name = Name {
+    kind: Kind::Role,
+    field: "name",
+    taken: Refusal::new(Reason::RoleNameTaken, "there is a role of this name"),
+};
+/// What it means that somebody has a role that is to go.
+const IN_USE: Refusal = Refusal::new(Reason::RoleInUse, "memberships or members of entity groups still have the role");
 
 // === impl Directory ===
 
@@ -109,8 +115,8 @@ impl Directory {
         let deleted = self.edit_role(act, id, etag, |mut role| {
             let mut change = Change::new(tenant.clone(), self.now());
             let id = role.id.to_string();
-            change.require_empty.push(holders_of(tenant, Kind::Membership, &role.id));
-            change.require_empty.push(holders_of(tenant, Kind::GroupMember, &role.id));
+            change.require_empty.push((holders_of(tenant, Kind::Membership, &role.id), IN_USE));
+            change.require_empty.push((holders_of(tenant, Kind::GroupMember, &role.id), IN_USE));
             change.free.push((unique(role.account.as_ref(), &role.name), id.clone()));
             change.unindex.push((list_of(tenant, role.account.as_ref().map(|line| &line.account)), id));
             role.state = State::Deleted;
@@ -266,7 +272,7 @@ fn is_visible(caller: &Caller, role: &Role) -> bool {
 /// A role's name: unique in its account, or among those of the tenant.
 fn unique(account: Option<&Confinement>, name: &str) -> Unique {
     let account = account.map(|line| line.account.to_string()).unwrap_or_default();
-    Unique { kind: Kind::Role, field: NAME, value: format!("{account}/{name}") }
+    Unique { name: &NAMES, value: format!("{account}/{name}") }
 }
 
 /// The roles of an account, or those of the tenant.

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::identity::Identity;
-use super::record::{Confinement, State, Stored, stored};
+use super::record::{Confinement, State, Stored, foreign_ids, stored};
 use crate::{
     ambient::Time,
-    store::Kind,
+    store::{Kind, Name},
     token::{AccountId, Ident, IdentityProfileId, MemberId, RoleId, TenantId},
 };
 
@@ -141,6 +141,9 @@ stored! {
 // === impl Member ===
 
 impl Member {
+    /// The ids that platforms gave to members.
+    pub(super) const FOREIGN_IDS: &'static Name = &foreign_ids(Self::KIND, Self::NAME);
+
     pub fn identities(&self) -> &[Identity] {
         self.identities.as_deref().unwrap_or_default()
     }

@@ -10,8 +10,7 @@ use super::{Issuer, MAX_RACES, credentials::invalid_credentials, signup::self_si
 use crate::{
     ambient::{self, Time},
     directory::{
-        commit::identity_taken,
-        identity::{IdentityProfile, ProfileKind, normalized},
+        identity::{IDENTITY_TAKEN, IdentityProfile, ProfileKind, normalized},
         permit::Act,
     },
     keys::ring::digest_text,
@@ -175,7 +174,7 @@ impl Issuer {
         let refuse = || self.refuse(client, &profile.tenant, &profile.id);
         if self.directory.member_by_username(&profile.tenant, &profile.id, username).await?.is_some() {
             refuse();
-            return Err(identity_taken());
+            return Err(IDENTITY_TAKEN.error());
         }
         let slot = CodeSlot { tenant: &profile.tenant, profile: &profile.id, name: email, sign_up: true };
         if self.redeem_code(slot, code).await? == Some(Proved::Address) {

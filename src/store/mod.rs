@@ -22,8 +22,10 @@ pub mod embedded;
 mod error;
 pub mod observed;
 pub mod redis;
+mod unique;
 
 pub use error::{Cause, Error, Result};
+pub use unique::{Name, Refusal, Unique};
 
 /// The port.
 #[async_trait]
@@ -198,15 +200,6 @@ pub struct Index {
     pub parent: Option<String>,
 }
 
-/// What an unique name belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Unique {
-    pub kind: Kind,
-    /// Which names: "foreign_id", "registration_id".
-    pub field: &'static str,
-    pub value: String,
-}
-
 /// An atomic change of one tenant's directory. All checks are made before anything is written.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -223,8 +216,8 @@ pub struct Change {
     pub index: Vec<(Index, String)>,
     /// Ids to take out of indexes.
     pub unindex: Vec<(Index, String)>,
-    /// Indexes that must be empty.
-    pub require_empty: Vec<Index>,
+    /// Indexes that must be empty, and what it means if one is not.
+    pub require_empty: Vec<(Index, Refusal)>,
     /// Makes the change repeatable.
     pub request: Option<Request>,
 }
@@ -264,8 +257,8 @@ pub enum Written {
     Conflict(Kind, String),
     /// Nothing: another id holds a name.
     Taken(Unique),
-    /// Nothing: an index is not empty.
-    NotEmpty(Index),
+    /// Nothing: an index is not empty, which means this.
+    NotEmpty(Refusal),
     /// Nothing: the request was done before; this is its result.
     Repeated { body: [u8; 16], result: String },
 }

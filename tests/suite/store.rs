@@ -14,10 +14,10 @@ use bytes::Bytes;
 use jeton::{
     ambient::{Clock, Fresh as _, Time},
     store::{
-        Change, Existing, FamilyMint, FamilyRecord, Index, IndexEntry, Kind, Mint, Put, RecordKey, Request, SessionKey,
-        SessionMint, Store, SubjectKey, TokenMint, Unique, Written,
+        Change, Existing, FamilyMint, FamilyRecord, Index, IndexEntry, Kind, Mint, Name, Put, RecordKey, Refusal,
+        Request, SessionKey, SessionMint, Store, SubjectKey, TokenMint, Unique, Written,
     },
-    token::{AccountId, FamilyId, TenantId, TokenId, access::SessionId},
+    token::{AccountId, FamilyId, Reason, TenantId, TokenId, access::SessionId},
 };
 
 mod directory;
@@ -199,8 +199,12 @@ fn key(tenant: &TenantId, id: &str) -> RecordKey {
     RecordKey { tenant: tenant.clone(), kind: Kind::Client, id: id.into() }
 }
 
+const TAKEN: Refusal = Refusal::new(Reason::ForeignIdTaken, "the name is taken");
+const IN_USE: Refusal = Refusal::new(Reason::RoleInUse, "there are some");
+static FOREIGN_IDS: Name = Name { kind: Kind::Account, field: "foreign_id", taken: TAKEN };
+
 fn name(value: &str) -> Unique {
-    Unique { kind: Kind::Account, field: "foreign_id", value: value.into() }
+    Unique { name: &FOREIGN_IDS, value: value.into() }
 }
 
 fn index(tenant: &TenantId, parent: Option<&str>) -> Index {

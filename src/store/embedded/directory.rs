@@ -93,8 +93,8 @@ fn record(stored: &[u8]) -> Result<Record, Error> {
     })
 }
 
-fn unique_key<'a>(tenant: &'a str, name: &'a Unique) -> (&'a str, &'a str, &'a str, &'a str) {
-    (tenant, name.kind.name(), name.field, &name.value)
+fn unique_key<'a>(tenant: &'a str, Unique { name, value }: &'a Unique) -> (&'a str, &'a str, &'a str, &'a str) {
+    (tenant, name.kind.name(), name.field, value)
 }
 
 // === impl Tables ===
@@ -193,9 +193,9 @@ impl Tables<'_> {
                 return Ok(Some(Written::Taken(name.clone())));
             }
         }
-        for index in &change.require_empty {
+        for (index, refusal) in &change.require_empty {
             if !members(&self.indexes, index, None, 1)?.is_empty() {
-                return Ok(Some(Written::NotEmpty(index.clone())));
+                return Ok(Some(Written::NotEmpty(*refusal)));
             }
         }
         Ok(None)

@@ -59,7 +59,7 @@ impl Redis {
             "required" => change.require.get(which).map(|(kind, id, _)| Written::Conflict(*kind, id.clone())),
             "conflict" => change.puts.get(which).map(|put| Written::Conflict(put.kind, put.id.clone())),
             "taken" => change.take.get(which).map(|(name, _)| Written::Taken(name.clone())),
-            "not_empty" => change.require_empty.get(which).map(|index| Written::NotEmpty(index.clone())),
+            "not_empty" => change.require_empty.get(which).map(|(_, refusal)| Written::NotEmpty(*refusal)),
             _ => None,
         };
         refused.ok_or_else(unreadable)
@@ -127,7 +127,7 @@ fn write_call(change: &Change) -> Result<Cmd> {
     let mut keys: Vec<String> = puts.iter().map(|put| keys::record(tenant, put.kind, &put.id)).collect();
     keys.extend(take.iter().chain(free).map(|(name, _)| keys::unique(tenant, name)));
     keys.extend(index.iter().chain(unindex).map(|(index, _)| keys::index(index)));
-    keys.extend(require_empty.iter().map(keys::index));
+    keys.extend(require_empty.iter().map(|(index, _)| keys::index(index)));
     keys.extend(require.iter().map(|(kind, id, _)| keys::record(tenant, *kind, id)));
     keys.extend(request.iter().map(|request| keys::request(tenant, &request.key)));
 

@@ -51,8 +51,8 @@ pub fn index(index: &Index) -> String {
     }
 }
 
-pub fn unique(tenant: &TenantId, name: &Unique) -> String {
-    format!("j:{{{tenant}}}:u:{}:{}:{}", name.kind.name(), name.field, name.value)
+pub fn unique(tenant: &TenantId, Unique { name, value }: &Unique) -> String {
+    format!("j:{{{tenant}}}:u:{}:{}:{value}", name.kind.name(), name.field)
 }
 
 pub fn request(tenant: &TenantId, key: &[u8; 16]) -> String {

@@ -20,6 +20,7 @@ on_both_stores! {
     an_invitation_names_a_member_or_an_address
     of_many_invitations_of_one_address_at_once_there_comes_one_member
     an_address_is_free_again_when_its_member_is_deleted_or_renamed
+    an_address_that_another_invitation_has_is_named_as_what_is_taken
     a_disabled_member_s_invitation_is_joined_by_nobody
     of_many_who_join_by_one_invitation_one_does
 }
@@ -152,6 +153,16 @@ async fn of_many_invitations_of_one_address_at_once_there_comes_one_member(servi
         members.insert(invitation.await.unwrap());
     }
     assert_eq!(members.len(), 1);
+}
+
+async fn an_address_that_another_invitation_has_is_named_as_what_is_taken(service: Service) {
+    let people = open_to_all(&service).await;
+    let account = service.account("").await;
+    invite(&people.manager, &account, "ada@example.com").await;
+    let bob = invite(&people.manager, &account, "bob@example.com").await;
+    let ada = wire::Member { member_id: bob.member_id, email: "ADA@example.com".into(), ..Default::default() };
+    let status = refused(update(&people.manager, ada, &["email"]).await, Reason::IdentityTaken);
+    assert_eq!(status.message(), "another member is invited by this e-mail address");
 }
 
 async fn an_address_is_free_again_when_its_member_is_deleted_or_renamed(service: Service) {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use jeton::{
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Put, Record, RecordKey, Request, Store, Unique, Written},
+    store::{Change, Index, Kind, Name, Put, Record, RecordKey, Request, Store, Unique, Written},
     token::TenantId,
 };
 
-use super::{HOUR, body, change, done, index, key, log::client, name, now, put, request, tenant};
+use super::{HOUR, IN_USE, TAKEN, body, change, done, index, key, log::client, name, now, put, request, tenant};
 
 pub async fn record(store: &Arc<dyn Store>, key: &RecordKey) -> Option<Record> {
     store.read(std::slice::from_ref(key)).await.unwrap().pop().unwrap()
@@ -240,8 +240,8 @@ pub async fn a_taken_name_writes_nothing(store: &Arc<dyn Store>) {
 pub async fn an_index_that_is_not_empty_writes_nothing(store: &Arc<dyn Store>) {
     let touching = Touching::new(store).await;
     let index = index(&touching.tenant, None);
-    let bad = Change { require_empty: vec![index.clone()], ..touching.change.clone() };
-    touching.refused(store, bad, Written::NotEmpty(index)).await;
+    let bad = Change { require_empty: vec![(index, IN_USE)], ..touching.change.clone() };
+    touching.refused(store, bad, Written::NotEmpty(IN_USE)).await;
 }
 
 pub async fn a_repeated_request_writes_nothing(store: &Arc<dyn Store>) {
@@ -286,11 +286,13 @@ pub async fn only_the_holder_frees_a_name(store: &Arc<dyn Store>) {
 }
 
 pub async fn names_are_apart_by_tenant_kind_and_field(store: &Arc<dyn Store>) {
+    static CLIENTS: Name = Name { kind: Kind::Client, field: "foreign_id", taken: TAKEN };
+    static REGISTRATION_IDS: Name = Name { kind: Kind::Account, field: "registration_id", taken: TAKEN };
     let (ours, theirs) = (tenant(), tenant());
     let names = [
         name("n"),
-        Unique { kind: Kind::Client, ..name("n") },
-        Unique { field: "registration_id", ..name("n") },
+        Unique { name: &CLIENTS, ..name("n") },
+        Unique { name: &REGISTRATION_IDS, ..name("n") },
         name("N"),
         name("n "),
     ];
@@ -392,10 +394,10 @@ pub async fn an_index_that_must_be_empty_and_is_lets_the_change_pass(store: &Arc
     done(store, &Change { index: vec![(under.clone(), "a".into())], ..change(&tenant) }).await;
     let delete = Change {
         puts: vec![put("p", None, "deleted")],
-        require_empty: vec![index(&tenant, Some("empty")), under.clone()],
+        require_empty: vec![(index(&tenant, Some("empty")), TAKEN), (under.clone(), IN_USE)],
         ..change(&tenant)
     };
-    assert_eq!(store.write(&delete).await.unwrap(), Written::NotEmpty(under.clone()));
+    assert_eq!(store.write(&delete).await.unwrap(), Written::NotEmpty(IN_USE));
     done(store, &Change { unindex: vec![(under, "a".into())], ..change(&tenant) }).await;
     done(store, &delete).await;
 }
@@ -422,7 +424,7 @@ pub async fn a_repeated_request_is_told_before_any_conflict(store: &Arc<dyn Stor
     let create = Change {
         puts: vec![put("a", Some(0), "x")],
         index: vec![(index(&tenant, None), "a".into())],
-        require_empty: vec![index(&tenant, None)],
+        require_empty: vec![(index(&tenant, None), IN_USE)],
         request: Some(request(1, "a")),
         ..take(&tenant, "n", "a")
     };
