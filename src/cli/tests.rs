@@ -185,7 +185,7 @@ fn wrong_values_are_told_with_their_flag() {
         (vec!["token", "issue", "--client-credentials", "--format", "xml"], "--format: `xml` is none of jwt, opaque"),
         (vec!["token", "issue", "--client-credentials", "--claims", "{"], "--claims: is not JSON"),
         (vec!["account", "create", "--display-name", "A", "--labels", "k"], "--labels: `k` is not KEY=VALUE"),
-        (vec!["client", "list", "--page-size", "x"], "--page-size: `x` is no number"),
+        (vec!["client", "list", "--page-size", "x"], "--page-size: `x` is not a number in range"),
         (vec!["client", "list", "--timeout", "0s"], "--timeout: `0s` is not a duration"),
         (vec!["client", "list", "--server", "ftp://a"], "neither http://host:port nor https://host:port"),
         (vec!["client", "list", "--ca-file", "/token"], "--ca-file requires a --server that begins with https://"),
