@@ -79,6 +79,6 @@ pub(super) fn key(key: &StoredKey, now: Time) -> Result<wire::SigningKey> {
         create_time: Some(convert::timestamp(key.created)),
         activate_time: Some(convert::timestamp(key.activates)),
         retire_time: convert::moment(key.retires),
-        remove_time: convert::moment(key.removes),
+        remove_time: convert::moment(key.removes()),
     })
 }

@@ -50,6 +50,14 @@ pub(super) fn observe(metrics: &Arc<Metrics>, app: &App, tls: Option<&Arc<Tls>>,
         "How old the newest entry of the revocation log is that this replica has reached.",
         move || follower.upgrade().map_or(0.0, |follower| follower.head_age().as_secs_f64()),
     ));
+    let slots = |name: &'static str, help: &'static str, count: fn((usize, usize)) -> usize| {
+        let follower = Arc::downgrade(&app.follower);
+        let read = move || follower.upgrade().map_or(0, |follower| count(follower.slots()));
+        let read = move || number(u64::try_from(read()).unwrap_or(u64::MAX));
+        metrics.observe(Observed::one(Instrument::Gauge, name, Unit::None, help, read));
+    };
+    slots("jeton.log.slots", "What the revocation log has revoked and not forgotten.", |(all, _)| all);
+    slots("jeton.log.slots.permanent", "Those of them that are never forgotten.", |(_, permanent)| permanent);
     let outbox = Arc::downgrade(&app.outbox);
     metrics.observe(Observed::one(
         Instrument::Gauge,

@@ -13,7 +13,8 @@ use super::{
 use crate::{
     ambient::Time,
     keys::signing::KeySet,
-    store::{Index, Kind, Record, RecordKey, SessionKey},
+    revocation::cache::MAX_AGE,
+    store::{Index, Kind, Record, RecordKey, Session, SessionKey},
     token::{AccountId, ClientId, Error, GroupId, MemberId, Result, RoleId, TenantId},
 };
 
@@ -271,28 +272,30 @@ impl Directory {
         Ok(Some(keys))
     }
 
-    /// When a token was last minted for a session, as far as memory knows; it may be later.
-    pub fn known_mint(&self, session: &SessionKey) -> Option<Time> {
+    /// Until when a session is alive, as far as memory knows; it may be longer.
+    pub fn known_alive(&self, session: &SessionKey) -> Option<Time> {
         self.sessions.get(session)
     }
 
-    /// When tokens were last minted for sessions, from the store.
+    /// Until when sessions are alive, from the store.
     pub async fn read_sessions(&self, sessions: &[SessionKey]) -> Result<()> {
         let (ticket, began) = self.follower.ticket();
-        let mints = self.store.sessions(sessions).await?;
+        let now = self.now();
+        let known = self.store.sessions(sessions).await?;
         let state = self.follower.state();
-        for (session, mint) in sessions.iter().zip(mints) {
-            if let Some(mint) = mint {
-                self.sessions.fill(&state, ticket, began, session.clone(), mint);
+        for (session, known) in sessions.iter().zip(known) {
+            if let Some(known) = known {
+                // For no longer than a copy is believed: with a shorter idle time since, a mint may have brought it nearer.
+                let alive_until = known.alive_until.min(now.plus(MAX_AGE));
+                self.sessions.fill(&state, ticket, began, session.clone(), alive_until);
             }
         }
         Ok(())
     }
 
-    /// When a token was last minted for a session, from the store.
-    pub async fn last_mint(&self, session: &SessionKey) -> Result<Option<Time>> {
-        let mints = self.store.sessions(std::slice::from_ref(session)).await?;
-        Ok(mints.into_iter().next().flatten())
+    /// What is known of a session, from the store.
+    pub async fn session(&self, session: &SessionKey) -> Result<Option<Session>> {
+        Ok(self.store.sessions(std::slice::from_ref(session)).await?.pop().flatten())
     }
 
     /// Reads one record from the store, caches it, and repairs what a crash left undone.

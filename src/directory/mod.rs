@@ -83,7 +83,7 @@ pub struct Directory {
     roles: Copies<RoleId, Arc<Role>>,
     profiles: Copies<IdentityProfileId, Arc<IdentityProfile>>,
     key_sets: Copies<TenantId, Arc<KeySet>>,
-    /// When tokens were last minted for sessions. It may prove a session alive, never lapsed.
+    /// Until when sessions are alive. It may prove a session alive, never lapsed.
     sessions: Copies<SessionKey, Time>,
     noted: derivation::Noted,
 }

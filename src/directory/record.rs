@@ -13,6 +13,8 @@ use crate::{
     token::{AccountId, ClientId, Error, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy},
 };
 
+pub use crate::token::GrantType;
+
 /// A record of the directory: its kind, and what the revocation log calls it.
 pub trait Stored: Clone + minicbor::Encode<()> + for<'b> minicbor::Decode<'b, ()> + Send + Sync {
     const KIND: Kind;
@@ -166,27 +168,6 @@ pub struct Confinement {
     pub ancestors: Vec<AccountId>,
 }
 
-/// A way to obtain a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(index_only)]
-pub enum GrantType {
-    #[n(0)]
-    ClientCredentials,
-    #[n(1)]
-    Account,
-    #[n(2)]
-    Member,
-    #[n(3)]
-    EntityGroup,
-    #[n(4)]
-    TokenExchange,
-    #[n(5)]
-    Workload,
-    /// Members sign in through the client.
-    #[n(6)]
-    AuthenticatedMember,
-}
-
 /// A company, organization or sub-account.
 #[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
 #[cbor(array)]
@@ -293,23 +274,6 @@ stored! {
     Account Account "Account" |self| Ident::Account(self.tenant.clone(), self.id.clone());
     Admission Admission "Admission" |self| Ident::Admission(self.tenant.clone(), self.client.clone());
     KeySetRecord KeySet "SigningKey" |self| Ident::Tenant(self.tenant.clone());
-}
-
-// === impl GrantType ===
-
-impl GrantType {
-    /// What the contract calls it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ClientCredentials => "client_credentials",
-            Self::Account => "account",
-            Self::Member => "member",
-            Self::EntityGroup => "entity_group",
-            Self::TokenExchange => "token_exchange",
-            Self::Workload => "workload",
-            Self::AuthenticatedMember => "authenticated_member",
-        }
-    }
 }
 
 // === impl Account ===

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::record::{Admission, Client, Confinement, GrantType, State, Tenant};
-use crate::token::Scopes;
+use crate::{
+    ambient::Time,
+    token::{Family, Scopes},
+};
 
 /// A client in a tenant.
 #[derive(Clone, Debug)]
@@ -87,11 +90,19 @@ impl Standing {
     }
 
     pub fn refresh_idle_ttl(&self) -> Duration {
-        self.client.refresh_idle_ttl.unwrap_or_else(|| self.tenant.settings.refresh_idle_ttl())
+        let settings = &self.tenant.settings;
+        let own = self.client.refresh_idle_ttl.unwrap_or_else(|| settings.refresh_idle_ttl());
+        own.min(settings.refresh_absolute_ttl())
     }
 
     pub fn refresh_absolute_ttl(&self) -> Duration {
-        self.client.refresh_absolute_ttl.unwrap_or_else(|| self.tenant.settings.refresh_absolute_ttl())
+        let max = self.tenant.settings.refresh_absolute_ttl();
+        self.client.refresh_absolute_ttl.map_or(max, |own| own.min(max))
+    }
+
+    /// When a family ends by what the client may have now.
+    pub fn renewable_until(&self, family: &Family) -> Time {
+        family.absolute_expiry.min(family.granted.plus(self.refresh_absolute_ttl()))
     }
 
     pub fn replay_window(&self) -> Duration {

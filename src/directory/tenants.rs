@@ -7,7 +7,7 @@ use super::{
     accounts::{any, name_of, state_name},
     caller::require_unconfined,
     clients::{ShownSecret, new_client},
-    commit::{Edit, Repeat, refused},
+    commit::{Edit, MAX_RACES, Repeat, refused},
     load::{Wanted, key, tenant_key},
     page::{MAX_SIZE, Page, PageRequest},
     permit::{Act, Visit},
@@ -20,7 +20,7 @@ use crate::{
         ring::Keyring,
         signing::{Algorithm, State as KeyState, StoredKey, StoredKeySet},
     },
-    revocation::entry::Entry,
+    revocation::{cache::Invalidate as _, entry::Entry},
     store::{Change, Index, Kind, Put, Written},
     token::{
         ClientId, Error, Ident, Position, Reason, Result, Scopes, TenantId,
@@ -154,17 +154,25 @@ impl Directory {
             // Every client may ask for it from then on.
             self.limits(act).await?.check_audiences(std::slice::from_ref(audience))?;
         }
-        let before = found.settings.signing_algorithm();
+        let before = found.settings.clone();
         let (tenant, position) = self
             .edit_tenant(&found.id, Some(etag), |tenant| {
                 apply(tenant, patch.clone())?;
                 Ok(Entry::changed(Ident::Tenant(tenant.id.clone())))
             })
             .await?;
-        if tenant.settings.signing_algorithm() == before {
+        if tenant.settings.signing_algorithm() != before.signing_algorithm() {
+            let (_, position) = self.rotate_key(&tenant, Rotation::NewAlgorithm).await?;
             return Ok((tenant, position));
         }
-        let (_, position) = self.rotate_key(&tenant, Rotation::NewAlgorithm).await?;
+        if tenant.settings.key_announcement() != before.key_announcement() {
+            let tell = |set: &mut StoredKeySet, now| {
+                set.tell(tenant.settings.key_announcement(), now);
+                Ok(Entry::changed(Ident::Tenant(tenant.id.clone())))
+            };
+            let (_, position) = self.edit_keys(&tenant, tell).await?;
+            return Ok((tenant, position));
+        }
         Ok((tenant, position))
     }
 
@@ -228,7 +236,11 @@ impl Directory {
             Error::new(Reason::TenantIdTaken, "the tenant id is taken").with_resource("Tenant", tenant.id.to_string())
         };
         let key = self.generate_key(&tenant.id, tenant.settings.signing_algorithm()).await?;
-        let keys = KeySetRecord { tenant: tenant.id.clone(), set: StoredKeySet { keys: vec![key] }, version: 1 };
+        let keys = KeySetRecord {
+            tenant: tenant.id.clone(),
+            set: StoredKeySet::new(key, tenant.settings.key_announcement()),
+            version: 1,
+        };
         let mut change = Change::new(tenant.id.clone(), now);
         change.puts.push(put_new(Kind::KeySet, tenant.id.to_string(), keys.to_bytes()));
         // A key set that is there already belongs to a start or create that died here; its tenant may be written now.
@@ -293,6 +305,7 @@ impl Directory {
         let fresh = self.generate_key(&tenant.id, algorithm).await?;
         let (keys, position) = self
             .edit_keys(tenant, |set, now| {
+                set.tell(settings.key_announcement(), now);
                 let announced = set.announced(now).filter(|key| key.algorithm == algorithm);
                 let due = set.is_due(now, settings.key_rotation_period(), settings.key_announcement());
                 let enough = match why {
@@ -302,10 +315,10 @@ impl Directory {
                 if !enough {
                     // A set that has nothing to sign with cannot wait for the announcement.
                     let activates = match set.active(now) {
-                        Some(_) => now.plus(settings.key_announcement()),
+                        Some(_) => set.known(now),
                         None => now,
                     };
-                    set.announce(fresh.clone(), now, activates, settings.max_token_ttl());
+                    set.announce(fresh.clone(), now, activates);
                 }
                 Ok(Entry::changed(Ident::Tenant(tenant.id.clone())))
             })
@@ -331,11 +344,11 @@ impl Directory {
         let fresh = self.generate_key(&tenant.id, settings.signing_algorithm()).await?;
         let (keys, position) = self
             .edit_keys(tenant, |set, now| {
-                if !set.revoke(&id, now, settings.max_token_ttl()) {
+                if !set.revoke(&id, now) {
                     return Err(Error::not_found("SigningKey", id.as_str()));
                 }
                 if set.active(now).is_none() {
-                    set.announce(fresh.clone(), now, now, settings.max_token_ttl());
+                    set.announce(fresh.clone(), now, now);
                 }
                 // What another key signs once the revoked one would have taken over is not decided yet.
                 set.extend_active(now);
@@ -346,12 +359,41 @@ impl Directory {
         Ok((key.ok_or_else(|| Error::internal("find the key that was revoked"))?, position))
     }
 
+    /// Notes that a key is about to sign tokens that expire up to `expires`. False if it may not any more.
+    pub async fn cover_key(&self, tenant: &TenantId, id: &KeyId, expires: Time) -> Result<bool> {
+        let slot = key::<KeySetRecord>(tenant, tenant);
+        for _ in 0..MAX_RACES {
+            let record: Option<KeySetRecord> = self.fresh(&slot).await?;
+            let Some(mut record) = record else { return Ok(false) };
+            let covered = |set: &StoredKeySet| set.keys.iter().any(|key| key.id == *id && key.signed_until >= expires);
+            if covered(&record.set) {
+                // Another call was faster, and this replica has not heard of it: it must not ask again and again.
+                self.key_sets.outdate(&Ident::Tenant(tenant.clone()));
+                return Ok(true);
+            }
+            if !record.set.cover(id, expires, self.now()) {
+                return Ok(false);
+            }
+            let mut change = Change::new(tenant.clone(), self.now());
+            change.puts.push(Put::new(slot.kind, slot.id.clone(), Some(record.version), record.to_bytes()));
+            if self.commit(change, &[Entry::changed(Ident::Tenant(tenant.clone()))]).await?.0 == Written::Done {
+                return Ok(true);
+            }
+        }
+        Err(Error::new(Reason::ConcurrentUpdate, "too many concurrent changes of the signing keys"))
+    }
+
     /// All keys of a tenant that are listed: announced, active, retiring and revoked ones.
     pub async fn listed_keys(&self, tenant: &TenantId) -> Result<Vec<StoredKey>> {
+        Ok(self.listed_set(tenant).await?.keys)
+    }
+
+    async fn listed_set(&self, tenant: &TenantId) -> Result<StoredKeySet> {
         let record: Option<KeySetRecord> = self.fresh(&key::<KeySetRecord>(tenant, tenant)).await?;
         let now = self.now();
-        let keys = record.map(|record| record.set.keys).unwrap_or_default();
-        Ok(keys.into_iter().filter(|key| key.state(now) != KeyState::Removed).collect())
+        let mut set = record.map(|record| record.set).unwrap_or_default();
+        set.keys.retain(|key| key.state(now) != KeyState::Removed);
+        Ok(set)
     }
 
     /// The keys that verify a tenant's JWTs, and how long that may be believed.
@@ -360,12 +402,12 @@ impl Directory {
         let requested = if named.is_empty() { own.as_str() } else { named };
         let not_found = || Error::not_found("Tenant", requested);
         let id: TenantId = requested.parse().map_err(|_| not_found())?;
-        let tenant = self.tenant(&id).await?.ok_or_else(not_found)?;
+        self.tenant(&id).await?.ok_or_else(not_found)?;
         let now = self.now();
-        let mut keys = self.listed_keys(&id).await?;
+        // What is told stands in the set itself, so that whoever announces a key knows what was told of the sets without it.
+        let StoredKeySet { mut keys, max_age, .. } = self.listed_set(&id).await?;
         keys.retain(|key| key.state(now) != KeyState::Revoked);
-        // A key is announced for as long as a set of keys may be cached, so nobody meets one that it does not know.
-        Ok((keys, tenant.settings.key_announcement()))
+        Ok((keys, max_age))
     }
 
     /// Seals keys again that are sealed under an old master key, so that it can be taken away.

@@ -18,7 +18,7 @@ use crate::{
         standing::Standing,
     },
     revocation::cache::MAX_AGE,
-    token::{Error, Position, Reason, Result, Subject, TenantId, secret::SecretText},
+    token::{ClientId, Error, Position, Reason, Result, Subject, TenantId, scope::management, secret::SecretText},
 };
 
 /// A bearer that was recognized from memory, before any head was read.
@@ -259,24 +259,26 @@ impl Issuer {
             },
         };
         let Some(home) = home else { return Ok(None) };
-        if let Some(standing) = self.directory.standing(&token.tenant, &home, &token.client).await? {
-            return Ok(Some(standing));
-        }
-        self.administrator(&token.tenant, &home, &token.client.to_string()).await
+        self.standing_anywhere(&token.tenant, &home, &token.client).await
     }
 
-    /// An administrator of `system` stands in every tenant.
-    async fn administrator(&self, tenant: &TenantId, home: &TenantId, client: &str) -> Result<Option<Arc<Standing>>> {
+    /// What a client may do in a tenant: as at home, as its admission says, or as an administrator of `system`, who stands in
+    /// every tenant.
+    pub(super) async fn standing_anywhere(
+        &self,
+        tenant: &TenantId,
+        home: &TenantId,
+        client: &ClientId,
+    ) -> Result<Option<Arc<Standing>>> {
+        if let Some(standing) = self.directory.standing(tenant, home, client).await? {
+            return Ok(Some(standing));
+        }
         if *home != TenantId::system() {
             return Ok(None);
         }
-        let Ok(client) = client.parse() else { return Ok(None) };
-        let (Some(tenant), Some(client)) =
-            (self.directory.tenant(tenant).await?, self.directory.client(home, &client).await?)
-        else {
-            return Ok(None);
-        };
-        Ok(Some(Arc::new(Standing { tenant, client, admission: None })))
+        let (tenant, client) = (self.directory.tenant(tenant).await?, self.directory.client(home, client).await?);
+        let client = client.filter(|client| client.allowed_scopes.contains(management::ADMIN));
+        Ok(tenant.zip(client).map(|(tenant, client)| Arc::new(Standing { tenant, client, admission: None })))
     }
 
     /// Notes that a secret was used; written at most once a minute, after the reply.

@@ -10,12 +10,10 @@ use super::{
     verify::Verified,
 };
 use crate::{
-    ambient::Time,
-    directory::{authority::Authority, caller::Caller, permit::Act, record::Confinement},
+    directory::{authority::Authority, caller::Caller, permit::Act},
     metrics::{Event, labels::Activity},
-    store::SessionKey,
     token::{
-        AccessToken, Error, Family, Reason, Result, Subject, TenantId, TokenId,
+        AccessToken, Error, Family, Reason, Result,
         secret::{RefreshContent, SecretKind},
     },
 };
@@ -66,7 +64,7 @@ impl Issuer {
                     }
                 }
                 None if SecretKind::of(text) == Some(SecretKind::Refresh) => {
-                    Box::pin(self.introspect_refresh(caller, text)).await?
+                    Box::pin(self.introspect_refresh(act, freshness, text)).await?
                 }
                 None => Introspection::Inactive,
             });
@@ -90,7 +88,8 @@ impl Issuer {
     }
 
     /// A refresh token is its own client's business only.
-    async fn introspect_refresh(&self, caller: &Caller, text: &str) -> Result<Introspection> {
+    async fn introspect_refresh(&self, act: &Act, freshness: Freshness, text: &str) -> Result<Introspection> {
+        let caller = act.caller();
         let Some((content, _)) = RefreshContent::from_text(text, &*self.directory.ring) else {
             return Ok(Introspection::Inactive);
         };
@@ -101,45 +100,13 @@ impl Issuer {
         let own = family.id == content.family
             && family.tenant == content.tenant
             && family.client == caller.standing.client.id;
-        if !own
-            || !caller.reaches_subject(&family.tenant, family.account(), &family.ancestors)
-            || family.generation != content.generation
-            || !self.is_family_active(&family).await?
-        {
+        let current = own && family.generation == content.generation && freshness.has_seen(family.rev, act.head());
+        let business = current && caller.reaches_subject(&family.tenant, family.account(), &family.ancestors);
+        if !business || self.living_family(&family).await?.is_err() {
             return Ok(Introspection::Inactive);
         }
         let issuer = self.directory.issuer(&family.tenant);
         Ok(Introspection::Refresh { family: Box::new(family), issuer })
-    }
-
-    /// Whether a family can be renewed, as far as its own state goes.
-    async fn is_family_active(&self, family: &Family) -> Result<bool> {
-        let now = self.now();
-        if family.closed || family.expires() <= now || self.directory.follower.revokes(&family.idents(), family.rev) {
-            return Ok(false);
-        }
-        // What holds for an access token that it would give now.
-        let probe = family.access_token(TokenId::from_bytes([0; 16]), &family.minted);
-        let line =
-            probe.account().map(|account| Confinement { account: account.clone(), ancestors: probe.ancestors.clone() });
-        let alive = match &line {
-            Some(line) => self.directory.is_alive(&family.tenant, line).await?,
-            None => true,
-        };
-        Ok(alive && self.may_act(&family.tenant, &family.subject).await? && self.is_session_alive(family, now).await?)
-    }
-
-    /// Whether a member may act where the family's tokens act, and their group is there; true of everybody else.
-    pub(super) async fn may_act(&self, tenant: &TenantId, subject: &Subject) -> Result<bool> {
-        Ok(self.directory.authority_of(tenant, subject, None).await?.is_some())
-    }
-
-    /// Whether the session of a family, if any, has not lapsed.
-    pub(super) async fn is_session_alive(&self, family: &Family, now: Time) -> Result<bool> {
-        let Some(session) = family.session.clone() else { return Ok(true) };
-        let Some(tenant) = self.directory.tenant(&family.tenant).await? else { return Ok(false) };
-        let key = SessionKey { tenant: family.tenant.clone(), session };
-        Ok(self.session_until(&key, tenant.settings.session_idle_ttl(), now).await?.is_some())
     }
 }
 

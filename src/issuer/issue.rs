@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Issuer, exchange, grant::Granted, list::subject_key, session::Lapsed, terms};
+use super::{Issuer, MAX_RACES, exchange, grant::Granted, list::subject_key, session::Lapsed, terms};
 use crate::{
     ambient::{Fresh as _, Time},
     directory::{
+        caller::Right,
         commit::{REQUEST_MEMORY, Repeat},
         permit::Act,
         record::{GrantType, Tenant},
@@ -13,10 +14,8 @@ use crate::{
     },
     keys::{jwt, ring::digest128, signing::SigningKey},
     metrics::Event,
-    revocation::entry::Entry,
-    store::{
-        Existing, FamilyConflict, FamilyMint, FamilyRecord, Mint, SessionConflict, SessionKey, SessionMint, TokenMint,
-    },
+    revocation::retention,
+    store::{Ended, Existing, FamilyMint, FamilyRecord, Mint, SessionConflict, SessionKey, SessionMint, TokenMint},
     token::{
         AccessToken, Error, Family, FamilyId, Format, Ident, Position, Reason, Result, TokenId,
         access::{Json, RequestDigest, SessionId},
@@ -78,19 +77,17 @@ pub struct Issued {
     pub position: Position,
 }
 
-/// Slots of tokens and families outlive them by this.
-pub(super) const SLOT_MARGIN: Duration = Duration::from_secs(3600);
 /// A family's record outlives it by this, so that a late renewal is told why it fails.
-const FAMILY_RETENTION: Duration = Duration::from_secs(3600);
+pub(super) const FAMILY_RETENTION: Duration = Duration::from_secs(3600);
 
 /// What was decided about a token before it is stored.
 pub(super) struct Decided {
     grant: GrantType,
-    token: AccessToken,
-    family: Option<Family>,
+    pub token: AccessToken,
+    pub family: Option<Family>,
     tenant: Arc<Tenant>,
-    issuer: String,
-    key: Option<Arc<SigningKey>>,
+    pub issuer: String,
+    pub key: Option<Arc<SigningKey>>,
     /// Whether the session is that of a token that it comes from.
     pub(super) inherits_session: bool,
 }
@@ -186,8 +183,9 @@ impl Issuer {
             (true, Some(bytes)) => Some(FamilyId::from_bytes(bytes)),
             (true, None) => Some(FamilyId::made_at(now)?),
         };
+        let expires = ttl.map_or(Time::NEVER, |ttl| now.whole_secs().plus(ttl));
         let key = match format {
-            Format::Jwt => Some(self.signing_key(&tenant).await?),
+            Format::Jwt => Some(self.signing_key(&tenant, expires).await?),
             Format::Opaque => None,
         };
         let client = &standing.client;
@@ -215,7 +213,9 @@ impl Issuer {
             authentication,
         };
         token.sources = terms::sources_of(&token, &parents)?;
-        let family = self.new_family(&token, &standing, &parents, now);
+        let by_itself = grant == GrantType::Account && act.right() == Right::OwnOnly;
+        let needed = Some(grant).filter(|_| !by_itself);
+        let family = self.new_family(&token, needed, &standing, &parents, now);
         let inherits_session = terms::session_of(&parents).is_some();
         Ok(Decided { grant, token, family, tenant, issuer, key, inherits_session })
     }
@@ -224,6 +224,7 @@ impl Issuer {
     fn new_family(
         &self,
         token: &AccessToken,
+        grant: Option<GrantType>,
         standing: &Standing,
         parents: &[Arc<AccessToken>],
         now: Time,
@@ -264,6 +265,9 @@ impl Issuer {
             options: token.options.clone(),
             claims: token.claims.clone(),
             request: token.request,
+            ends: Family::end(token, absolute_expiry),
+            granted: now,
+            grant,
         })
     }
 
@@ -291,37 +295,43 @@ impl Issuer {
         if let (Some(record), Some(repeat)) = (&minted.token, request.repeat) {
             return Box::pin(self.repeated(record, repeat, decided, minted.family)).await;
         }
-        if minted.session == Some(SessionConflict::Lapsed)
-            && let Some(session) = decided.token.session.clone()
-        {
+        if let Some(SessionConflict::Ended(ended)) = minted.session {
             if let Lapsed::Refuse(refusal) = lapsed {
                 self.withdraw(&decided, now).await?;
                 return Err(refusal());
             }
-            text = Box::pin(self.revive(&session, lapsed, &mut decided, now)).await?;
+            text = Box::pin(self.revive(ended, lapsed, &mut decided, now)).await?;
         }
         self.metrics.count(Event::Issued(terms::label(decided.grant)));
         self.answer(decided, text)
     }
 
-    /// Revokes what was minted in a session before it lapsed, and stores the token once more, with a `rev` behind that.
+    /// Revokes what was minted in a session before it ended, and stores the token once more, with a `rev` behind that.
     /// Returns its new text.
-    async fn revive(&self, session: &SessionId, lapsed: Lapsed, decided: &mut Decided, now: Time) -> Result<String> {
-        let ident = Ident::Session(decided.tenant.id.clone(), session.shared());
-        let until = session_slot_until(&decided.tenant, now);
-        decided.token.rev = self.directory.follower.append(&[Entry::revoke_until(ident, until)]).await?;
-        if let Some(family) = &mut decided.family {
-            family.rev = decided.token.rev;
-            family.minted.rev = decided.token.rev;
+    async fn revive(&self, mut ended: Ended, lapsed: Lapsed, decided: &mut Decided, now: Time) -> Result<String> {
+        for _ in 0..MAX_RACES {
+            let Some(session) = &decided.token.session else { break };
+            let session = Ident::Session(decided.tenant.id.clone(), session.shared());
+            decided.token.rev =
+                self.directory.follower.append(&[retention::of_session(session, ended.floor, ended.until)]).await?;
+            if let Some(family) = &mut decided.family {
+                family.rev = decided.token.rev;
+                family.minted.rev = decided.token.rev;
+            }
+            let text = self.text(decided).await?;
+            // The first write left a record, and a family, with the old `rev`.
+            let mut again = mint(decided, Existing::Replace, lapsed.owner(&decided.token), true, now);
+            if let Some(family) = &mut again.family {
+                family.expected = Some(0);
+            }
+            match self.directory.store.mint(&again).await?.session {
+                // It was ended once more meanwhile.
+                Some(SessionConflict::Ended(more)) => ended = more,
+                Some(SessionConflict::Owned) => break,
+                None => return Ok(text),
+            }
         }
-        let text = self.text(decided).await?;
-        // The first write left a record, and a family, with the old `rev`.
-        let mut again = mint(decided, Existing::Replace, lapsed.owner(&decided.token), true, now);
-        if let Some(family) = &mut again.family {
-            family.expected = Some(0);
-        }
-        self.directory.store.mint(&again).await?;
-        Ok(text)
+        Err(Error::new(Reason::ConcurrentUpdate, "the session is being revoked"))
     }
 
     /// Forgets the record of a token that nobody is told: its session was refused, and the store keeps the parts of a mint
@@ -332,35 +342,7 @@ impl Issuer {
         Ok(())
     }
 
-    /// The reply to a request id that was used before: the same token, if it still lives.
-    async fn repeated(
-        &self,
-        record: &[u8],
-        repeat: Repeat,
-        mut decided: Decided,
-        family: Option<FamilyConflict>,
-    ) -> Result<Issued> {
-        let stored = super::verify::decode_token(record, &decided.token.id)?;
-        repeat.check(stored.request.map(|digest| digest.0).unwrap_or_default())?;
-        if let Some(FamilyConflict::Other(record)) = family {
-            decided.family = Some(decode_family(&record)?);
-        }
-        // Options and claims of a JWT are not stored; the body that asks again is the same.
-        decided.token =
-            AccessToken { options: decided.token.options.take(), claims: decided.token.claims.take(), ..stored };
-        let now = self.now();
-        let revoked = self.directory.follower.revokes(&decided.token.idents(), decided.token.rev);
-        if revoked || decided.token.expires() <= now {
-            return Err(Error::new(Reason::TokenDied, "the token that this request id issued has died meanwhile"));
-        }
-        if decided.token.format == Format::Jwt {
-            decided.key = self.key_of(&decided.token).await?;
-        }
-        let text = self.text(&decided).await?;
-        self.answer(decided, text)
-    }
-
-    fn answer(&self, decided: Decided, text: String) -> Result<Issued> {
+    pub(super) fn answer(&self, decided: Decided, text: String) -> Result<Issued> {
         let refresh = match &decided.family {
             // A repeat is told the refresh token that it was told first, whatever became of it.
             Some(family) => Some((self.refresh_text(family, 0)?, family.expires())),
@@ -378,7 +360,7 @@ impl Issuer {
     }
 
     pub(super) fn refresh_text(&self, family: &Family, generation: u32) -> Result<SecretText> {
-        RefreshContent { tenant: family.tenant.clone(), family: family.id.clone(), generation }
+        RefreshContent { tenant: family.tenant.clone(), family: family.id.clone(), generation, ends: family.ends }
             .to_text(&*self.directory.ring, family.derivation_key)
             .ok_or_else(|| Error::internal("derive a refresh token: is its master key still configured?"))
     }
@@ -423,7 +405,7 @@ fn mint(decided: &Decided, exists: Existing, owner: Option<[u8; 16]>, revive: bo
     let token = &decided.token;
     let expires = token.expires();
     let remembered = if token.request.is_some() { now.plus(REQUEST_MEMORY) } else { now };
-    let family_end = decided.family.as_ref().map(|family| family.absolute_expiry);
+    let family_end = decided.family.as_ref().map(|family| family.ends);
     Mint {
         now,
         token: Some(token_mint(token, expires.max(remembered), exists)),
@@ -476,19 +458,11 @@ pub(super) fn session_mint(
         key: SessionKey { tenant: token.tenant.clone(), session },
         now,
         idle: tenant.settings.session_idle_ttl(),
-        until: token.expires().max(family_end.unwrap_or(now)).plus(SLOT_MARGIN),
+        until: token.expires().max(family_end.unwrap_or(now)),
+        rev: token.rev,
         owner: None,
         revive: false,
     })
-}
-
-/// Until when the revocation of a session must be remembered: nothing that was minted in it lives longer.
-pub(super) fn session_slot_until(tenant: &Tenant, now: Time) -> Time {
-    let settings = &tenant.settings;
-    if settings.eternal_tokens {
-        return Time::NEVER;
-    }
-    now.plus(settings.max_token_ttl().max(settings.refresh_absolute_ttl())).plus(SLOT_MARGIN)
 }
 
 pub(super) fn decode_family(record: &FamilyRecord) -> Result<Family> {

@@ -3,8 +3,8 @@
 //! Promises: every verb judges by the log's head that its call read first, and by records read after that; whatever
 //! overlaps a revocation may come out dead, whatever starts after it returned is judged by it.
 //!
-//! Invariant: knows neither the wire nor the kind of store. Start reading at [`verify`] (what makes a token active), then
-//! [`issue`] and [`renew`].
+//! Invariant: knows neither the wire nor the kind of store. Start reading at [`verify`] (what makes a token active) and
+//! `living` (what lives), then [`issue`] and [`renew`].
 
 pub mod authenticate;
 pub mod credentials;
@@ -15,11 +15,13 @@ mod grant;
 pub mod introspect;
 pub mod issue;
 pub mod list;
+mod living;
 pub mod one_time;
 pub mod passwords;
 mod per_client;
 pub mod reach;
 pub mod renew;
+mod repeat;
 pub mod revoke;
 mod session;
 pub mod signin;

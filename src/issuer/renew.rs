@@ -7,21 +7,20 @@ use std::sync::Arc;
 
 use super::{
     Issuer,
-    issue::{Issued, SLOT_MARGIN, decode_family, family_mint, session_mint, token_mint},
+    grant::require_allowed,
+    issue::{Issued, decode_family, family_mint, session_mint, token_mint},
+    living::Dead,
+    terms,
 };
 use crate::{
     ambient::{Fresh as _, Time},
-    directory::{
-        permit::Act,
-        record::{Confinement, Tenant},
-        standing::Standing,
-    },
+    directory::{permit::Act, record::Tenant, standing::Standing},
     keys::ring::digest128,
     metrics::Event,
-    revocation::entry::Entry,
-    store::{Existing, FamilyConflict, Mint},
+    revocation::retention,
+    store::{self, Existing, FamilyConflict, Mint},
     token::{
-        Error, Family, FamilyId, Format, Ident, Reason, Result, Scopes, Subject, TokenId,
+        Error, Family, FamilyId, Format, Reason, Result, Scopes, Subject, TokenId,
         family::{Minted, Renewal, Terms},
         secret::{Mac as _, RefreshContent},
     },
@@ -126,50 +125,19 @@ impl Issuer {
         if family.rev > act.head() {
             return Err(lost_data(&family));
         }
-        let now = self.now();
-        if self.directory.follower.revokes(&family.idents(), family.rev) {
-            return Err(invalid());
-        }
-        if family.expires() <= now {
-            return Err(Error::new(Reason::RefreshExpired, "the refresh token has expired"));
-        }
-        let standing = self.standing_for(act, &family).await?;
-        // An admission may have been confined since the grant: a family does not reach beyond what its client does now.
-        let within = standing.confinement().is_none_or(|now| {
-            family.account().is_some_and(|own| *own == now.account || family.ancestors.contains(&now.account))
-        });
-        if !within {
-            return Err(invalid());
-        }
-        if let Some(account) = family.account() {
-            let line = Confinement { account: account.clone(), ancestors: family.ancestors.clone() };
-            if !self.directory.is_alive(&family.tenant, &line).await? {
-                return Err(invalid());
-            }
-        }
-        if !self.may_act(&family.tenant, &family.subject).await? {
-            return Err(invalid());
-        }
-        if !self.is_session_alive(&family, now).await? {
-            return Err(Error::new(Reason::SessionExpired, "the session of the refresh token has idled out"));
-        }
-        Ok(Renewable { family, revision, standing })
-    }
-
-    async fn standing_for(&self, act: &Act, family: &Family) -> Result<Arc<Standing>> {
-        let own = &act.caller().standing;
-        let home = family.home.as_ref().unwrap_or(&family.tenant);
-        let standing = self.directory.standing(&family.tenant, home, &family.client).await?;
-        let standing = match standing {
-            Some(standing) => standing,
-            // An administrator's client stands in every tenant.
-            None if act.caller().is_admin() => {
-                let tenant = self.directory.tenant(&family.tenant).await?.ok_or_else(invalid)?;
-                Arc::new(Standing { tenant, client: Arc::clone(&own.client), admission: None })
-            }
-            None => return Err(invalid()),
+        let standing = match self.living_family(&family).await? {
+            Ok(standing) => standing,
+            Err(Dead::Over) => return Err(invalid()),
+            Err(Dead::Expired) => return Err(Error::new(Reason::RefreshExpired, "the refresh token has expired")),
+            Err(Dead::Lapsed) => return Err(session_over()),
         };
-        if standing.is_enabled() { Ok(standing) } else { Err(invalid()) }
+        // What was granted once is asked for again.
+        if let Some(grant) = family.grant {
+            require_allowed(&standing, grant)?;
+        }
+        let issuer = self.directory.issuer(&family.tenant);
+        terms::require_audience(family.audience.absolute(&issuer), &standing, &issuer)?;
+        Ok(Renewable { family, revision, standing })
     }
 
     /// The family after its rotation.
@@ -186,16 +154,13 @@ impl Issuer {
     /// The family with a next access token and a new idle expiry, and the same refresh token.
     fn extend(&self, act: &Act, request: &Request, family: &Family, standing: &Standing, now: Time) -> Result<Family> {
         let scopes = decide_scopes(request, family, standing)?;
-        let left = family.absolute_expiry.since(now.whole_secs()).as_secs();
+        let left = standing.renewable_until(family).since(now.whole_secs()).as_secs();
+        let max = standing.tenant.settings.max_ttl_of(&scopes).as_secs();
         Ok(Family {
             idle_expiry: now.plus(standing.refresh_idle_ttl()),
             minted: Minted {
                 issued_secs: now.as_secs(),
-                ttl_secs: family
-                    .token_ttl_secs
-                    .min(left)
-                    .min(standing.tenant.settings.max_ttl_of(&scopes).as_secs())
-                    .max(1),
+                ttl_secs: family.token_ttl_secs.min(max).min(left).max(1),
                 rev: act.head(),
                 scopes: Some(scopes).filter(|scopes| *scopes != family.scopes),
                 signing_key: None,
@@ -217,6 +182,7 @@ impl Issuer {
             Some(FamilyConflict::Gone) => return Ok(Written::Gone),
             None => {}
         }
+        refuse_ended(&minted)?;
         if minted.token.is_some() {
             // A twin that lost wrote its own idea of the access token first. The family's record decides.
             self.write_decided(next, tenant).await?;
@@ -228,8 +194,7 @@ impl Issuer {
     async fn write_decided(&self, family: &Family, tenant: &Tenant) -> Result<()> {
         let mint = self.mint(family, renewed_id(&family.id, family.generation), None, Existing::Replace, tenant);
         let mint = Mint { family: None, ..mint };
-        self.directory.store.mint(&mint).await?;
-        Ok(())
+        refuse_ended(&self.directory.store.mint(&mint).await?)
     }
 
     /// The same successor again.
@@ -249,7 +214,9 @@ impl Issuer {
     /// Writes a new access token for the same refresh token.
     async fn write_kept(&self, next: &Family, id: &TokenId, revision: u32, tenant: &Tenant) -> Result<Written> {
         let mint = self.mint(next, id.clone(), Some(revision), Existing::Replace, tenant);
-        Ok(match self.directory.store.mint(&mint).await?.family {
+        let minted = self.directory.store.mint(&mint).await?;
+        refuse_ended(&minted)?;
+        Ok(match minted.family {
             None => Written::Won,
             Some(FamilyConflict::Gone) => Written::Gone,
             Some(FamilyConflict::Other(record)) => {
@@ -280,7 +247,8 @@ impl Issuer {
     /// The family with the key that signs its access token: decided before it is written, so that a repeat has the same.
     async fn with_key(&self, mut family: Family, tenant: &Arc<Tenant>) -> Result<Family> {
         if family.format == Format::Jwt {
-            family.minted.signing_key = Some(self.signing_key(tenant).await?.stored.id.clone());
+            let expires = Time::from_secs(family.minted.issued_secs.saturating_add(family.minted.ttl_secs));
+            family.minted.signing_key = Some(self.signing_key(tenant, expires).await?.stored.id.clone());
         }
         Ok(family)
     }
@@ -293,17 +261,14 @@ impl Issuer {
             now,
             token: Some(token_mint(&token, token.expires(), exists)),
             family: Some(family_mint(family, revision, expected)),
-            session: session_mint(&token, tenant, Some(family.absolute_expiry), now),
+            session: session_mint(&token, tenant, Some(family.ends), now),
         }
     }
 
     /// Revokes a family whose refresh token was stolen, and tells the caller so.
     async fn end(&self, family: &Family) -> Result<Error> {
-        let until = family.absolute_expiry.plus(SLOT_MARGIN);
-        self.directory
-            .follower
-            .append(&[Entry::revoke_until(Ident::Family(family.tenant.clone(), family.id.clone()), until)])
-            .await?;
+        let entry = retention::of_family(&family.tenant, &family.id, family.ends);
+        self.directory.follower.append_new(vec![entry]).await?;
         self.metrics.count(Event::ReuseDetected);
         tracing::warn!(
             target: "audit", event = "refresh.reused", tenant = %family.tenant, family = %family.id, client = %family.client,
@@ -316,7 +281,7 @@ impl Issuer {
 /// What became of the write of a renewal.
 enum Written {
     Won,
-    Lost(crate::store::FamilyRecord),
+    Lost(store::FamilyRecord),
     Gone,
 }
 
@@ -332,6 +297,15 @@ fn decide_scopes(request: &Request, family: &Family, standing: &Standing) -> Res
         return Err(refuse("none of the granted scopes is allowed any more".to_owned()));
     }
     Ok(if asked.is_empty() { allowed } else { asked })
+}
+
+/// Refuses a token that its session did not take in: it is over, and so is the family. Nobody has seen the token.
+fn refuse_ended(minted: &store::Minted) -> Result<()> {
+    if minted.session.is_none() { Ok(()) } else { Err(session_over()) }
+}
+
+fn session_over() -> Error {
+    Error::new(Reason::SessionExpired, "the session of the refresh token has ended")
 }
 
 fn requested(request: &Request) -> Option<Scopes> {

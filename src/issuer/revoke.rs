@@ -2,7 +2,7 @@
 
 use super::{
     Issuer, MAX_RACES,
-    issue::{SLOT_MARGIN, decode_family, family_mint, session_slot_until},
+    issue::{decode_family, family_mint},
     verify::decode_token,
 };
 use crate::{
@@ -11,10 +11,14 @@ use crate::{
         caller::{Right, require_unconfined},
         permit::{Act, Visit},
     },
-    revocation::entry::{Effect, Entry},
-    store::{FamilyConflict, Mint},
+    revocation::{
+        entry::{Effect, Entry},
+        retention,
+    },
+    store::{FamilyConflict, Mint, SessionKey},
     token::{
-        AccessToken, Error, Family, Ident, Position, Reason, Result, Subject, TokenId,
+        AccessToken, Error, Family, Ident, Position, Reason, Result, Subject, TenantId, TokenId,
+        access::SessionId,
         secret::{RefreshContent, SecretKind},
     },
 };
@@ -53,13 +57,16 @@ impl Issuer {
     pub async fn revoke(&self, visit: &Visit, text: &str) -> Result<Position> {
         let head = visit.head();
         if SecretKind::of(text) == Some(SecretKind::Refresh) {
-            return match self.family_of(text).await? {
-                Some((family, _)) => self.append(&[family_entry(&family)]).await,
+            // Its text says how long to remember it: the family's record may be gone, and access tokens still live.
+            return match RefreshContent::from_text(text, &*self.directory.ring) {
+                Some((content, _)) => {
+                    self.append(vec![retention::of_family(&content.tenant, &content.family, content.ends)]).await
+                }
                 None => Ok(head),
             };
         }
         match self.resolve(text).await? {
-            Some(verified) => self.append(&[token_entry(&verified.token)]).await,
+            Some(verified) => self.append(vec![retention::of_token(&verified.token)]).await,
             None => Ok(head),
         }
     }
@@ -68,7 +75,7 @@ impl Issuer {
     pub async fn revoke_by_id(&self, act: &Act, id: &str) -> Result<Position> {
         let token = self.token_in_reach(act, id).await?;
         match token {
-            Some(token) => self.append(&[token_entry(&token)]).await,
+            Some(token) => self.append(vec![retention::of_token(&token)]).await,
             None => {
                 act.require_scope()?;
                 Ok(act.head())
@@ -93,7 +100,7 @@ impl Issuer {
             None => None,
             Some(text) => Some(match self.resolve(text).await? {
                 Some(verified) => {
-                    entries.push(token_entry(&verified.token));
+                    entries.push(retention::of_token(&verified.token));
                     Outcome::Invalidated
                 }
                 None => self.dead_or_unknown(text),
@@ -103,17 +110,16 @@ impl Issuer {
             None => None,
             Some(text) => Some(match RefreshContent::from_text(text, &*self.directory.ring) {
                 Some((content, _)) => {
-                    if let Some((family, _)) = self.family_of(text).await? {
-                        self.close(&family).await?;
+                    if self.close(&content).await? {
+                        entries.push(Entry::changed(Ident::Family(content.tenant, content.family)));
                     }
-                    entries.push(Entry::changed(Ident::Family(content.tenant, content.family)));
                     Outcome::Invalidated
                 }
                 None => Outcome::Unrecognized,
             }),
         };
         if !entries.is_empty() {
-            position = self.append(&entries).await?;
+            position = self.append(entries).await?;
         }
         Ok((access, refresh, position))
     }
@@ -125,12 +131,48 @@ impl Issuer {
             (true, Some(token)) => Some(token.except()),
             (true, None) => return Err(Error::field("keep_current", "must not be set without a bearer token")),
         };
-        let (idents, until) = self.targets(act, target).await?;
-        let entries: Vec<_> = idents
-            .into_iter()
-            .map(|ident| Entry { ident, effect: Effect::Revoke { except: except.clone(), until }, effective: None })
+        if let Target::Sessions(sessions) = target {
+            act.require_scope()?;
+            require_unconfined(act.caller())?;
+            return self.end_sessions(act.tenant(), sessions, except).await;
+        }
+        let ident = self.principal(act, target).await?;
+        let effect = Effect::Revoke { except, until: Time::NEVER };
+        self.append(vec![Entry { ident, effect, effective: None }]).await
+    }
+
+    /// Revokes what was minted for sessions so far. Of one for which nothing was, there is nothing to remember.
+    async fn end_sessions(&self, tenant: &TenantId, sessions: &[String], except: Option<Ident>) -> Result<Position> {
+        let keys: Vec<_> = sessions
+            .iter()
+            .map(|session| SessionKey { tenant: tenant.clone(), session: SessionId::new(session.as_str()) })
             .collect();
-        self.append(&entries).await
+        let ident = |key: &SessionKey| Ident::Session(tenant.clone(), key.session.shared());
+        let store = &self.directory.store;
+        let Some(except) = except else {
+            let ended = store.end_sessions(&keys).await?;
+            let entries = keys.iter().zip(ended).filter_map(|(key, ended)| {
+                let ended = ended?;
+                Some(retention::of_session(ident(key), ended.floor, ended.until))
+            });
+            return self.append(entries.collect()).await;
+        };
+        // A session in which somebody goes on takes in what is minted meanwhile. If that lives longer, so does the entry.
+        let mut known = vec![None; keys.len()];
+        let mut position = self.append(Vec::new()).await?;
+        for _ in 0..MAX_RACES {
+            let now = store.sessions(&keys).await?.into_iter().map(|session| session.map(|session| session.until));
+            let now: Vec<_> = now.collect();
+            if now.iter().zip(&known).all(|(now, known)| now <= known) {
+                return Ok(position);
+            }
+            let entries = keys.iter().zip(&now).filter_map(|(key, until)| {
+                Some(retention::of_open_session(ident(key), (*until)?, Some(except.clone())))
+            });
+            position = self.append(entries.collect()).await?;
+            known = now;
+        }
+        Err(Error::new(Reason::ConcurrentUpdate, "too many concurrent mints for the sessions"))
     }
 
     /// The token record of an id, if the caller may act on it: by scope within reach, or as its own.
@@ -142,15 +184,15 @@ impl Issuer {
         Ok(within.then_some(token))
     }
 
-    async fn targets(&self, act: &Act, target: &Target) -> Result<(Vec<Ident>, Time)> {
+    /// What the log calls a target that is not a list of sessions, if the caller may revoke everything of it.
+    async fn principal(&self, act: &Act, target: &Target) -> Result<Ident> {
         let (caller, tenant) = (act.caller(), act.tenant());
         match target {
             Target::Account { slot, descendants } => {
                 let account = self.directory.reachable_account(act, slot).await?;
                 let id = account.id.clone();
-                let ident =
-                    if *descendants { Ident::Subtree(tenant.clone(), id) } else { Ident::Account(tenant.clone(), id) };
-                Ok((vec![ident], Time::NEVER))
+                let tenant = tenant.clone();
+                Ok(if *descendants { Ident::Subtree(tenant, id) } else { Ident::Account(tenant, id) })
             }
             Target::Client(slot) => {
                 let own =
@@ -160,30 +202,24 @@ impl Issuer {
                     self.client_in_reach(act, slot).await?;
                 }
                 let client = slot.parse().map_err(|_| Error::not_found("Client", slot))?;
-                Ok((vec![Ident::Admission(tenant.clone(), client)], Time::NEVER))
+                Ok(Ident::Admission(tenant.clone(), client))
             }
             Target::Member(slot) => {
                 act.require_scope()?;
                 let member = self.directory.reachable_member(act, slot).await?;
-                Ok((vec![Ident::Member(tenant.clone(), member.id.clone())], Time::NEVER))
+                Ok(Ident::Member(tenant.clone(), member.id.clone()))
             }
             Target::Group(slot) => {
                 act.require_scope()?;
                 let group = self.directory.reachable_group(act, slot).await?;
-                Ok((vec![Ident::Group(tenant.clone(), group.id.clone())], Time::NEVER))
+                Ok(Ident::Group(tenant.clone(), group.id.clone()))
             }
-            Target::Sessions(sessions) => {
-                act.require_scope()?;
-                require_unconfined(caller)?;
-                let record = self.directory.existing_tenant(tenant).await?;
-                let idents = sessions.iter().map(|session| Ident::Session(tenant.clone(), session.as_str().into()));
-                Ok((idents.collect(), session_slot_until(&record, self.now())))
-            }
+            Target::Sessions(_) => Err(Error::internal("name one target of many")),
             Target::Tenant => {
                 act.require_scope()?;
                 require_unconfined(caller)?;
                 self.directory.existing_tenant(tenant).await?;
-                Ok((vec![Ident::Tenant(tenant.clone())], Time::NEVER))
+                Ok(Ident::Tenant(tenant.clone()))
             }
         }
     }
@@ -201,24 +237,13 @@ impl Issuer {
         }
     }
 
-    /// The family of a genuine refresh token, if it is stored.
-    async fn family_of(&self, text: &str) -> Result<Option<(Family, u32)>> {
-        let Some((content, _)) = RefreshContent::from_text(text, &*self.directory.ring) else {
-            return Ok(None);
-        };
-        let Some(record) = self.directory.store.family(&content.family).await? else {
-            return Ok(None);
-        };
-        let family = decode_family(&record)?;
-        let same = family.id == content.family && family.tenant == content.tenant;
-        Ok(same.then_some((family, record.revision)))
-    }
-
-    /// Ends the renewal of a family while its access tokens live on.
-    async fn close(&self, family: &Family) -> Result<()> {
+    /// Ends the renewal of a family while its access tokens live on. False if it had ended before.
+    async fn close(&self, content: &RefreshContent) -> Result<bool> {
         for _ in 0..MAX_RACES {
-            let Some(record) = self.directory.store.family(&family.id).await? else { return Ok(()) };
+            let Some(record) = self.directory.store.family(&content.family).await? else { return Ok(false) };
             let current = decode_family(&record)?;
+            let was_closed = current.closed;
+            // Written once more if it is closed: finding the work done does not make it durable.
             let closed = Family { closed: true, ..current };
             let mint = Mint {
                 now: self.now(),
@@ -228,7 +253,7 @@ impl Issuer {
             };
             match self.directory.store.mint(&mint).await?.family {
                 Some(FamilyConflict::Other(_)) => {}
-                Some(FamilyConflict::Gone) | None => return Ok(()),
+                Some(FamilyConflict::Gone) | None => return Ok(!was_closed),
             }
         }
         Err(Error::new(Reason::ConcurrentUpdate, "too many concurrent renewals"))
@@ -243,8 +268,9 @@ impl Issuer {
         }
     }
 
-    async fn append(&self, entries: &[Entry]) -> Result<Position> {
-        self.directory.follower.append(entries).await
+    /// Appends what tells something new; the position stands at or above what told it.
+    async fn append(&self, entries: Vec<Entry>) -> Result<Position> {
+        self.directory.follower.append_new(entries).await
     }
 }
 
@@ -275,15 +301,4 @@ pub(super) fn may_touch(act: &Act, token: &AccessToken) -> bool {
             ) => false,
         },
     }
-}
-
-fn token_entry(token: &AccessToken) -> Entry {
-    Entry::revoke_until(Ident::Token(token.tenant.clone(), token.id.clone()), token.expires().plus(SLOT_MARGIN))
-}
-
-fn family_entry(family: &Family) -> Entry {
-    Entry::revoke_until(
-        Ident::Family(family.tenant.clone(), family.id.clone()),
-        family.absolute_expiry.plus(SLOT_MARGIN),
-    )
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Issuer;
+use super::{Issuer, MAX_RACES};
 use crate::{
+    ambient::Time,
     directory::{record::Tenant, tenants::Rotation},
     keys::signing::SigningKey,
     token::{AccessToken, Error, Reason, Result},
@@ -12,8 +13,24 @@ use crate::{
 // === impl Issuer ===
 
 impl Issuer {
-    /// The key that signs for a tenant now. Announces the next one when that is due.
-    pub(super) async fn signing_key(&self, tenant: &Arc<Tenant>) -> Result<Arc<SigningKey>> {
+    /// The key that signs a tenant's token which expires at `expires`. Announces the next one when that is due.
+    pub(super) async fn signing_key(&self, tenant: &Arc<Tenant>, expires: Time) -> Result<Arc<SigningKey>> {
+        for _ in 0..MAX_RACES {
+            let key = self.active_key(tenant).await?;
+            if expires <= key.stored.signed_until {
+                return Ok(key);
+            }
+            // Once a day, before it signs what it would not be kept for.
+            if Box::pin(self.directory.cover_key(&tenant.id, &key.stored.id, expires)).await? {
+                return Ok(key);
+            }
+            // It was revoked, or another one took over, since memory learnt of it.
+            self.directory.follower.head().await?;
+        }
+        Err(Error::new(Reason::ConcurrentUpdate, "too many concurrent changes of the signing keys"))
+    }
+
+    async fn active_key(&self, tenant: &Arc<Tenant>) -> Result<Arc<SigningKey>> {
         let now = self.now();
         let keys =
             self.directory.key_set(&tenant.id).await?.ok_or_else(|| Error::internal("find a tenant's signing keys"))?;

@@ -53,12 +53,55 @@ pub(super) fn decide_audience(
             Audience::new([standing.tenant.settings.default_audience(issuer)], issuer)
         });
     }
+    require_audience(request.audience.iter(), standing, issuer)?;
+    Ok(Audience::new(&request.audience, issuer))
+}
+
+/// Refuses audiences that the client may not ask for.
+pub(super) fn require_audience(
+    mut audience: impl Iterator<Item = impl AsRef<str>>,
+    standing: &Standing,
+    issuer: &str,
+) -> Result<()> {
     let beyond =
-        request.audience.iter().find(|audience| *audience != issuer && !standing.allows_audience(audience, issuer));
+        audience.find(|audience| audience.as_ref() != issuer && !standing.allows_audience(audience.as_ref(), issuer));
     match beyond {
-        Some(beyond) => Err(refuse(format!("the audience {beyond} is not allowed"))),
-        None => Ok(Audience::new(&request.audience, issuer)),
+        Some(beyond) => {
+            let message = format!("the audience {} is not allowed", beyond.as_ref());
+            Err(Error::new(Reason::AudienceNotAllowed, message))
+        }
+        None => Ok(()),
     }
+}
+
+/// Refuses to hand out what was issued before if that is more than what would be issued now.
+pub(super) fn require_within(stored: &AccessToken, now: &AccessToken, issuer: &str) -> Result<()> {
+    let refuse = |reason, what: &str| {
+        Err(Error::new(
+            reason,
+            format!("the token that this request id issued has {what} than the caller may obtain now"),
+        ))
+    };
+    if stored.scopes.beyond(&now.scopes).is_some() {
+        return refuse(Reason::ScopeNotAllowed, "more scopes");
+    }
+    let audience: Vec<_> = now.audience.absolute(issuer).collect();
+    if stored.audience.absolute(issuer).any(|stored| !audience.contains(&stored)) {
+        return refuse(Reason::AudienceNotAllowed, "another audience");
+    }
+    // Of two clocks one is behind: what lives as long from its own issue on does not live longer.
+    let as_long = |token: &AccessToken| token.ttl_secs.unwrap_or(u64::MAX);
+    if stored.expires() > now.expires() && as_long(stored) > as_long(now) {
+        return refuse(Reason::TtlOutOfRange, "a longer life");
+    }
+    let holder = |token: &AccessToken| {
+        (token.client.clone(), token.subject.clone(), token.actor.clone(), token.session.clone(), token.home.clone())
+    };
+    let dies_with_as_much = now.sources.iter().all(|source| stored.sources.contains(source));
+    if holder(stored) != holder(now) || !dies_with_as_much {
+        return refuse(Reason::GrantNotAllowed, "other rights");
+    }
+    Ok(())
 }
 
 /// What bounds the life of a token besides the tenant's maxima.

@@ -1,5 +1,4 @@
-//! What makes a token active: its text is genuine, it has not expired, the log does not revoke it, and all that it
-//! depends on is enabled.
+//! What makes a token active: its text is genuine, and it lives (see [`super::living`]).
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,23 +7,20 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use jeton_core::jwt::Unverified;
 
-use super::{Issuer, reach::Reach};
+use super::{
+    Issuer,
+    living::{Alive, Dependent},
+    reach::Reach,
+};
 use crate::{
     ambient::Time,
-    directory::{
-        authority::Authority,
-        caller::Caller,
-        load::Wanted,
-        record::{Confinement, State},
-    },
+    directory::{authority::Authority, caller::Caller, load::Wanted},
     metrics::{Event, labels::Cache},
-    revocation::cache::MAX_AGE,
     store::SessionKey,
     token::{
-        AccessToken, AccountId, Error, Result, Subject, TenantId, TokenId,
+        AccessToken, AccountId, Error, Result, Subject, TokenId,
         claims::MAX_TOKEN_BYTES,
         ident::Idents,
-        scope::management,
         secret::{OpaqueContent, SecretKind},
     },
 };
@@ -95,6 +91,10 @@ impl Verified {
     /// What the member may do, as of the last judgement that found the token active.
     pub fn authority(&self) -> Option<Arc<Authority>> {
         self.judged.load().as_ref().map(|judged| Arc::clone(&judged.authority))
+    }
+
+    fn life(&self) -> Dependent<'_> {
+        Dependent::of_token(&self.token, &self.idents)
     }
 
     fn session(&self) -> Option<SessionKey> {
@@ -208,16 +208,15 @@ impl Issuer {
 
     /// Which tokens are active, in their order; at most one read of records and one of sessions, sent together.
     pub async fn are_active(&self, tokens: &[Arc<Verified>]) -> Result<Vec<bool>> {
-        let follower = &self.directory.follower;
         // Before anything is read: what is applied meanwhile makes the judgement one of the past.
-        let version = follower.version();
+        let version = self.directory.follower.version();
         let now = self.now();
         let mut active = vec![false; tokens.len()];
         let mut cold = Vec::new();
         for (i, verified) in tokens.iter().enumerate() {
             if verified.is_known_active(version, now) {
                 active[i] = true;
-            } else if now < verified.token.expires() && !follower.revokes(&verified.idents, verified.token.rev) {
+            } else if self.dead(&verified.life(), now).is_none() {
                 cold.push(i);
             }
         }
@@ -240,72 +239,12 @@ impl Issuer {
         let wanted: Vec<_> = cold.iter().map(|i| tokens[*i].wanted()).collect();
         self.directory.preload(&wanted).await?;
         for i in cold {
-            if let Some((until, authority)) = self.enabled_until(&tokens[*i], now).await? {
+            if let Ok(Alive { until, authority }) = self.supported(&tokens[*i].life(), now).await? {
                 tokens[*i].judged.store(Some(Arc::new(Judged { version, until, authority })));
                 active[*i] = true;
             }
         }
         Ok(())
-    }
-
-    /// Whether all that a token depends on is enabled, until when that may be believed, and what its member may do.
-    async fn enabled_until(&self, verified: &Verified, now: Time) -> Result<Option<(Time, Arc<Authority>)>> {
-        let token = &verified.token;
-        let directory = &self.directory;
-        let Some(tenant) = directory.tenant(&token.tenant).await?.filter(|tenant| tenant.state == State::Enabled)
-        else {
-            return Ok(None);
-        };
-        if !self.client_may(token).await? {
-            return Ok(None);
-        }
-        if let Some(account) = token.account() {
-            let line = Confinement { account: account.clone(), ancestors: token.ancestors.clone() };
-            if !directory.is_alive(&token.tenant, &line).await? {
-                return Ok(None);
-            }
-        }
-        let Some(authority) = directory.authority_of(&token.tenant, &token.subject, None).await? else {
-            return Ok(None);
-        };
-        let mut until = now.plus(MAX_AGE);
-        if let Some(session) = verified.session() {
-            let idle = tenant.settings.session_idle_ttl();
-            let Some(alive_until) = self.session_until(&session, idle, now).await? else {
-                return Ok(None);
-            };
-            until = until.min(alive_until);
-        }
-        Ok(Some((until, authority)))
-    }
-
-    /// Whether a token's client is enabled: at home in the token's tenant, admitted to it, or an administrator of
-    /// `system`. That a client from elsewhere was disabled at home is found in the log.
-    async fn client_may(&self, token: &AccessToken) -> Result<bool> {
-        if let Some(client) = self.directory.client(&token.tenant, &token.client).await? {
-            return Ok(client.state == State::Enabled);
-        }
-        if self.directory.admission(&token.tenant, &token.client).await?.is_some() {
-            return Ok(true);
-        }
-        let client = self.directory.client(&TenantId::system(), &token.client).await?;
-        Ok(client
-            .is_some_and(|client| client.state == State::Enabled && client.allowed_scopes.contains(management::ADMIN)))
-    }
-
-    /// Until when a session lives, as far as is known; `None`: it has lapsed. What memory knows may prove it alive, never
-    /// lapsed: mints are not logged.
-    pub(super) async fn session_until(
-        &self,
-        session: &SessionKey,
-        idle: std::time::Duration,
-        now: Time,
-    ) -> Result<Option<Time>> {
-        let alive = |mint: Time| Some(mint.plus(idle)).filter(|until| now < *until);
-        if let Some(until) = self.directory.known_mint(session).and_then(alive) {
-            return Ok(Some(until));
-        }
-        Ok(self.directory.last_mint(session).await?.and_then(alive))
     }
 
     async fn verify_jwt(&self, text: &str, digest: [u8; 32]) -> Result<Option<Arc<Verified>>> {

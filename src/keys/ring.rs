@@ -225,8 +225,12 @@ mod tests {
     #[test]
     fn secrets_read_back_and_old_keys_still_read() {
         let (old, new) = (ring(&[1]), ring(&[2, 1]));
-        let content =
-            RefreshContent { tenant: "default".parse().unwrap(), family: FamilyId::from_bytes([3; 16]), generation: 7 };
+        let content = RefreshContent {
+            tenant: "default".parse().unwrap(),
+            family: FamilyId::from_bytes([3; 16]),
+            generation: 7,
+            ends: crate::ambient::Time::from_secs(1 << 33),
+        };
         let text = content.to_text(&old, old.current()).unwrap();
         assert!(text.expose().starts_with("jtr_"));
         assert_eq!(RefreshContent::from_text(text.expose(), &new), Some((content, old.current())));

@@ -32,6 +32,12 @@ use crate::{
 pub struct StoredKeySet {
     #[n(0)]
     pub keys: Vec<StoredKey>,
+    /// For how long whoever reads the set now may believe it.
+    #[n(1)]
+    pub max_age: Duration,
+    /// Until when somebody may believe a set that was read when another `max_age` was told.
+    #[n(2)]
+    pub believed_until: Time,
 }
 
 /// One key as it is stored.
@@ -56,9 +62,9 @@ pub struct StoredKey {
     /// When it stops to sign; NEVER while not decided.
     #[n(6)]
     pub retires: Time,
-    /// When the last token that it signed has expired; NEVER while not decided.
+    /// No token that it signed expires later. Raised in steps, before it signs one that does: see [`STEP`].
     #[n(7)]
-    pub removes: Time,
+    pub signed_until: Time,
     #[n(8)]
     pub revoked: Option<Time>,
 }
@@ -109,17 +115,44 @@ pub struct KeyFault(&'static str);
 // === impl StoredKeySet ===
 
 impl StoredKeySet {
+    /// A set of one key.
+    pub fn new(key: StoredKey, max_age: Duration) -> Self {
+        Self { keys: vec![key], max_age, believed_until: Time::from_millis(0) }
+    }
+
+    /// Lets readers believe the set for `max_age` from now on.
+    pub fn tell(&mut self, max_age: Duration, now: Time) {
+        if max_age != self.max_age {
+            self.believed_until = self.believed_until.max(now.plus(self.max_age));
+            self.max_age = max_age;
+        }
+    }
+
+    /// When a key that is announced now is known to everybody: every set without it is too old.
+    pub fn known(&self, now: Time) -> Time {
+        now.plus(self.max_age).max(self.believed_until)
+    }
+
     /// Announces `key`, which signs from `activates` on; whatever signs then stops then. Keys past their removal go.
-    pub fn announce(&mut self, mut key: StoredKey, now: Time, activates: Time, max_token_ttl: Duration) {
+    pub fn announce(&mut self, mut key: StoredKey, now: Time, activates: Time) {
         key.activates = activates;
         for old in &mut self.keys {
             if matches!(old.state(now), State::Active | State::Announced) {
                 old.retires = activates;
-                old.removes = activates.plus(max_token_ttl).plus(REMOVAL_MARGIN);
             }
         }
-        self.keys.retain(|key| key.removes > now);
+        self.keys.retain(|key| key.removes() > now);
         self.keys.push(key);
+    }
+
+    /// Notes that the active key is to sign tokens that expire up to `expires`; false if it may not, and another one signs.
+    pub fn cover(&mut self, id: &KeyId, expires: Time, now: Time) -> bool {
+        let key = self.keys.iter_mut().find(|key| key.id == *id && key.state(now) == State::Active);
+        let Some(key) = key else { return false };
+        if key.signed_until < expires {
+            key.signed_until = expires.plus(STEP);
+        }
+        true
     }
 
     /// The key that signs at `now`.
@@ -145,25 +178,26 @@ impl StoredKeySet {
         }
         if let Some(active) = self.keys.iter_mut().find(|key| key.state(now) == State::Active) {
             active.retires = Time::NEVER;
-            active.removes = Time::NEVER;
         }
     }
 
     /// Revokes a key, if it is there.
-    pub fn revoke(&mut self, id: &KeyId, now: Time, max_token_ttl: Duration) -> bool {
+    pub fn revoke(&mut self, id: &KeyId, now: Time) -> bool {
         let Some(key) = self.keys.iter_mut().find(|key| key.id == *id) else {
             return false;
         };
         key.revoked.get_or_insert(now);
         // Listed as revoked until none of its tokens would live anyway; its private part is of no use any more.
-        key.removes = now.plus(max_token_ttl).plus(REMOVAL_MARGIN);
         key.sealed.clear();
         true
     }
 }
 
-/// Clock skew and caches of settings: a key stays this much longer than its last token.
+/// Clock skew: a key stays this much longer than its last token.
 const REMOVAL_MARGIN: Duration = Duration::from_secs(3600);
+/// How much further than needed the mark of what a key signs is raised, so that it is written about once a day and not with
+/// every token. A key may stay so much longer than it had to.
+const STEP: Duration = Duration::from_secs(86_400);
 
 // === impl StoredKey ===
 
@@ -188,13 +222,19 @@ impl StoredKey {
             created: now,
             activates: now,
             retires: Time::NEVER,
-            removes: Time::NEVER,
+            signed_until: Time::from_millis(0),
             revoked: None,
         })
     }
 
+    /// When nothing lives any more that it signed; NEVER while it signs or is to sign.
+    pub fn removes(&self) -> Time {
+        let stops = self.revoked.map_or(self.retires, |revoked| revoked.min(self.retires));
+        if stops.is_never() { Time::NEVER } else { stops.max(self.signed_until).plus(REMOVAL_MARGIN) }
+    }
+
     pub fn state(&self, now: Time) -> State {
-        if self.removes <= now {
+        if self.removes() <= now {
             State::Removed
         } else if self.revoked.is_some() {
             State::Revoked
@@ -463,14 +503,14 @@ mod tests {
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         let tenant: TenantId = "default".parse().unwrap();
         let (now, hour, issuer) = (Time::from_secs(1_000_000), Duration::from_secs(3600), "https://id/t/default");
-        let mut set = StoredKeySet { keys: vec![StoredKey::generate(&tenant, Algorithm::Es256, &old, now).unwrap()] };
+        let mut set = StoredKeySet::new(StoredKey::generate(&tenant, Algorithm::Es256, &old, now).unwrap(), hour);
         let sign = |set: &KeySet, now| {
             let key = set.active(now).unwrap();
             let token = AccessToken { signing_key: Some(key.stored.id.clone()), ..token() };
             jwt::sign(jwt::signing_input(&token, issuer, key).unwrap(), key)
         };
         let text = sign(&KeySet::read(&set, &tenant, &old, now).unwrap(), now).unwrap();
-        set.announce(StoredKey::generate(&tenant, Algorithm::Rs256, &new, now).unwrap(), now, now, hour);
+        set.announce(StoredKey::generate(&tenant, Algorithm::Rs256, &new, now).unwrap(), now, now);
         // The master key of the retired one is gone.
         let keys = KeySet::read(&set, &tenant, &new, now).unwrap();
         let unverified = Unverified::parse(&text).unwrap();
@@ -490,20 +530,25 @@ mod tests {
         let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
         let key = |now| StoredKey::generate(&tenant, Algorithm::EdDsa, &ring, now).unwrap();
         let (start, minute) = (Time::from_secs(1_000_000), Duration::from_secs(60));
-        let mut set = StoredKeySet { keys: vec![key(start)] };
+        let mut set = StoredKeySet::new(key(start), minute);
+        let first = set.keys[0].id.clone();
+        assert!(set.cover(&first, start.plus(30 * minute), start));
         assert!(!set.is_due(start, 10 * minute, minute));
         let due = start.plus(9 * minute);
         assert!(set.is_due(due, 10 * minute, minute));
-        set.announce(key(due), due, due.plus(minute), 30 * minute);
+        set.announce(key(due), due, set.known(due));
         let states = |set: &StoredKeySet, at| set.keys.iter().map(|key| key.state(at)).collect::<Vec<_>>();
         assert_eq!(states(&set, due), [State::Active, State::Announced]);
         assert!(!set.is_due(due, 10 * minute, minute));
         let over = due.plus(minute);
         assert_eq!(states(&set, over), [State::Retiring, State::Active]);
-        assert_eq!(states(&set, over.plus(30 * minute)), [State::Retiring, State::Active]);
-        assert_eq!(states(&set, over.plus(30 * minute).plus(REMOVAL_MARGIN)), [State::Removed, State::Active]);
+        assert!(!set.cover(&first, over, over), "it does not sign any more");
+        // Whatever settings say by now: what counts is what it signed.
+        let last = start.plus(30 * minute).plus(STEP);
+        assert_eq!(states(&set, last), [State::Retiring, State::Active]);
+        assert_eq!(states(&set, last.plus(REMOVAL_MARGIN)), [State::Removed, State::Active]);
         let revoked = set.keys[1].id.clone();
-        assert!(set.revoke(&revoked, over, minute));
+        assert!(set.revoke(&revoked, over));
         assert_eq!(states(&set, over)[1], State::Revoked);
         assert!(set.active(over).is_none());
     }

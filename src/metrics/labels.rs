@@ -108,6 +108,7 @@ labels! {
         Tokens "tokens",
         Family "family",
         Sessions "sessions",
+        EndSessions "end_sessions",
         SubjectPage "subject_page",
         Ping "ping",
     }

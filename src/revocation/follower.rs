@@ -140,9 +140,28 @@ impl Follower {
         Duration::from_micros(self.clock.now_micros().saturating_sub(newest.micros()))
     }
 
+    /// How many slots of the state map memory knows, and how many of them are never forgotten.
+    pub fn slots(&self) -> (usize, usize) {
+        let state = self.state.read();
+        (state.len(), state.permanent())
+    }
+
     /// Appends entries to the log. When this returns, they are durable and every later head is at or above them.
     pub async fn append(&self, entries: &[Entry]) -> Result<Position> {
         Ok(self.store.append(entries).await?)
+    }
+
+    /// Appends those of the entries that tell something new. What everybody knows, or what names nothing that may still be
+    /// alive, makes the log no longer.
+    pub async fn append_new(&self, mut entries: Vec<Entry>) -> Result<Position> {
+        let now = self.clock.now();
+        let known = {
+            let state = self.state.read();
+            entries.retain(|entry| !entry.is_over(now) && !state.knows(entry));
+            // What was applied is confirmed, so it is as good as appended.
+            state.applied()
+        };
+        if entries.is_empty() { Ok(known) } else { self.append(&entries).await }
     }
 
     /// Whether the applied log revokes what has these identifiers and was issued at `rev`.

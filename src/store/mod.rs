@@ -15,16 +15,18 @@ use bytes::Bytes;
 use crate::{
     ambient::Time,
     revocation::entry::{Entry, LogEntry, Slot},
-    token::{AccountId, ClientId, FamilyId, GroupId, Ident, MemberId, Position, TenantId, TokenId, access::SessionId},
+    token::{AccountId, ClientId, FamilyId, GroupId, Ident, MemberId, Position, TenantId, TokenId},
 };
 
 pub mod embedded;
 mod error;
 pub mod observed;
 pub mod redis;
+mod session;
 mod unique;
 
 pub use error::{Cause, Error, Result};
+pub use session::{Ended, SESSION_MARGIN, Session, SessionConflict, SessionKey, SessionMint};
 pub use unique::{Name, Refusal, Unique};
 
 /// The port.
@@ -86,8 +88,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Reads a family's record. Confirmed.
     async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>>;
 
-    /// When tokens were last minted for sessions, in the order given. Confirmed.
-    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Time>>>;
+    /// What is known of sessions, in the order given. Confirmed.
+    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Session>>>;
+
+    /// Ends what was minted for sessions so far: no later mint is noted with a `rev` from before. `None`: nothing was.
+    async fn end_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Ended>>>;
 
     /// Up to `limit` tokens of a subject in the order of (expiry, id), after `after`.
     async fn subject_page(
@@ -283,13 +288,6 @@ pub struct IndexEntry {
     pub token: TokenId,
 }
 
-/// Which session.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionKey {
-    pub tenant: TenantId,
-    pub session: SessionId,
-}
-
 /// What one issue or renewal stores. The parts are sent together and each is atomic by itself.
 #[derive(Clone, Debug)]
 pub struct Mint {
@@ -339,22 +337,6 @@ pub struct FamilyRecord {
     pub body: Bytes,
 }
 
-/// A mint to note on a session.
-#[derive(Clone, Debug)]
-pub struct SessionMint {
-    pub key: SessionKey,
-    /// The mint's time.
-    pub now: Time,
-    /// The session is lapsed when its last mint is so long ago.
-    pub idle: Duration,
-    /// How long the record is kept at least.
-    pub until: Time,
-    /// A digest of whom the session must have been minted for first; `None`: what is minted belongs to it already.
-    pub owner: Option<[u8; 16]>,
-    /// Whether a lapsed session is brought back. Its tokens must have been revoked in the log before.
-    pub revive: bool,
-}
-
 /// What became of a mint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Minted {
@@ -364,15 +346,6 @@ pub struct Minted {
     pub family: Option<FamilyConflict>,
     /// Why the session was not touched.
     pub session: Option<SessionConflict>,
-}
-
-/// Why a mint was not noted on a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionConflict {
-    /// It was minted for somebody else first.
-    Owned,
-    /// It has lapsed.
-    Lapsed,
 }
 
 /// Why a family was not written.
@@ -388,8 +361,6 @@ pub enum FamilyConflict {
 pub const LOG_RETENTION: Duration = Duration::from_secs(3600);
 /// The most entries that one [`Store::tail`] returns.
 pub const TAIL_LIMIT: usize = 1000;
-/// How much earlier the mint of a session sees it lapsed than introspection does.
-pub const SESSION_MARGIN: Duration = Duration::from_secs(5);
 /// Expired entries stay in a subject's list at least so long after their expiry by the store's own clock.
 pub const PRUNE_MARGIN: Duration = Duration::from_secs(5);
 

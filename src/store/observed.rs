@@ -8,8 +8,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    Change, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage,
-    Store, SubjectKey, Tail, Unique, Written,
+    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, Session,
+    SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
 };
 use crate::{
     ambient::Time,
@@ -118,8 +118,12 @@ impl Store for Observed {
         self.observe(Operation::Family, self.inner.family(id)).await
     }
 
-    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Time>>> {
+    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Session>>> {
         self.observe(Operation::Sessions, self.inner.sessions(sessions)).await
+    }
+
+    async fn end_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
+        self.observe(Operation::EndSessions, self.inner.end_sessions(sessions)).await
     }
 
     async fn subject_page(

@@ -13,7 +13,7 @@ pub mod permission;
 pub use error::{Error, Reason, Result};
 pub use jeton_contract::email;
 pub use jeton_core::{
-    AccessToken, AccountId, Actor, Authentication, ClientId, Family, FamilyId, Format, GroupId, Ident,
+    AccessToken, AccountId, Actor, Authentication, ClientId, Family, FamilyId, Format, GrantType, GroupId, Ident,
     IdentityProfileId, MemberId, Position, RoleId, Scopes, Subject, TenantId, TokenId, access, authentication, base62,
     claims, family, id, ident, position, scope, secret,
 };

@@ -12,8 +12,8 @@ use jeton::{
         follower::Follower,
     },
     store::{
-        Change, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage, Store,
-        SubjectKey, Tail, Unique, Written,
+        Change, Ended, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, Session, SessionKey,
+        StatePage, Store, SubjectKey, Tail, Unique, Written,
     },
     token::{FamilyId, Ident, Position, TenantId, TokenId, ident::Idents},
     worker,
@@ -165,7 +165,11 @@ impl Store for Scripted {
         unreachable!()
     }
 
-    async fn sessions(&self, _: &[SessionKey]) -> Result<Vec<Option<Time>>> {
+    async fn sessions(&self, _: &[SessionKey]) -> Result<Vec<Option<Session>>> {
+        unreachable!()
+    }
+
+    async fn end_sessions(&self, _: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
         unreachable!()
     }
 

@@ -17,7 +17,7 @@ use jeton::{
         Change, Existing, FamilyMint, FamilyRecord, Index, IndexEntry, Kind, Mint, Name, Put, RecordKey, Refusal,
         Request, SessionKey, SessionMint, Store, SubjectKey, TokenMint, Unique, Written,
     },
-    token::{AccountId, FamilyId, Reason, TenantId, TokenId, access::SessionId},
+    token::{AccountId, FamilyId, Position, Reason, TenantId, TokenId, access::SessionId},
 };
 
 mod directory;
@@ -115,6 +115,8 @@ macro_rules! conformance {
                 an_unknown_session_is_none
                 the_first_mint_of_a_session_creates_it
                 a_mint_moves_the_last_mint_and_never_back
+                what_ended_takes_in_nothing_from_before
+                a_session_keeps_the_latest_end_of_what_was_minted
                 a_session_lapses_a_margin_before_its_idle_time_is_over
                 a_lapsed_session_is_not_touched_until_it_is_revived
                 reviving_a_session_that_is_alive_is_a_mint
@@ -259,9 +261,13 @@ fn session_key(session: &str) -> SessionKey {
     SessionKey { tenant: tenant(), session: SessionId::new(session) }
 }
 
+fn position(micros: u64) -> Position {
+    Position::new(0, micros).unwrap()
+}
+
 /// A mint at `now` into a session that may be idle for a minute.
 fn session(key: &SessionKey, now: Time) -> Mint {
-    let session =
-        SessionMint { key: key.clone(), now, idle: MINUTE, until: now.plus(HOUR), owner: None, revive: false };
+    let (until, rev) = (now.plus(HOUR), position(100));
+    let session = SessionMint { key: key.clone(), now, idle: MINUTE, until, rev, owner: None, revive: false };
     Mint { now, session: Some(session), ..nothing() }
 }

@@ -32,8 +32,8 @@ use jeton::{
     outbox::Sink,
     revocation::entry::Entry,
     store::{
-        Change, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Put, Record, RecordKey, Result, SessionKey,
-        StatePage, Store, SubjectKey, Tail, Unique, Written,
+        Change, Ended, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Put, Record, RecordKey, Result, Session,
+        SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
         embedded::{Embedded, Options},
     },
     token::{AccountId, FamilyId, Format, Position, TenantId, TokenId},
@@ -125,8 +125,11 @@ impl Store for Counting {
     async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>> {
         self.counted(self.inner.family(id)).await
     }
-    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Time>>> {
+    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Session>>> {
         self.counted(self.inner.sessions(sessions)).await
+    }
+    async fn end_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
+        self.counted(self.inner.end_sessions(sessions)).await
     }
     async fn subject_page(
         &self,

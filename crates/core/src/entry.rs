@@ -64,6 +64,11 @@ impl Entry {
         Self { ident, effect: Effect::Revoke { except: None, until }, effective: None }
     }
 
+    /// Whether it is a revocation that need not be remembered any more.
+    pub fn is_over(&self, now: Time) -> bool {
+        matches!(self.effect, Effect::Revoke { until, .. } if until <= now)
+    }
+
     /// The slot that a revoke entry at `position` makes of nothing.
     pub fn slot(&self, position: Position) -> Option<Slot> {
         match &self.effect {
@@ -118,6 +123,11 @@ impl Slot {
             Some(except) if own.contains(except) => self.highest_other,
             _ => Some(self.highest),
         }
+    }
+
+    /// What counts for everybody but the holder of `except`.
+    pub fn position_except(&self, except: Option<&Ident>) -> Option<Position> {
+        if self.except.is_none() || self.except.as_ref() == except { Some(self.highest) } else { self.highest_other }
     }
 
     /// Takes in what another slot of the same identifier knows. Commutative and idempotent, so order and repeats of

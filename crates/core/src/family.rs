@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     access::{self, AccessToken, Actor, Audience, Format, Json, KeyId, RequestDigest, SessionId, Source, Subject},
+    grant::GrantType,
     id::{AccountId, ClientId, FamilyId, TenantId},
     ident::{Ident, Idents},
     position::Position,
@@ -76,6 +77,16 @@ pub struct Family {
     /// Digest of the request body, when issued under a `request_id`.
     #[n(23)]
     pub request: Option<RequestDigest>,
+    /// When nothing lives any more that carries it: no access token, its first included, and no refresh token. Fixed with the
+    /// grant, in whole seconds, because each of its refresh tokens says so, too.
+    #[n(24)]
+    pub ends: Time,
+    /// When it was granted.
+    #[n(25)]
+    pub granted: Time,
+    /// What its client had to be allowed; nothing where an account issued it to itself.
+    #[n(26)]
+    pub grant: Option<GrantType>,
 }
 
 /// What a renewal decided about its access token; the id derives from family and generation.
@@ -185,6 +196,18 @@ impl Family {
         !twin && now.since(self.rotated) >= terms.idle_ttl * 2 / 3
     }
 
+    /// The end of a family with this first access token: a renewed one ends with the second in which the family does.
+    pub fn end(first: &AccessToken, absolute_expiry: Time) -> Time {
+        first.expires().max(absolute_expiry.plus(Duration::from_millis(999)).whole_secs())
+    }
+
+    /// Whether it lives longer than another one. Of two clocks one is behind: what lives as long from its own grant on does
+    /// not live longer.
+    pub fn lives_longer_than(&self, other: &Self) -> bool {
+        let life = |family: &Self| family.absolute_expiry.since(family.granted);
+        self.absolute_expiry > other.absolute_expiry && life(self) > life(other)
+    }
+
     /// When the current refresh token ends.
     pub fn expires(&self) -> Time {
         self.idle_expiry.min(self.absolute_expiry)
@@ -284,6 +307,9 @@ mod tests {
             options: None,
             claims: None,
             request: None,
+            ends: Time::NEVER,
+            granted: MADE,
+            grant: None,
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
     base62,
     id::{FamilyId, TenantId, TokenId},
 };
+use crate::time::Time;
 
 /// A secret's text. Shown once; never logged.
 #[derive(Clone, PartialEq, Eq, zeroize::Zeroize, zeroize::ZeroizeOnDrop)]
@@ -56,6 +57,8 @@ pub struct RefreshContent {
     pub tenant: TenantId,
     pub family: FamilyId,
     pub generation: u32,
+    /// When nothing of the family lives any more, in whole seconds: the family's record is gone long before.
+    pub ends: Time,
 }
 
 /// What a client secret says. The client's id is not in it but under its MAC.
@@ -70,6 +73,8 @@ pub struct ClientSecretContent {
 pub const MAC_BYTES: usize = 24;
 
 const VERSION: u8 = 1;
+/// Bytes of a refresh token's end: enough for every time that there is.
+const ENDS: usize = 5;
 const CHECKSUM_DIGITS: usize = 6;
 /// version + key id.
 const HEAD: usize = 3;
@@ -131,7 +136,10 @@ impl OpaqueContent {
 impl RefreshContent {
     pub fn to_text(&self, mac: &impl Mac, key: DerivationKeyId) -> Option<SecretText> {
         let id = self.family.random_bytes()?;
-        let content = [id.as_slice(), &self.generation.to_be_bytes(), &self.tenant.to_compact()].concat();
+        let ends = self.ends.as_secs().to_be_bytes();
+        let (_, ends) = ends.split_last_chunk::<ENDS>()?;
+        let content =
+            [id.as_slice(), &self.generation.to_be_bytes(), ends.as_slice(), &self.tenant.to_compact()].concat();
         seal(SecretKind::Refresh, key, &content, &[], mac)
     }
 
@@ -139,8 +147,12 @@ impl RefreshContent {
     pub fn from_text(text: &str, mac: &impl Mac) -> Option<(Self, DerivationKeyId)> {
         let (key, content) = open(SecretKind::Refresh, text, &[], mac)?;
         let (id, rest) = content.split_first_chunk::<16>()?;
-        let (generation, tenant) = rest.split_first_chunk::<4>()?;
+        let (generation, rest) = rest.split_first_chunk::<4>()?;
+        let (ends, tenant) = rest.split_first_chunk::<ENDS>()?;
+        let mut secs = [0; 8];
+        secs[8 - ENDS..].copy_from_slice(ends);
         let content = Self {
+            ends: Time::from_secs(u64::from_be_bytes(secs)),
             family: FamilyId::from_bytes(*id),
             generation: u32::from_be_bytes(*generation),
             tenant: TenantId::from_compact(tenant)?,

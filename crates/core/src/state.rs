@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::{
     Ident, Position, Time,
-    entry::{LogEntry, Slot},
+    entry::{Effect, Entry, LogEntry, Slot},
     ident::Idents,
+    retention,
 };
 
 /// The merged log up to a position, and which records its last entries named.
@@ -68,6 +69,11 @@ impl State {
         self.slots.len()
     }
 
+    /// How many of the slots are never forgotten.
+    pub fn permanent(&self) -> usize {
+        self.slots.len() - self.expiring.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
@@ -101,6 +107,15 @@ impl State {
                 ident.ignores_rev() || slot.position_for(idents.own()).is_some_and(|position| position > rev)
             })
         })
+    }
+
+    /// Whether an entry would tell nothing that is not known as long as the entry says.
+    pub fn knows(&self, entry: &Entry) -> bool {
+        let Effect::Revoke { except, until } = &entry.effect else { return false };
+        let (Some(wanted), Some(slot)) = (retention::position_wanted(entry), self.slots.get(&entry.ident)) else {
+            return false;
+        };
+        slot.until >= *until && slot.position_except(except.as_ref()).is_some_and(|position| position >= wanted)
     }
 
     /// Whether a record whose load began at `ticket` may be cached: no load of the map since, and no entry since that

@@ -13,13 +13,16 @@ use redb::{Key, ReadTransaction, ReadableTable, TableDefinition};
 
 use super::{
     super::{
-        Error, Existing, FamilyConflict, FamilyMint, IndexEntry, Mint, Minted, SESSION_MARGIN, SessionConflict,
-        SessionMint, SubjectKey, TokenMint,
+        Ended, Error, Existing, FamilyConflict, FamilyMint, IndexEntry, Mint, Minted, SESSION_MARGIN, SessionConflict,
+        SessionKey, SessionMint, SubjectKey, TokenMint,
     },
     sweep::Expiring,
     tables::{self, Failure, SUBJECTS, StoredFamily, StoredSession, StoredToken, Tables},
 };
-use crate::{ambient::Time, token::TokenId};
+use crate::{
+    ambient::Time,
+    token::{Position, TokenId},
+};
 
 /// What to do about a token.
 enum TokenPlan {
@@ -44,7 +47,10 @@ enum FamilyPlan {
 
 /// What to do about a session.
 enum SessionPlan {
-    Refuse(SessionConflict),
+    /// It is somebody else's.
+    Refuse,
+    /// It has ended: write that, in place of what stands there.
+    End(StoredSession),
     /// Write it, in place of what stands there.
     Write(Option<StoredSession>),
 }
@@ -124,7 +130,10 @@ impl Tables<'_> {
             None => {}
         }
         match session {
-            Some((_, SessionPlan::Refuse(conflict))) => minted.session = Some(conflict),
+            Some((_, SessionPlan::Refuse)) => minted.session = Some(SessionConflict::Owned),
+            Some((part, SessionPlan::End(known))) => {
+                minted.session = Some(SessionConflict::Ended(self.write_end(&part.key, known)?));
+            }
             Some((part, SessionPlan::Write(known))) => self.write_session(part, known)?,
             None => {}
         }
@@ -192,22 +201,49 @@ impl Tables<'_> {
         let Some(stored) = self.sessions.get(key.as_str())? else { return Ok(SessionPlan::Write(None)) };
         let stored: StoredSession = tables::decode(stored.value())?;
         if part.owner.is_some() && stored.owner.is_some() && part.owner != stored.owner {
-            return Ok(SessionPlan::Refuse(SessionConflict::Owned));
+            return Ok(SessionPlan::Refuse);
         }
-        let lapsed = part.now.since(stored.last_mint) >= part.idle.saturating_sub(SESSION_MARGIN);
-        if lapsed && !part.revive {
-            return Ok(SessionPlan::Refuse(SessionConflict::Lapsed));
-        }
-        Ok(SessionPlan::Write(Some(stored)))
+        let lapsed = stored.alive_until.minus(SESSION_MARGIN) <= part.now && !part.revive;
+        Ok(match lapsed || part.rev < stored.floor {
+            true => {
+                SessionPlan::End(StoredSession { floor: if lapsed { stored.end() } else { stored.floor }, ..stored })
+            }
+            false => SessionPlan::Write(Some(stored)),
+        })
+    }
+
+    /// Ends what was minted for a session so far.
+    pub fn end_session(&mut self, key: &SessionKey) -> Result<Option<Ended>, Failure> {
+        let stored = match self.sessions.get(tables::session_key(key).as_str())? {
+            Some(stored) => tables::decode::<StoredSession>(stored.value())?,
+            None => return Ok(None),
+        };
+        self.write_end(key, StoredSession { floor: stored.end(), ..stored }).map(Some)
+    }
+
+    fn write_end(&mut self, key: &SessionKey, ended: StoredSession) -> Result<Ended, Failure> {
+        self.sessions.insert(tables::session_key(key).as_str(), tables::encode(&ended)?.as_slice())?;
+        Ok(Ended { floor: ended.floor, until: ended.until })
     }
 
     fn write_session(&mut self, part: &SessionMint, known: Option<StoredSession>) -> Result<(), Failure> {
         let key = tables::session_key(&part.key);
-        let mut session = StoredSession { last_mint: part.now, until: part.until, owner: part.owner };
+        let mut session = StoredSession {
+            last_mint: part.now,
+            alive_until: part.now.plus(part.idle),
+            until: part.until,
+            newest: part.rev,
+            floor: Position::START,
+            owner: part.owner,
+        };
         if let Some(known) = known {
             // Mints may arrive in another order than they were made in.
-            session.last_mint = session.last_mint.max(known.last_mint);
+            if session.last_mint < known.last_mint {
+                (session.last_mint, session.alive_until) = (known.last_mint, known.alive_until);
+            }
             session.until = session.until.max(known.until);
+            session.newest = session.newest.max(known.newest);
+            session.floor = known.floor;
             session.owner = known.owner.or(session.owner);
         }
         self.sessions.insert(key.as_str(), tables::encode(&session)?.as_slice())?;

@@ -25,8 +25,8 @@ use self::{
     writer::{Committed, Writer},
 };
 use super::{
-    Change, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage,
-    Store, SubjectKey, Tail, Unique, Written,
+    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, Session,
+    SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
 };
 use crate::{
     ambient::{Clock, Time},
@@ -214,14 +214,21 @@ impl Store for Embedded {
         .map_err(|failure| failure.into_error(attempted))
     }
 
-    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Time>>> {
+    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Session>>> {
         let attempted = "read sessions";
         let keys: Vec<_> = sessions.iter().map(tables::session_key).collect();
         mint::read(&self.snapshot(attempted)?, tables::SESSIONS, keys.iter().map(String::as_str), |stored| {
             let stored: StoredSession = tables::decode(stored)?;
-            Ok(stored.last_mint)
+            Ok(Session { alive_until: stored.alive_until, until: stored.until })
         })
         .map_err(|failure| failure.into_error(attempted))
+    }
+
+    async fn end_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
+        let sessions = sessions.to_vec();
+        let end =
+            move |tables: &mut tables::Tables<'_>| sessions.iter().map(|session| tables.end_session(session)).collect();
+        self.writer.submit("end sessions", end).await
     }
 
     async fn subject_page(

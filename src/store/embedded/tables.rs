@@ -148,11 +148,31 @@ pub struct StoredFamily<'a> {
 pub struct StoredSession {
     #[n(0)]
     pub last_mint: Time,
+    /// When it lapses, as of the last mint.
     #[n(1)]
+    pub alive_until: Time,
+    /// When nothing lives any more that was minted for it; the record is kept as long.
+    #[n(2)]
     pub until: Time,
+    /// The highest `rev` that was minted.
+    #[n(3)]
+    pub newest: Position,
+    /// What has a lower `rev` is not noted any more.
+    #[n(4)]
+    pub floor: Position,
     /// A digest of whom it was first minted for.
-    #[cbor(n(2), with = "minicbor::bytes")]
+    #[cbor(n(5), with = "minicbor::bytes")]
     pub owner: Option<[u8; 16]>,
+}
+
+// === impl StoredSession ===
+
+impl StoredSession {
+    /// The floor that ends all that was minted so far.
+    pub fn end(&self) -> Position {
+        // No clock: right above what was minted. Positions do not run out in the year 4253 only.
+        self.floor.max(self.newest.next(0).unwrap_or(self.newest))
+    }
 }
 
 // === impl Tables ===

@@ -17,8 +17,8 @@ use redis::Cmd;
 
 use self::connection::{Confirm, Connections, Wait, pipeline};
 use super::{
-    Change, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage,
-    Store, SubjectKey, Tail, Unique, Written,
+    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, Session,
+    SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
 };
 use crate::{
     ambient::Time,
@@ -153,8 +153,12 @@ impl Store for Redis {
         self.tokens_family(id).await
     }
 
-    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Time>>> {
+    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Session>>> {
         self.tokens_sessions(sessions).await
+    }
+
+    async fn end_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
+        self.tokens_end_sessions(sessions).await
     }
 
     async fn subject_page(

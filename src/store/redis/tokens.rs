@@ -14,12 +14,14 @@ use super::{
 use crate::{
     ambient::Time,
     store::{
-        Error, Existing, FamilyConflict, FamilyMint, FamilyRecord, IndexEntry, Mint, Minted, PRUNE_MARGIN, Result,
-        SESSION_MARGIN, SessionConflict, SessionKey, SessionMint, SubjectKey, TokenMint,
+        Ended, Error, Existing, FamilyConflict, FamilyMint, FamilyRecord, IndexEntry, Mint, Minted, PRUNE_MARGIN,
+        Result, SESSION_MARGIN, Session, SessionConflict, SessionKey, SessionMint, SubjectKey, TokenMint,
     },
     token::{FamilyId, TokenId, base62},
 };
 
+/// The script's answer for a session that is another's.
+const OWNED: i64 = 2;
 /// What storing a token is called in errors.
 const STORE: &str = "store a token";
 /// Bytes of the revision that a family begins with.
@@ -58,11 +60,10 @@ impl Redis {
             minted.family = family_conflict(family, answers.take()?)?;
         }
         if mint.session.is_some() {
-            minted.session = match answer::int(&answers.take()?)? {
-                0 => Some(SessionConflict::Lapsed),
-                1 => None,
-                _ => Some(SessionConflict::Owned),
-            };
+            let answer = answers.take()?;
+            let owned = answer == Value::Int(OWNED);
+            let ended = ended(answer)?.map(SessionConflict::Ended);
+            minted.session = if owned { Some(SessionConflict::Owned) } else { ended };
         }
         Ok(minted)
     }
@@ -83,12 +84,21 @@ impl Redis {
         value.map(|value| family_from(&value).ok_or_else(|| Error::corrupt(format!("family {id}")))).transpose()
     }
 
-    pub(super) async fn tokens_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Time>>> {
+    pub(super) async fn tokens_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Session>>> {
         let values = self.values("read sessions", sessions.iter().map(keys::session)).await?;
-        let times = values.into_iter().map(|value| {
-            value.map(|value| last_mint(&value).ok_or_else(|| Error::corrupt("a session's record"))).transpose()
+        let known = values.into_iter().map(|value| {
+            value.map(|value| session_from(&value).ok_or_else(|| Error::corrupt("a session's record"))).transpose()
         });
-        times.collect()
+        known.collect()
+    }
+
+    pub(super) async fn tokens_end_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
+        if sessions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let calls = pipeline(sessions.iter().map(|session| scripts::SESSION.on(&[keys::session(session)])));
+        let sent = self.connections.send_by(connection::deadline(), "end sessions", calls, Confirm::Yes).await?;
+        sent.into_iter().map(ended).collect()
     }
 
     pub(super) async fn tokens_of_subject(
@@ -203,12 +213,13 @@ fn family_call(family: &FamilyMint, now: Time) -> Cmd {
 }
 
 fn session_call(session: &SessionMint) -> Cmd {
-    let lapsed_after = session.idle.saturating_sub(SESSION_MARGIN);
     let mut call = scripts::SESSION.on(&[keys::session(&session.key)]);
     call.arg(session.now.as_millis())
-        .arg(u64::try_from(lapsed_after.as_millis()).unwrap_or(u64::MAX))
+        .arg(session.now.plus(session.idle).as_millis())
+        .arg(u64::try_from(SESSION_MARGIN.as_millis()).unwrap_or(u64::MAX))
         .arg(session.until.as_millis())
         .arg(Time::NEVER.as_millis())
+        .arg(session.rev.to_string())
         .arg(u8::from(session.revive))
         .arg(session.owner.map_or_else(|| "-".to_owned(), owner_text));
     call
@@ -234,8 +245,20 @@ fn owner_text(owner: [u8; 16]) -> String {
     text
 }
 
-/// The first part of `last until owner`, in ms.
-fn last_mint(value: &[u8]) -> Option<Time> {
-    let (last, _) = std::str::from_utf8(value).ok()?.split_once(' ')?;
-    last.parse().ok().map(Time::from_millis)
+/// What the script of sessions says of one that has ended.
+fn ended(answer: Value) -> Result<Option<Ended>> {
+    if let Value::Int(_) = answer {
+        return Ok(None);
+    }
+    let text = answer::text(answer)?;
+    let parts = text.split_once(' ').ok_or_else(unreadable)?;
+    let floor = parts.0.parse().map_err(|_| unreadable())?;
+    Ok(Some(Ended { floor, until: Time::from_millis(parts.1.parse().map_err(|_| unreadable())?) }))
+}
+
+/// A session's record: see the script.
+fn session_from(value: &[u8]) -> Option<Session> {
+    let mut times = std::str::from_utf8(value).ok()?.split(' ').skip(1);
+    let mut time = || times.next()?.parse().ok().map(Time::from_millis);
+    Some(Session { alive_until: time()?, until: time()? })
 }

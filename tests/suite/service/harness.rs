@@ -34,7 +34,7 @@ use jeton::{
         tls::Security,
     },
     store::{self, Store, embedded::Embedded, redis::Redis},
-    token::secret::SecretText,
+    token::{Position, secret::SecretText},
 };
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -386,6 +386,11 @@ impl Service {
         directory.provider_secret(&profile).unwrap().map(|secret| secret.expose().to_owned())
     }
 
+    /// The head of the revocation log.
+    pub async fn head(&self) -> Position {
+        self.app.follower.head().await.unwrap()
+    }
+
     /// Whether a text stands in the file of the embedded store.
     pub fn is_stored(&self, text: &str) -> bool {
         let Backing::Embedded(dir) = &*self.backing else { panic!("not on the embedded store") };
@@ -453,7 +458,8 @@ impl Service {
         let tenant = "default".parse().unwrap();
         let keys = self.app.issuer.directory.listed_keys(&tenant).await.unwrap();
         let ring = Arc::new(Keyring::new(&self.masters).unwrap());
-        let keys = KeySet::read(&StoredKeySet { keys }, &tenant, &ring, self.clock.now()).unwrap();
+        let keys =
+            KeySet::read(&StoredKeySet { keys, ..Default::default() }, &tenant, &ring, self.clock.now()).unwrap();
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let signature = keys.active(self.clock.now()).unwrap().sign(signed.as_bytes()).unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))

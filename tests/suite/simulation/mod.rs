@@ -17,7 +17,7 @@
 //! Not simulated: sessions that lapse, copies that reach their age, calls with several records, and stores that break their
 //! own promises about atomic scripts.
 
-mod chance;
+pub mod chance;
 mod cluster;
 mod data;
 mod faults;

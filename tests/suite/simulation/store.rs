@@ -8,8 +8,8 @@ use jeton::{
     ambient::Time,
     revocation::entry::Entry,
     store::{
-        Change, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, SessionKey, StatePage,
-        Store, SubjectKey, Tail, Unique, Written,
+        Change, Ended, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, Session,
+        SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
     },
     token::{FamilyId, Position, TenantId, TokenId},
 };
@@ -243,8 +243,11 @@ impl Store for Connection {
         unavailable("read tokens")
     }
 
-    async fn sessions(&self, _: &[SessionKey]) -> Result<Vec<Option<Time>>> {
+    async fn sessions(&self, _: &[SessionKey]) -> Result<Vec<Option<Session>>> {
         unavailable("read sessions")
+    }
+    async fn end_sessions(&self, _: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
+        unavailable("end sessions")
     }
 
     async fn subject_page(&self, _: &SubjectKey, _: Option<&IndexEntry>, _: Time, _: usize) -> Result<Vec<IndexEntry>> {

@@ -462,5 +462,8 @@ fn family(id: FamilyId, client: ClientId, session: Option<SessionId>, format: Fo
         options: None,
         claims: None,
         request: None,
+        ends: Time::NEVER,
+        granted: Time::from_millis(0),
+        grant: None,
     }
 }

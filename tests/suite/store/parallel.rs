@@ -142,7 +142,7 @@ pub async fn no_mint_of_many_moves_a_session_back(store: &Arc<dyn Store>) {
     })
     .await;
     assert!(outcomes.into_iter().all(|minted| minted == CLEAN));
-    assert_eq!(store.sessions(&[key]).await.unwrap(), [Some(at(CALLERS - 1))]);
+    assert_eq!(store.sessions(&[key]).await.unwrap()[0].unwrap().alive_until, at(CALLERS - 1).plus(super::MINUTE));
 }
 
 pub async fn appends_of_many_stand_at_growing_positions_and_none_is_missing(store: &Arc<dyn Store>) {
