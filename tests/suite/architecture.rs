@@ -3,6 +3,9 @@
 //! Reads the sources as text: paths of `use` and of expressions, without comments, strings and tests. That is less than
 //! a compiler knows and enough for a direction.
 
+mod circles;
+mod walls;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -299,7 +302,7 @@ fn stay(names: &[(String, &[&str])]) {
 
 // === sources ===
 
-/// One file below `src/`.
+/// One source file.
 struct Source {
     /// `store/redis/log.rs`.
     name: String,
@@ -311,15 +314,21 @@ struct Source {
 }
 
 impl Source {
-    fn read(path: &Path) -> Self {
+    /// Reads a file below `folder`.
+    fn read(folder: &Path, path: &Path) -> Self {
         let text = fs::read_to_string(path).unwrap();
-        let name = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
+        let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
+        let own = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        Self { module: Self::module(&name), name, lines: own.lines().count(), code: bare(own) }
+    }
+
+    /// The module that a file of this name is.
+    fn module(name: &str) -> Vec<String> {
         let mut module: Vec<String> = name.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
         if module.len() > 1 && module.last().is_some_and(|last| last == "mod") {
             module.pop();
         }
-        let own = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-        Self { name, module, lines: own.lines().count(), code: bare(own) }
+        module
     }
 
     /// All paths that the file names, from `crate` or from a crate on, each once.
@@ -454,7 +463,7 @@ fn sources() -> Vec<Source> {
     below(&root().join("src"), "rs", &mut files);
     assert!(files.len() > 50, "only {} files were found", files.len());
     files.retain(|path| !path.ends_with("tests.rs"));
-    files.iter().map(|path| Source::read(path)).collect()
+    files.iter().map(|path| Source::read(&root().join("src"), path)).collect()
 }
 
 /// Every page that people read.
