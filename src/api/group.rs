@@ -114,7 +114,7 @@ impl EntityGroupService for Services {
             });
             let page = listed.await?;
             Ok(wire::ListEntityGroupsResponse {
-                entity_groups: page.items.iter().map(to_wire).collect(),
+                entity_groups: page.items.iter().map(|group| to_wire(group)).collect(),
                 next_page_token: page.next,
             })
         })

@@ -106,7 +106,7 @@ impl MemberService for Services {
             });
             let page = listed.await?;
             Ok(wire::ListMembersResponse {
-                members: page.items.iter().map(person::to_wire).collect(),
+                members: page.items.iter().map(|member| person::to_wire(member)).collect(),
                 next_page_token: page.next,
             })
         })
@@ -225,7 +225,7 @@ impl MemberService for Services {
             });
             let page = listed.await?;
             Ok(wire::ListMembershipsResponse {
-                memberships: page.items.iter().map(membership_to_wire).collect(),
+                memberships: page.items.iter().map(|membership| membership_to_wire(membership)).collect(),
                 next_page_token: page.next,
             })
         })

@@ -268,7 +268,7 @@ impl TenantService for Services {
             });
             let page = listed.await?;
             Ok(wire::ListRolesResponse {
-                roles: page.items.iter().map(role::to_wire).collect(),
+                roles: page.items.iter().map(|role| role::to_wire(role)).collect(),
                 next_page_token: page.next,
             })
         })
@@ -356,7 +356,7 @@ impl TenantService for Services {
             });
             let page = listed.await?;
             Ok(wire::ListIdentityProfilesResponse {
-                identity_profiles: page.items.iter().map(profile::to_wire).collect(),
+                identity_profiles: page.items.iter().map(|profile| profile::to_wire(profile)).collect(),
                 next_page_token: page.next,
             })
         })

@@ -8,7 +8,7 @@ use super::{
     commit::{Edit, Repeat},
     load::{Wanted, key},
     names::{change_data, foreign_id, has_reserved_prefix, read_foreign_id, rename},
-    page::{MAX_SIZE, Page, PageRequest},
+    page::{Page, PageRequest},
     permit::Act,
     record::{Account, Confinement, MAX_DEPTH, State, Stored as _},
 };
@@ -240,7 +240,7 @@ impl Directory {
         .await
     }
 
-    /// Lists the accounts within reach, by id. A page examines at most [`MAX_SIZE`] rows.
+    /// Lists the accounts within reach, by id.
     pub async fn list_accounts(
         &self,
         act: &Act,
@@ -263,26 +263,11 @@ impl Directory {
             },
             None => all(tenant),
         };
-        let ids = self.store.list(&index, page.cursor.as_deref(), MAX_SIZE).await?;
-        let wanted = ids.iter().filter_map(|id| Some((tenant.clone(), id.parse().ok()?))).collect();
-        self.preload(&[Wanted { accounts: wanted, ..Wanted::default() }]).await?;
-        let mut items = Vec::new();
-        for (row, id) in ids.iter().enumerate() {
-            let account_id = id.parse().map_err(|_| Error::internal("read an index of accounts"))?;
-            let Some(account) = self.account(tenant, &account_id).await? else { continue };
+        self.list_records(&index, page, |account: &Account| {
             let shown = query.show_deleted || account.state != State::Deleted;
-            if shown && caller.reaches(&account, right) && matches(&query.filter, &account) {
-                items.push(account);
-            }
-            if items.len() == page.size && row + 1 < ids.len() {
-                return Ok(Page { items, next: page.next(id, &self.ring)? });
-            }
-        }
-        let next = match ids.last() {
-            Some(last) if ids.len() == MAX_SIZE => page.next(last, &self.ring)?,
-            _ => String::new(),
-        };
-        Ok(Page { items, next })
+            shown && caller.reaches(account, right) && matches(&query.filter, account)
+        })
+        .await
     }
 
     /// The ancestors of an account that is created below `parent`, and what must hold for it.

@@ -7,7 +7,7 @@ use super::{
     caller::require_unconfined,
     commit::{Edit, refused},
     load::key,
-    page::{MAX_SIZE, Page, PageRequest},
+    page::{Page, PageRequest},
     permit::Act,
     record::{Admission, State, Stored as _},
 };
@@ -102,19 +102,7 @@ impl Directory {
     /// Lists the admissions of a tenant, by client id.
     pub async fn list_admissions(&self, act: &Act, page: &PageRequest) -> Result<Page<Arc<Admission>>> {
         require_unconfined(act.caller())?;
-        let tenant = act.tenant();
-        let limit = page.size.min(MAX_SIZE);
-        let ids = self.store.list(&all(tenant), page.cursor.as_deref(), limit + 1).await?;
-        let mut items = Vec::new();
-        for id in ids.iter().take(limit) {
-            let client = id.parse().map_err(|_| Error::internal("read an index of admissions"))?;
-            items.extend(self.admission(tenant, &client).await?);
-        }
-        let next = match ids.get(limit.saturating_sub(1)) {
-            Some(last) if ids.len() > limit => page.next(last, &self.ring)?,
-            _ => String::new(),
-        };
-        Ok(Page { items, next })
+        self.list_records(&all(act.tenant()), page, |admission: &Admission| admission.state == State::Enabled).await
     }
 }
 

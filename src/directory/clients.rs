@@ -8,9 +8,9 @@ use super::{
     commit::{Edit, Remembered, Repeat, refused},
     credentials::{self, MAX_SECRETS, Secret, WorkloadIdentity},
     grantable::Limits,
-    load::{Wanted, key},
+    load::key,
     names::rename,
-    page::{MAX_SIZE, Page, PageRequest},
+    page::{Page, PageRequest},
     permit::Act,
     record::{Client, Confinement, GrantType, Grantable, State, Stored as _},
 };
@@ -20,7 +20,7 @@ use crate::{
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Written},
     token::{
-        ClientId, Error, Position, Reason, Result, Scopes, TenantId,
+        AccountId, ClientId, Error, Position, Reason, Result, Scopes, TenantId,
         family::RenewalPolicy,
         filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
         secret::{ClientSecretContent, Mac as _, SecretText},
@@ -132,11 +132,7 @@ impl Directory {
         let not_found = || Error::not_found("Client", slot);
         let id: ClientId = slot.parse().map_err(|_| not_found())?;
         let client = self.client(tenant, &id).await?.ok_or_else(not_found)?;
-        let root = caller.confinement(tenant);
-        let within = root.is_none_or(|root| {
-            client.confinement.as_ref().is_some_and(|own| own.account == *root || own.ancestors.contains(root))
-        });
-        if within { Ok(client) } else { Err(not_found()) }
+        if is_within(&client, caller.confinement(tenant)) { Ok(client) } else { Err(not_found()) }
     }
 
     pub async fn update_client(
@@ -184,29 +180,13 @@ impl Directory {
         .await
     }
 
-    /// Lists the clients within reach, by id. A page examines at most [`MAX_SIZE`] rows.
+    /// Lists the clients within reach, by id.
     pub async fn list_clients(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Client>>> {
-        let tenant = act.tenant();
-        let ids = self.store.list(&all(tenant), page.cursor.as_deref(), MAX_SIZE).await?;
-        let wanted = ids.iter().filter_map(|id| Some((tenant.clone(), id.parse().ok()?))).collect();
-        self.preload(&[Wanted { clients: wanted, ..Wanted::default() }]).await?;
-        let mut items = Vec::new();
-        for (row, id) in ids.iter().enumerate() {
-            match self.reachable_client(act, id).await {
-                Ok(client) if matches(filter, &client) => items.push(client),
-                Ok(_) => {}
-                Err(error) if error.reason() == Reason::NotFound => {}
-                Err(error) => return Err(error),
-            }
-            if items.len() == page.size && row + 1 < ids.len() {
-                return Ok(Page { items, next: page.next(id, &self.ring)? });
-            }
-        }
-        let next = match ids.last() {
-            Some(last) if ids.len() == MAX_SIZE => page.next(last, &self.ring)?,
-            _ => String::new(),
-        };
-        Ok(Page { items, next })
+        let root = act.caller().confinement(act.tenant());
+        self.list_records(&all(act.tenant()), page, |client: &Client| {
+            client.state != State::Deleted && is_within(client, root) && matches(filter, client)
+        })
+        .await
     }
 
     pub async fn create_client_secret(
@@ -417,6 +397,13 @@ fn forget_old(secrets: &mut Vec<Secret>, now: Time) {
         let Some(oldest) = secrets.iter().position(|secret| !secret.is_live(now)) else { return };
         secrets.remove(oldest);
     }
+}
+
+/// Whether a client is confined to `root` or to an account below it; everything is within no confinement.
+fn is_within(client: &Client, root: Option<&AccountId>) -> bool {
+    root.is_none_or(|root| {
+        client.confinement.as_ref().is_some_and(|own| own.account == *root || own.ancestors.contains(root))
+    })
 }
 
 fn matches(filter: &Filter, client: &Client) -> bool {

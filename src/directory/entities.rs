@@ -12,7 +12,7 @@ use super::{
     group_sync::{CopyMembers, Synced},
     grouped::{Entity, EntityGroup},
     groups::outraced,
-    load::{Wanted, decode, entity_key},
+    load::{decode, entity_key},
     page::{MAX_SIZE, Page, PageRequest},
     permit::Act,
     record::{Account, State, Stored as _},
@@ -67,27 +67,10 @@ impl Directory {
         self.move_entities(&group, &accounts, State::Deleted).await
     }
 
-    /// Lists the accounts of a group, by id. Deleted ones count as not there, so a page may be short.
+    /// Lists the accounts of a group, by id. Deleted ones count as not there.
     pub async fn list_group_entities(&self, act: &Act, slot: &str, page: &PageRequest) -> Result<Page<Arc<Account>>> {
-        let tenant = act.tenant();
         let group = self.reachable_group(act, slot).await?;
-        // One more than wanted tells whether there is a next page.
-        let mut ids = self.store.list(&places(&group), page.cursor.as_deref(), page.size + 1).await?;
-        let more = ids.len() > page.size;
-        ids.truncate(page.size);
-        let wanted = ids.iter().filter_map(|id| Some((tenant.clone(), id.parse().ok()?))).collect();
-        self.preload(&[Wanted { accounts: wanted, ..Wanted::default() }]).await?;
-        let mut items = Vec::with_capacity(ids.len());
-        for id in &ids {
-            let account = id.parse().map_err(|_| Error::internal("read an index of entities"))?;
-            let account = self.account(tenant, &account).await?;
-            items.extend(account.filter(|account| account.state != State::Deleted));
-        }
-        let next = match ids.last() {
-            Some(last) if more => page.next(last, &self.ring)?,
-            _ => String::new(),
-        };
-        Ok(Page { items, next })
+        self.list_records(&places(&group), page, |account: &Account| account.state != State::Deleted).await
     }
 
     /// The accounts that were last put into a group, newest first, as many as a page may have.

@@ -14,6 +14,7 @@ use super::{
     commit::MAX_RACES,
     grouped::{EntityGroup, EntityRoles, GroupMember, group_member_id},
     groups::{ContentEdit, outraced},
+    listing::Listing,
     load::{Wanted, key},
     members::{MemberPatch, new_member},
     page::{MAX_SIZE, Page, PageRequest},
@@ -51,7 +52,7 @@ pub struct NewGroupMember {
 /// A place in a group with the member who has it.
 #[derive(Clone, Debug)]
 pub struct Placed {
-    pub place: GroupMember,
+    pub place: Arc<GroupMember>,
     pub member: Arc<Member>,
 }
 
@@ -85,7 +86,7 @@ impl Directory {
         let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
         let place = self.group_member(&group, &id).await?.ok_or_else(not_found)?;
         let member = self.member(tenant, &id).await?.ok_or_else(not_found)?;
-        Ok(Placed { place: Arc::unwrap_or_clone(place), member })
+        Ok(Placed { place, member })
     }
 
     /// Gives a member a place in a group, or other roles in the place that it has; creates the member if asked to.
@@ -121,7 +122,7 @@ impl Directory {
             edit.put_place(before.as_ref(), &place);
             if let Some((_, position)) = self.write_contents(edit).await? {
                 place.version += 1;
-                return Ok((Placed { place, member: Arc::new(member) }, position));
+                return Ok((Placed { place: Arc::new(place), member: Arc::new(member) }, position));
             }
         }
         Err(outraced())
@@ -153,23 +154,29 @@ impl Directory {
     ) -> Result<(Page<Placed>, u64)> {
         let tenant = act.tenant();
         let group = self.reachable_group(act, slot).await?;
-        let rows = page.rows(query.filter.is_empty() && query.roles.is_empty());
-        let ids = self.store.list(&members_of(&group), page.cursor.as_deref(), rows).await?;
-        let keys: Vec<_> = ids.iter().map(|id| key::<GroupMember>(tenant, id)).collect();
-        let places = self.read_records::<GroupMember>(&keys).await?;
-        let people = places.iter().flatten().map(|place| (tenant.clone(), place.member.clone())).collect();
-        self.preload(&[Wanted { people, ..Wanted::default() }]).await?;
-        let mut shown = Vec::with_capacity(places.len());
-        for place in places {
-            let Some(place) = place.filter(|place| place.state == State::Enabled) else {
-                shown.push(None);
-                continue;
-            };
-            let member = self.member(tenant, &place.member).await?.filter(|member| member.state != State::Deleted);
-            let placed = member.map(|member| Placed { place, member });
-            shown.push(placed.filter(|placed| query.matches(placed)));
+        let index = members_of(&group);
+        let mut listing = Listing::new(&index, page);
+        while let Some(rows) = self.next_rows::<GroupMember, _>(&mut listing).await? {
+            let places = rows.iter().filter_map(|(_, place)| place.as_ref());
+            let people = places.map(|place| (tenant.clone(), place.member.clone())).collect();
+            self.preload(&[Wanted { people, ..Wanted::default() }]).await?;
+            let mut placed = Vec::with_capacity(rows.len());
+            for (id, place) in rows {
+                let place = match place.filter(|place| place.state == State::Enabled) {
+                    Some(place) => self.placed(tenant, place).await?.filter(|placed| query.matches(placed)),
+                    None => None,
+                };
+                placed.push((id, place));
+            }
+            listing.take(placed);
         }
-        Ok((self.page_of(page, rows, &ids, shown.into_iter())?, group.member_count))
+        Ok((listing.into_page(&self.ring)?, group.member_count))
+    }
+
+    /// A place with the member that has it, unless the member is deleted.
+    async fn placed(&self, tenant: &TenantId, place: Arc<GroupMember>) -> Result<Option<Placed>> {
+        let member = self.member(tenant, &place.member).await?.filter(|member| member.state != State::Deleted);
+        Ok(member.map(|member| Placed { place, member }))
     }
 
     /// Takes members out of a group, as far as they are in it; `version` is what a single place must have. Returns how many.

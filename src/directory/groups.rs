@@ -163,15 +163,15 @@ impl Directory {
     }
 
     /// Lists groups by id.
-    pub async fn list_groups(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<EntityGroup>> {
+    pub async fn list_groups(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<EntityGroup>>> {
         let (caller, tenant) = (act.caller(), act.tenant());
         if let Some(own) = own_group(act)? {
             let group = self.group(tenant, own).await?.filter(|group| group.state != State::Deleted);
-            let items = group.filter(|group| matches(filter, group)).map(Arc::unwrap_or_clone).into_iter().collect();
+            let items = group.filter(|group| matches(filter, group)).into_iter().collect();
             return Ok(Page { items, next: String::new() });
         }
         require_unconfined(caller)?;
-        self.list_records(tenant, &all(tenant), page, filter.is_empty(), |group: &EntityGroup| {
+        self.list_records(&all(tenant), page, |group: &EntityGroup| {
             group.state != State::Deleted && matches(filter, group)
         })
         .await

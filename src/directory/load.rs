@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{
     Directory,
     grouped::{Entity, EntityGroup, GroupMember, entity_id, group_member_id},
-    page::{Page, PageRequest},
     record::{Account, Admission, Client, KeySetRecord, State, Stored, Tenant},
     roster::{Member, Membership, Role, membership_id},
     standing::Standing,
@@ -14,7 +13,7 @@ use crate::{
     ambient::Time,
     keys::signing::KeySet,
     revocation::cache::MAX_AGE,
-    store::{Index, Kind, Record, RecordKey, Session, SessionKey},
+    store::{Kind, Record, RecordKey, Session, SessionKey},
     token::{AccountId, ClientId, Error, GroupId, MemberId, Result, RoleId, TenantId},
 };
 
@@ -323,44 +322,6 @@ impl Directory {
             });
         }
         Ok(decoded)
-    }
-
-    /// One page of the records of an index that are to be shown, by id. Examines at most [`super::page::MAX_SIZE`] of them.
-    pub(super) async fn list_records<R: Stored>(
-        &self,
-        tenant: &TenantId,
-        index: &Index,
-        page: &PageRequest,
-        unfiltered: bool,
-        shown: impl Fn(&R) -> bool,
-    ) -> Result<Page<R>> {
-        let rows = page.rows(unfiltered);
-        let ids = self.store.list(index, page.cursor.as_deref(), rows).await?;
-        let keys: Vec<_> = ids.iter().map(|id| key::<R>(tenant, id)).collect();
-        let records = self.read_records::<R>(&keys).await?;
-        self.page_of(page, rows, &ids, records.into_iter().map(|record| record.filter(&shown)))
-    }
-
-    /// The page of what stands in an index's rows, of which `rows` were asked for; `None` is not to be shown.
-    pub(super) fn page_of<T>(
-        &self,
-        page: &PageRequest,
-        rows: usize,
-        ids: &[String],
-        shown: impl Iterator<Item = Option<T>>,
-    ) -> Result<Page<T>> {
-        let mut items = Vec::new();
-        for (row, (id, item)) in ids.iter().zip(shown).enumerate() {
-            items.extend(item);
-            if items.len() == page.size && row + 1 < ids.len() {
-                return Ok(Page { items, next: page.next(id, &self.ring)? });
-            }
-        }
-        let next = match ids.last() {
-            Some(last) if ids.len() == rows => page.next(last, &self.ring)?,
-            _ => String::new(),
-        };
-        Ok(Page { items, next })
     }
 
     async fn read_all(&self, keys: &[RecordKey]) -> Result<()> {

@@ -214,12 +214,12 @@ impl Directory {
     }
 
     /// Lists a tenant's members, by id.
-    pub async fn list_members(&self, act: &Act, query: &MemberQuery, page: &PageRequest) -> Result<Page<Member>> {
+    pub async fn list_members(&self, act: &Act, query: &MemberQuery, page: &PageRequest) -> Result<Page<Arc<Member>>> {
         let (caller, tenant) = (act.caller(), act.tenant());
         if caller.confinement(tenant).is_some() {
             return Ok(Page { items: Vec::new(), next: String::new() });
         }
-        self.list_records(tenant, &all(tenant), page, query.filter.is_empty(), |member: &Member| {
+        self.list_records(&all(tenant), page, |member: &Member| {
             (query.show_deleted || member.state != State::Deleted) && matches(&query.filter, member)
         })
         .await

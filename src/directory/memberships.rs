@@ -238,7 +238,7 @@ impl Directory {
         of: &ListMemberships,
         filter: &Filter,
         page: &PageRequest,
-    ) -> Result<Page<Membership>> {
+    ) -> Result<Page<Arc<Membership>>> {
         let tenant = act.tenant();
         let parent = match of {
             ListMemberships::Account(slot) => {
@@ -248,7 +248,7 @@ impl Directory {
             ListMemberships::Member(slot) => self.readable_member(act, slot).await?.id.to_string(),
         };
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(parent) };
-        self.list_records(tenant, &index, page, filter.is_empty(), |membership: &Membership| {
+        self.list_records(&index, page, |membership: &Membership| {
             membership.state != MembershipState::Deleted && matches(filter, membership)
         })
         .await

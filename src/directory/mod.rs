@@ -25,6 +25,7 @@ pub mod groups;
 pub mod identities;
 pub mod identity;
 pub mod invitations;
+mod listing;
 pub mod load;
 pub mod members;
 pub mod memberships;

@@ -47,11 +47,6 @@ impl PageRequest {
         Ok(Self { size, cursor, query })
     }
 
-    /// How many rows to examine. Without a filter almost every row is shown, so no more need be.
-    pub(super) fn rows(&self, unfiltered: bool) -> usize {
-        if unfiltered { (self.size + 1).min(MAX_SIZE) } else { MAX_SIZE }
-    }
-
     /// The token of the page that begins after `cursor`.
     pub fn next(&self, cursor: &str, ring: &Keyring) -> Result<String> {
         let sealed = ring

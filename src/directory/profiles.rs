@@ -206,10 +206,15 @@ impl Directory {
     }
 
     /// Lists a tenant's identity profiles, by id.
-    pub async fn list_profiles(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<IdentityProfile>> {
+    pub async fn list_profiles(
+        &self,
+        act: &Act,
+        filter: &Filter,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<IdentityProfile>>> {
         let (caller, tenant) = (act.caller(), act.tenant());
         require_unconfined(caller)?;
-        self.list_records(tenant, &all(tenant), page, filter.is_empty(), |profile: &IdentityProfile| {
+        self.list_records(&all(tenant), page, |profile: &IdentityProfile| {
             profile.state != State::Deleted && filter.matches(|_, _| Value::Text(Some(&profile.display_name)))
         })
         .await

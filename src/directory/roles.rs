@@ -132,14 +132,14 @@ impl Directory {
         account: Option<&str>,
         filter: &Filter,
         page: &PageRequest,
-    ) -> Result<Page<Role>> {
+    ) -> Result<Page<Arc<Role>>> {
         let tenant = act.tenant();
         let account = match account {
             Some(slot) => Some(self.living_account(act, slot).await?),
             None => None,
         };
         let index = list_of(tenant, account.as_ref().map(|account| &account.id));
-        self.list_records(tenant, &index, page, filter.is_empty(), |role: &Role| {
+        self.list_records(&index, page, |role: &Role| {
             role.state != State::Deleted && filter.matches(|_, _| Value::Text(Some(&role.name)))
         })
         .await

@@ -8,8 +8,8 @@ use super::{
     caller::require_unconfined,
     clients::{ShownSecret, new_client},
     commit::{Edit, MAX_RACES, Repeat, refused},
-    load::{Wanted, key, tenant_key},
-    page::{MAX_SIZE, Page, PageRequest},
+    load::{key, tenant_key},
+    page::{Page, PageRequest},
     permit::{Act, Visit},
     record::{Client, GrantType, KeySetRecord, State, Stored as _, Tenant},
     settings::{Settings, SettingsPatch},
@@ -198,7 +198,7 @@ impl Directory {
         .await
     }
 
-    /// Lists the tenants within reach, by id. A page examines at most [`MAX_SIZE`] rows.
+    /// Lists the tenants within reach, by id.
     pub async fn list_tenants(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Tenant>>> {
         let caller = act.caller();
         let matches = |tenant: &Tenant| {
@@ -211,22 +211,8 @@ impl Directory {
             let own = self.tenant(&caller.tenant).await?.filter(|tenant| matches(tenant));
             return Ok(Page { items: own.into_iter().collect(), next: String::new() });
         }
-        let ids = self.store.list(&tenant_index(), page.cursor.as_deref(), MAX_SIZE).await?;
-        let mut items = Vec::new();
-        let parsed: Vec<TenantId> = ids.iter().filter_map(|id| id.parse().ok()).collect();
-        let wanted: Vec<_> = parsed.iter().map(|id| Wanted { tenant: Some(id.clone()), ..Wanted::default() }).collect();
-        self.preload(&wanted).await?;
-        for (row, id) in parsed.iter().enumerate() {
-            items.extend(self.tenant(id).await?.filter(|tenant| matches(tenant)));
-            if items.len() == page.size && row + 1 < ids.len() {
-                return Ok(Page { items, next: page.next(&id.to_string(), &self.ring)? });
-            }
-        }
-        let next = match ids.last() {
-            Some(last) if ids.len() == MAX_SIZE => page.next(last, &self.ring)?,
-            _ => String::new(),
-        };
-        Ok(Page { items, next })
+        let shown = |tenant: &Tenant| tenant.state != State::Deleted && matches(tenant);
+        self.list_records(&tenant_index(), page, shown).await
     }
 
     /// Writes the keys, then the tenant: a tenant that can be seen has keys.

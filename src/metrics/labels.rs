@@ -103,6 +103,7 @@ labels! {
         Remembered "remembered",
         Settle "settle",
         List "list",
+        Rows "rows",
         Mint "mint",
         Token "token",
         Tokens "tokens",

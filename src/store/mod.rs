@@ -74,6 +74,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Up to `limit` ids of the index that stand after `after`, in the order of their bytes.
     async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>>;
 
+    /// The same ids, each with the record of `kind` that it names, in one round trip. Confirmed.
+    async fn rows(&self, index: &Index, kind: Kind, after: Option<&str>, limit: usize) -> Result<Vec<Row>>;
+
     // --- tokens ---
 
     /// Stores a token, a family and a session's mint, as far as given, each in one atomic step.
@@ -203,6 +206,14 @@ pub struct Index {
     pub tenant: TenantId,
     pub kind: Kind,
     pub parent: Option<String>,
+}
+
+/// A row of an index, with the record that it names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub id: String,
+    /// `None`: there is no such record.
+    pub record: Option<Record>,
 }
 
 /// An atomic change of one tenant's directory. All checks are made before anything is written.

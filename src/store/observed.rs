@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, Session,
+    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Result, Row, Session,
     SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
 };
 use crate::{
@@ -100,6 +100,10 @@ impl Store for Observed {
 
     async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
         self.observe(Operation::List, self.inner.list(index, after, limit)).await
+    }
+
+    async fn rows(&self, index: &Index, kind: Kind, after: Option<&str>, limit: usize) -> Result<Vec<Row>> {
+        self.observe(Operation::Rows, self.inner.rows(index, kind, after, limit)).await
     }
 
     async fn mint(&self, mint: &Mint) -> Result<Minted> {

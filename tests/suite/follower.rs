@@ -12,8 +12,8 @@ use jeton::{
         follower::Follower,
     },
     store::{
-        Change, Ended, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, Session, SessionKey,
-        StatePage, Store, SubjectKey, Tail, Unique, Written,
+        Change, Ended, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Result, Row, Session,
+        SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
     },
     token::{FamilyId, Ident, Position, TenantId, TokenId, ident::Idents},
     worker,
@@ -146,6 +146,10 @@ impl Store for Scripted {
     }
 
     async fn list(&self, _: &Index, _: Option<&str>, _: usize) -> Result<Vec<String>> {
+        unreachable!()
+    }
+
+    async fn rows(&self, _: &Index, _: Kind, _: Option<&str>, _: usize) -> Result<Vec<Row>> {
         unreachable!()
     }
 

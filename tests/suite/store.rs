@@ -80,6 +80,7 @@ macro_rules! conformance {
                 names_are_apart_by_tenant_kind_and_field
                 holders_are_told_in_the_order_of_their_names
                 an_index_lists_ids_in_order_page_by_page
+                rows_of_an_index_come_with_the_records_that_they_name
                 an_index_holds_an_id_once
                 indexes_are_apart_by_tenant_kind_and_parent
                 an_unindexed_id_is_listed_no_more

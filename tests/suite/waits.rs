@@ -32,8 +32,8 @@ use jeton::{
     outbox::Sink,
     revocation::entry::Entry,
     store::{
-        Change, Ended, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Put, Record, RecordKey, Result, Session,
-        SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
+        Change, Ended, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Put, Record, RecordKey, Result, Row,
+        Session, SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
         embedded::{Embedded, Options},
     },
     token::{AccountId, FamilyId, Format, Position, TenantId, TokenId},
@@ -112,6 +112,11 @@ impl Store for Counting {
         let ids = self.counted(self.inner.list(index, after, limit)).await?;
         self.rows.fetch_add(ids.len(), Ordering::SeqCst);
         Ok(ids)
+    }
+    async fn rows(&self, index: &Index, kind: Kind, after: Option<&str>, limit: usize) -> Result<Vec<Row>> {
+        let rows = self.counted(self.inner.rows(index, kind, after, limit)).await?;
+        self.rows.fetch_add(rows.len(), Ordering::SeqCst);
+        Ok(rows)
     }
     async fn mint(&self, mint: &Mint) -> Result<Minted> {
         self.counted(self.inner.mint(mint)).await
@@ -312,30 +317,31 @@ impl Service {
 /// Accounts, written straight into the store: there are to be very many.
 async fn stored_accounts(service: &Service, count: usize) -> Vec<String> {
     let tenant = service.act().await.tenant().clone();
+    let accounts: Vec<_> = (0..count).map(|_| an_account(&tenant)).collect();
+    let record = |account: &Account| (put(Kind::Account, account.id.to_string(), account.to_bytes()), Vec::new());
+    write_all(service, accounts.iter().map(record)).await;
+    accounts.iter().map(|account| account.id.to_string()).collect()
+}
+
+fn an_account(tenant: &TenantId) -> Account {
     let now = Clock::default().now();
-    let ids: Vec<_> = (0..count).map(|_| AccountId::random().unwrap()).collect();
-    let records = ids.iter().map(|id| {
-        let account = Account {
-            id: id.clone(),
-            tenant: tenant.clone(),
-            display_name: "n".into(),
-            legal_name: String::new(),
-            registration_id: None,
-            foreign_id: None,
-            ancestors: Vec::new(),
-            state: State::Enabled,
-            children_disabled: false,
-            labels: Default::default(),
-            metadata: Default::default(),
-            created: now,
-            updated: now,
-            deleted: None,
-            version: 0,
-        };
-        (put(Kind::Account, id.to_string(), account.to_bytes()), Vec::new())
-    });
-    write_all(service, records).await;
-    ids.iter().map(ToString::to_string).collect()
+    Account {
+        id: AccountId::random().unwrap(),
+        tenant: tenant.clone(),
+        display_name: "n".into(),
+        legal_name: String::new(),
+        registration_id: None,
+        foreign_id: None,
+        ancestors: Vec::new(),
+        state: State::Enabled,
+        children_disabled: false,
+        labels: Default::default(),
+        metadata: Default::default(),
+        created: now,
+        updated: now,
+        deleted: None,
+        version: 0,
+    }
 }
 
 /// A record that is new.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use redb::{ReadTransaction, ReadableTable};
 
 use super::{
-    super::{Change, Error, Index, Record, RecordKey, Unique, Written},
+    super::{Change, Error, Index, Kind, Record, RecordKey, Row, Unique, Written},
     sweep::Expiring,
     tables::{self, Failure, INDEXES, RECORDS, StoredRecord, StoredRequest, Tables, UNIQUES},
 };
@@ -61,6 +61,25 @@ pub fn list(
 ) -> Result<Vec<String>, Failure> {
     let indexes = snapshot.open_table(INDEXES)?;
     members(&indexes, index, after, limit)
+}
+
+/// The same ids, each with the record of `kind` that it names.
+pub fn rows(
+    snapshot: &ReadTransaction,
+    index: &Index,
+    kind: Kind,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Row>, Failure> {
+    let ids = list(snapshot, index, after, limit)?;
+    let (records, tenant) = (snapshot.open_table(RECORDS)?, index.tenant.to_string());
+    let mut rows = Vec::with_capacity(ids.len());
+    for id in ids {
+        let stored = records.get((tenant.as_str(), kind.name(), id.as_str()))?;
+        let record = stored.map(|stored| record(stored.value())).transpose()?;
+        rows.push(Row { id, record });
+    }
+    Ok(rows)
 }
 
 fn members<T>(indexes: &T, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>, Failure>

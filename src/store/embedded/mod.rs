@@ -25,7 +25,7 @@ use self::{
     writer::{Committed, Writer},
 };
 use super::{
-    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, Session,
+    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Result, Row, Session,
     SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
 };
 use crate::{
@@ -183,6 +183,12 @@ impl Store for Embedded {
     async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
         let attempted = "list records";
         directory::list(&self.snapshot(attempted)?, index, after, limit)
+            .map_err(|failure| failure.into_error(attempted))
+    }
+
+    async fn rows(&self, index: &Index, kind: Kind, after: Option<&str>, limit: usize) -> Result<Vec<Row>> {
+        let attempted = "list records with their bodies";
+        directory::rows(&self.snapshot(attempted)?, index, kind, after, limit)
             .map_err(|failure| failure.into_error(attempted))
     }
 

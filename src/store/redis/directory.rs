@@ -15,7 +15,7 @@ use super::{
 use crate::{
     ambient::Time,
     revocation::entry::Entry,
-    store::{Change, Error, Index, Put, Record, RecordKey, Request, Result, Unique, Written},
+    store::{Change, Error, Index, Kind, Put, Record, RecordKey, Request, Result, Row, Unique, Written},
     token::TenantId,
 };
 
@@ -28,10 +28,10 @@ impl Redis {
     pub(super) async fn directory_read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
         let names = keys.iter().map(|key| keys::record(&key.tenant, key.kind, &key.id));
         let values = self.values("read records", names).await?;
-        let records = keys.iter().zip(values).map(|(key, value)| {
-            let unreadable = || Error::corrupt(format!("{} {} of tenant {}", key.kind.name(), key.id, key.tenant));
-            value.map(|value| record_from(value).ok_or_else(unreadable)).transpose()
-        });
+        let records = keys
+            .iter()
+            .zip(values)
+            .map(|(key, value)| value.map(|value| record_of(value, &key.tenant, key.kind, &key.id)).transpose());
         records.collect()
     }
 
@@ -94,11 +94,30 @@ impl Redis {
     }
 
     pub(super) async fn directory_list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
-        let from = after.map_or("-".to_owned(), |after| format!("({after}"));
         let mut range = Cmd::new();
-        range.arg("ZRANGEBYLEX").arg(keys::index(index)).arg(from).arg("+").arg("LIMIT").arg(0).arg(limit);
+        range.arg("ZRANGEBYLEX").arg(keys::index(index)).arg(from(after)).arg("+").arg("LIMIT").arg(0).arg(limit);
         let ids = self.connections.ask("list records", range, Confirm::No).await?;
         answer::list(ids)?.into_iter().map(answer::text).collect()
+    }
+
+    pub(super) async fn directory_rows(
+        &self,
+        index: &Index,
+        kind: Kind,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        let mut call = scripts::ROWS.on(&[keys::index(index)]);
+        call.arg(from(after)).arg(limit).arg(keys::record(&index.tenant, kind, ""));
+        let answer = self.connections.ask("list records with their bodies", call, Confirm::Yes).await?;
+        let mut values = answer::list(answer)?.into_iter();
+        let mut rows = Vec::with_capacity(values.len() / 2);
+        while let (Some(id), Some(record)) = (values.next(), values.next()) {
+            let id = answer::text(id)?;
+            let record = answer::bytes(record)?.map(|value| record_of(value, &index.tenant, kind, &id)).transpose()?;
+            rows.push(Row { id, record });
+        }
+        Ok(rows)
     }
 
     /// Reads the values of keys, in their order.
@@ -163,6 +182,15 @@ fn unversioned(put: &Put) -> Result<Vec<u8>> {
     let pending = put.pending.iter().map(text_of).collect::<Result<Vec<_>>>()?.join("\n");
     let length = u32::try_from(pending.len()).map_err(|_| Error::corrupt("more is pending than fits into a record"))?;
     Ok([length.to_be_bytes().as_slice(), pending.as_bytes(), &put.body].concat())
+}
+
+/// Where a range of an index begins.
+fn from(after: Option<&str>) -> String {
+    after.map_or("-".to_owned(), |after| format!("({after}"))
+}
+
+fn record_of(value: Bytes, tenant: &TenantId, kind: Kind, id: &str) -> Result<Record> {
+    record_from(value).ok_or_else(|| Error::corrupt(format!("{} {id} of tenant {tenant}", kind.name())))
 }
 
 fn record_from(value: Bytes) -> Option<Record> {

@@ -17,7 +17,7 @@ use redis::Cmd;
 
 use self::connection::{Confirm, Connections, Wait, pipeline};
 use super::{
-    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, Session,
+    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Result, Row, Session,
     SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
 };
 use crate::{
@@ -134,6 +134,10 @@ impl Store for Redis {
 
     async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
         self.directory_list(index, after, limit).await
+    }
+
+    async fn rows(&self, index: &Index, kind: Kind, after: Option<&str>, limit: usize) -> Result<Vec<Row>> {
+        self.directory_rows(index, kind, after, limit).await
     }
 
     async fn mint(&self, mint: &Mint) -> Result<Minted> {

@@ -1,4 +1,4 @@
-//! The Lua scripts. Each works on keys of one hash tag, declares them all, checks first and writes last, so that it does
+//! The Lua scripts. Each works on keys of one hash tag, declares them all (but one, see `ROWS`), checks first and writes last, so that it does
 //! everything or nothing, and may be sent again.
 
 use std::sync::LazyLock;
@@ -39,6 +39,9 @@ scripts! {
     SESSION: "lua/session.lua";
     /// Changes a tenant's directory.
     WRITE: "lua/write.lua";
+    /// Reads rows of an index with their records. The one script that does not declare all its keys: it learns the ids
+    /// of the records from the index. Their keys have the index's tag.
+    ROWS: "lua/rows.lua";
     /// Clears what a record had pending.
     SETTLE: "lua/settle.lua";
 }

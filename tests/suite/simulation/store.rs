@@ -8,8 +8,8 @@ use jeton::{
     ambient::Time,
     revocation::entry::Entry,
     store::{
-        Change, Ended, Error, FamilyRecord, Index, IndexEntry, Mint, Minted, Record, RecordKey, Result, Session,
-        SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
+        Change, Ended, Error, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Result, Row,
+        Session, SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
     },
     token::{FamilyId, Position, TenantId, TokenId},
 };
@@ -237,6 +237,10 @@ impl Store for Connection {
 
     async fn list(&self, _: &Index, _: Option<&str>, _: usize) -> Result<Vec<String>> {
         unavailable("list records")
+    }
+
+    async fn rows(&self, _: &Index, _: Kind, _: Option<&str>, _: usize) -> Result<Vec<Row>> {
+        unavailable("list records with their bodies")
     }
 
     async fn tokens(&self, _: &[TokenId]) -> Result<Vec<Option<Bytes>>> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jeton::{
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Name, Put, Record, RecordKey, Request, Store, Unique, Written},
+    store::{Change, Index, Kind, Name, Put, Record, RecordKey, Request, Row, Store, Unique, Written},
     token::TenantId,
 };
 
@@ -341,6 +341,29 @@ pub async fn an_index_lists_ids_in_order_page_by_page(store: &Arc<dyn Store>) {
     // What a page stopped at may be gone when the next one is asked for.
     assert_eq!(store.list(&index, Some("id1x"), 2).await.unwrap(), ["id2", "id20"]);
     assert!(store.list(&index, Some("\u{10ffff}"), 2).await.unwrap().is_empty());
+}
+
+pub async fn rows_of_an_index_come_with_the_records_that_they_name(store: &Arc<dyn Store>) {
+    let tenant = tenant();
+    let index = index(&tenant, Some("p"));
+    // An index may name records of another kind, and records that are not there.
+    let entries = ["a", "b", "c", "d"].map(|id| (index.clone(), id.to_owned()));
+    let other = Put { kind: Kind::Account, ..put("b", Some(0), "of another kind") };
+    let owed = Put { pending: vec![Entry::changed(client())], ..put("d", Some(0), "owes") };
+    let puts = vec![put("a", Some(0), "first"), other, put("c", Some(0), ""), owed];
+    done(store, &Change { puts, index: entries.into(), ..change(&tenant) }).await;
+    for kind in [Kind::Client, Kind::Account, Kind::Role] {
+        let rows = store.rows(&index, kind, None, 1000).await.unwrap();
+        let ids = store.list(&index, None, 1000).await.unwrap();
+        let keys: Vec<_> = ids.iter().map(|id| RecordKey { kind, ..key(&tenant, id) }).collect();
+        let records = store.read(&keys).await.unwrap();
+        let expected: Vec<_> = ids.into_iter().zip(records).map(|(id, record)| Row { id, record }).collect();
+        assert_eq!(rows, expected, "{kind:?}");
+    }
+    let ids = |rows: Vec<Row>| rows.into_iter().map(|row| row.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.rows(&index, Kind::Client, Some("a"), 2).await.unwrap()), ["b", "c"]);
+    assert_eq!(ids(store.rows(&index, Kind::Client, Some("c"), 2).await.unwrap()), ["d"]);
+    assert!(store.rows(&index, Kind::Client, Some("d"), 2).await.unwrap().is_empty());
 }
 
 pub async fn an_index_holds_an_id_once(store: &Arc<dyn Store>) {

@@ -49,6 +49,7 @@ mod with_a_replica {
             settling_clears_what_is_pending_and_leaves_the_version
             a_name_has_one_holder
             an_index_lists_ids_in_order_page_by_page
+            rows_of_an_index_come_with_the_records_that_they_name
             a_repeated_request_is_told_what_the_first_one_did;
         tokens:
             tokens_are_read_in_the_order_of_their_ids

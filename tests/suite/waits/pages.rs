@@ -8,6 +8,8 @@ use std::{
 use jeton::{
     ambient::{Clock, Fresh as _},
     directory::{
+        accounts::{self, AccountQuery},
+        clients,
         grouped::{Entity, entity_id},
         groups::GroupPatch,
         members::MemberPatch,
@@ -15,22 +17,24 @@ use jeton::{
         page::PageRequest,
         permit::Act,
         profiles::{KindPatch, PasswordPatch, ProfilePatch},
-        record::{State, Stored as _},
+        record::{Account, Admission, Client, State, Stored as _, Tenant},
         roster::{Membership, MembershipState},
+        tenants,
     },
     issuer::{
+        authenticate::Proof,
         credentials::SetPassword,
         issue::Lifetime,
         signin::{Asked, DEFAULT_PAGE, Mechanism, SignIn},
     },
     keys::{master::MasterKey, ring::Keyring},
     store::{Index, Kind},
-    token::{AccountId, Format, MemberId, TenantId, filter::Filter, secret::SecretText},
+    token::{AccountId, ClientId, Format, MemberId, TenantId, filter::Filter, secret::SecretText},
 };
 
 use tokio::time::Instant;
 
-use super::{Service, embedded, put, stored_accounts, write_all};
+use super::{Service, an_account, embedded, put, stored_accounts, write_all};
 
 /// More than one page.
 const FEW: usize = 60;
@@ -70,6 +74,123 @@ async fn the_first_page_of_a_group_costs_the_same_with_a_hundred_thousand_entiti
     let few = cost_of_a_group(&service, FEW).await;
     let many = cost_of_a_group(&service, 100_000).await;
     assert_eq!(few, many, "waits and rows of ListGroupEntities");
+}
+
+#[tokio::test]
+async fn a_page_of_fifty_of_ten_thousand_reads_one_row_more_in_one_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::on(embedded(&dir), None).await;
+    for kind in LISTED {
+        write_ten_thousand(&service, kind).await;
+        let (cold, act) = cold(&service).await;
+        assert_eq!(cost(&cold, list(&cold, &act, kind, ""), 50).await, (1, 51), "{kind:?}");
+        // And once more with copies in memory, which only save the decoding.
+        assert_eq!(cost(&cold, list(&cold, &act, kind, ""), 50).await, (1, 51), "{kind:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_examines_at_most_a_thousand_rows_and_no_more_than_it_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Service::on(embedded(&dir), None).await;
+    // Admissions have no filter.
+    for kind in LISTED.into_iter().filter(|kind| *kind != Listed::Admissions) {
+        write_ten_thousand(&service, kind).await;
+        // None of them, half of them, almost all of them.
+        for (filter, shown, expected) in
+            [("none", 0, (3, 1000)), ("odd", 50, (2, 255)), ("o* OR display_name = e*", 50, (1, 51))]
+        {
+            let (cold, act) = cold(&service).await;
+            let filter = format!("display_name = {filter}");
+            let (waits, rows) = cost(&cold, list(&cold, &act, kind, &filter), shown).await;
+            // The record of the caller itself stands in the list, too.
+            assert!(waits <= expected.0 + 1 && rows <= expected.1 + 205, "{kind:?} {filter}: {waits} {rows}");
+            assert!(rows <= 1000, "{kind:?} {filter}: {rows}");
+        }
+    }
+}
+
+/// What is listed from caches, and had been read by the thousand.
+const LISTED: [Listed; 4] = [Listed::Clients, Listed::Accounts, Listed::Tenants, Listed::Admissions];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listed {
+    Clients,
+    Accounts,
+    Tenants,
+    Admissions,
+}
+
+impl Listed {
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Clients => Kind::Client,
+            Self::Accounts => Kind::Account,
+            Self::Tenants => Kind::Tenant,
+            Self::Admissions => Kind::Admission,
+        }
+    }
+}
+
+/// Records of a kind, every other one called "odd" or "even", written straight into the store.
+async fn write_ten_thousand(service: &Service, listed: Listed) {
+    let (directory, act) = (&service.app.issuer.directory, service.act().await);
+    let tenant = act.tenant();
+    let Proof::Client { id, .. } = &service.proof else { unreachable!() };
+    let (client, now) =
+        (directory.client(tenant, &id.parse().unwrap()).await.unwrap().unwrap(), Clock::default().now());
+    let own = directory.tenant(tenant).await.unwrap().unwrap();
+    let kind = listed.kind();
+    let all = Index { tenant: tenant.clone(), kind, parent: None };
+    let record = |number: usize| {
+        let display_name = if number.is_multiple_of(2) { "even" } else { "odd" }.to_owned();
+        let (id, body) = match listed {
+            Listed::Clients => {
+                let client = Client { id: ClientId::random().unwrap(), display_name, ..(*client).clone() };
+                (client.id.to_string(), client.to_bytes())
+            }
+            Listed::Accounts => {
+                let account = Account { display_name, ..an_account(tenant) };
+                (account.id.to_string(), account.to_bytes())
+            }
+            Listed::Tenants => {
+                let id = format!("tenant-{number:05}").parse().unwrap();
+                let tenant = Tenant { id, display_name, ..(*own).clone() };
+                (tenant.id.to_string(), tenant.to_bytes())
+            }
+            Listed::Admissions => {
+                let admission = Admission {
+                    tenant: tenant.clone(),
+                    client: ClientId::random().unwrap(),
+                    scopes: client.allowed_scopes.clone(),
+                    audiences: Vec::new(),
+                    confinement: None,
+                    state: State::Enabled,
+                    created: now,
+                    updated: now,
+                    version: 0,
+                };
+                (admission.client.to_string(), admission.to_bytes())
+            }
+        };
+        (put(kind, id.clone(), body), vec![(all.clone(), id)])
+    };
+    write_all(service, (0..10_000).map(record)).await;
+}
+
+/// How many items the first page has.
+async fn list(service: &Service, act: &Act, listed: Listed, filter: &str) -> usize {
+    let (directory, page) = (&service.app.issuer.directory, first_page(act));
+    let filter = |fields| Filter::parse(filter, fields).unwrap();
+    match listed {
+        Listed::Clients => directory.list_clients(act, &filter(clients::FIELDS), &page).await.unwrap().items.len(),
+        Listed::Accounts => {
+            let query = AccountQuery { parent: None, filter: filter(accounts::FIELDS), show_deleted: false };
+            directory.list_accounts(act, &query, &page).await.unwrap().items.len()
+        }
+        Listed::Tenants => directory.list_tenants(act, &filter(tenants::FIELDS), &page).await.unwrap().items.len(),
+        Listed::Admissions => directory.list_admissions(act, &page).await.unwrap().items.len(),
+    }
 }
 
 /// A replica that knows nothing yet but who asks.

@@ -1,0 +1,227 @@
+//! One page of a list: walks an index, each row with the record that it names, until the page is full.
+//!
+//! Promises: a page examines one row more than it shows, in one read, where all rows are to be shown; where some are not,
+//! it reads on, at most [`MAX_ROWS`] in all. A page may therefore be short, and still have a next one.
+
+use std::sync::Arc;
+
+use super::{
+    Directory,
+    grouped::{EntityGroup, GroupMember},
+    identity::IdentityProfile,
+    load::{decode, key},
+    page::{MAX_SIZE, Page, PageRequest},
+    record::{Account, Admission, Client, Stored, Tenant},
+    roster::{Member, Membership, Role},
+};
+use crate::{
+    keys::ring::Keyring,
+    store::{Index, Record, RecordKey, Row},
+    token::Result,
+};
+
+/// The most rows that one page examines, besides the one that tells whether a full page is the last.
+const MAX_ROWS: usize = MAX_SIZE;
+/// How much more each further read takes: where one row is not shown, many may not be.
+const GROWTH: usize = 4;
+
+/// A kind of record that is listed.
+pub(super) trait Listed: Stored {
+    /// The copy in memory.
+    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>>;
+}
+
+/// A page that is being filled.
+#[derive(Debug)]
+pub(super) struct Listing<'a, T> {
+    index: &'a Index,
+    page: &'a PageRequest,
+    items: Vec<T>,
+    /// The row that was taken last, or the one behind which the page begins.
+    cursor: Option<String>,
+    examined: usize,
+    /// How many rows the next read takes.
+    chunk: usize,
+    /// Known as soon as no more rows need be read.
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End {
+    /// No rows stand behind the page.
+    Last,
+    /// There are rows behind the page, or there may be.
+    More,
+}
+
+// === impl Listing ===
+
+impl<'a, T> Listing<'a, T> {
+    pub(super) fn new(index: &'a Index, page: &'a PageRequest) -> Self {
+        // One row more than wanted tells whether there is a next page.
+        let chunk = page.size + 1;
+        Self { index, page, items: Vec::new(), cursor: page.cursor.clone(), examined: 0, chunk, end: None }
+    }
+
+    /// Takes rows into the page, in the order of the index; `None` is not to be shown.
+    pub(super) fn take(&mut self, rows: impl IntoIterator<Item = (String, Option<T>)>) {
+        for (id, item) in rows {
+            if self.is_full() {
+                self.end = Some(End::More);
+                return;
+            }
+            self.items.extend(item);
+            self.cursor = Some(id);
+        }
+    }
+
+    pub(super) fn into_page(self, ring: &Keyring) -> Result<Page<T>> {
+        let next = match (self.end, &self.cursor) {
+            (Some(End::More), Some(last)) => self.page.next(last, ring)?,
+            (Some(End::More | End::Last) | None, _) => String::new(),
+        };
+        Ok(Page { items: self.items, next })
+    }
+
+    fn is_full(&self) -> bool {
+        self.items.len() >= self.page.size
+    }
+
+    /// How many rows to read next, at least one.
+    fn limit(&self) -> usize {
+        // A full page only asks whether anything stands behind it.
+        if self.is_full() { 1 } else { self.chunk }
+    }
+
+    /// Notes that of `limit` rows so many were found.
+    fn note(&mut self, limit: usize, found: usize) {
+        self.examined += found;
+        self.chunk = (self.chunk * GROWTH).min(MAX_ROWS.saturating_sub(self.examined));
+        if found < limit {
+            self.end = Some(End::Last);
+        } else if self.chunk == 0 {
+            self.end = Some(End::More);
+        }
+    }
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// One page of the records of an index that are to be shown, by id.
+    pub(super) async fn list_records<R: Listed>(
+        &self,
+        index: &Index,
+        page: &PageRequest,
+        shown: impl Fn(&R) -> bool,
+    ) -> Result<Page<Arc<R>>> {
+        let mut listing = Listing::new(index, page);
+        while let Some(rows) = self.next_rows::<R, _>(&mut listing).await? {
+            listing.take(rows.into_iter().map(|(id, record)| (id, record.filter(|record| shown(record)))));
+        }
+        listing.into_page(&self.ring)
+    }
+
+    /// The next rows that may belong on the page, each with its record; `None`: the page is complete.
+    pub(super) async fn next_rows<R: Listed, T>(
+        &self,
+        listing: &mut Listing<'_, T>,
+    ) -> Result<Option<Vec<(String, Option<Arc<R>>)>>> {
+        if listing.end.is_some() {
+            return Ok(None);
+        }
+        let limit = listing.limit();
+        let (ticket, began) = self.follower.ticket();
+        let rows = self.store.rows(listing.index, R::KIND, listing.cursor.as_deref(), limit).await?;
+        listing.note(limit, rows.len());
+        let mut records = Vec::with_capacity(rows.len());
+        for Row { id, record } in rows {
+            let record = match record {
+                Some(record) => {
+                    let key = key::<R>(&listing.index.tenant, &id);
+                    let known = R::cached(self, &key);
+                    if known.is_none() {
+                        self.take_in(&key, Some(&record), ticket, began)?;
+                    }
+                    Some(match known.or_else(|| R::cached(self, &key)) {
+                        Some(known) => known,
+                        None => self.uncached(&key, &record).await?,
+                    })
+                }
+                None => None,
+            };
+            records.push((id, record));
+        }
+        Ok(Some(records))
+    }
+
+    /// A record that still owes entries to the log, or that changed while it was read.
+    async fn uncached<R: Stored>(&self, key: &RecordKey, record: &Record) -> Result<Arc<R>> {
+        self.repair(key, record).await?;
+        decode(key, record).map(Arc::new)
+    }
+}
+
+// === impl Listed ===
+
+impl Listed for Tenant {
+    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
+        directory.tenants.get(&key.id.parse().ok()?).flatten()
+    }
+}
+
+impl Listed for Client {
+    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
+        directory.clients.get(&key.id.parse().ok()?)
+    }
+}
+
+impl Listed for Account {
+    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
+        directory.accounts.get(&key.id.parse().ok()?)
+    }
+}
+
+impl Listed for Admission {
+    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
+        directory.admissions.get(&(key.tenant.clone(), key.id.parse().ok()?)).flatten()
+    }
+}
+
+impl Listed for Member {
+    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
+        directory.members.get(&key.id.parse().ok()?)
+    }
+}
+
+impl Listed for Role {
+    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
+        directory.roles.get(&key.id.parse().ok()?)
+    }
+}
+
+impl Listed for IdentityProfile {
+    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
+        directory.profiles.get(&key.id.parse().ok()?)
+    }
+}
+
+impl Listed for EntityGroup {
+    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
+        directory.groups.get(&key.id.parse().ok()?)
+    }
+}
+
+impl Listed for Membership {
+    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
+        let (account, member) = key.id.split_once(':')?;
+        directory.memberships.get(&(account.parse().ok()?, member.parse().ok()?)).flatten()
+    }
+}
+
+impl Listed for GroupMember {
+    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
+        let (group, member) = key.id.split_once(':')?;
+        directory.group_members.get(&(group.parse().ok()?, member.parse().ok()?)).flatten()
+    }
+}
