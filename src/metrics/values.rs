@@ -21,7 +21,7 @@ pub enum Unit {
 /// One metric with its current values.
 #[derive(Debug)]
 pub struct Family {
-    /// As OpenTelemetry writes it; [`text::name`] is Prometheus's.
+    /// As OpenTelemetry writes it; [`super::text::name`] is Prometheus's.
     pub name: &'static str,
     pub help: &'static str,
     pub unit: Unit,
