@@ -14,10 +14,10 @@ use crate::{
     directory::{
         clients::{self, ClientPatch},
         credentials::{Secret, SecretUse, WorkloadIdentity},
-        record::{Client, GrantType, Grantable, State, etag},
+        record::{Client, Grantable, State, etag},
     },
-    keys::foreign::Jwk,
-    token::{Error, Result, Scopes, family::RenewalPolicy, filter::Filter},
+    keys::jwk::Jwk,
+    token::{Error, GrantType, Result, Scopes, family::RenewalPolicy, filter::Filter},
 };
 
 type Reply<T> = Result<Response<T>, Status>;

@@ -7,7 +7,7 @@ use super::{
     edge::{Authenticate, DirectCall, Refusal},
     wire::{self, token_service_server::TokenService as _},
 };
-use crate::{issuer::authenticate::Recognized, keys::foreign::Algorithm, token::TenantId};
+use crate::{issuer::authenticate::Recognized, keys::jwk::Algorithm, token::TenantId};
 
 /// Tells who bears a token, as the services want to know it.
 pub trait Bearers: Authenticate<Caller = Recognized> {}

@@ -12,15 +12,15 @@ use super::{
     names::rename,
     page::{Page, PageRequest},
     permit::Act,
-    record::{Client, Confinement, GrantType, Grantable, State, Stored as _},
+    record::{Client, Confinement, Grantable, State, Stored as _},
 };
 use crate::{
     ambient::{self, Fresh as _, Time},
-    keys::foreign::Jwk,
+    keys::jwk::Jwk,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Written},
     token::{
-        AccountId, ClientId, Error, Position, Reason, Result, Scopes, TenantId,
+        AccountId, ClientId, Error, GrantType, Position, Reason, Result, Scopes, TenantId,
         family::RenewalPolicy,
         filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
         secret::{ClientSecretContent, Mac as _, SecretText},
@@ -401,9 +401,7 @@ fn forget_old(secrets: &mut Vec<Secret>, now: Time) {
 
 /// Whether a client is confined to `root` or to an account below it; everything is within no confinement.
 fn is_within(client: &Client, root: Option<&AccountId>) -> bool {
-    root.is_none_or(|root| {
-        client.confinement.as_ref().is_some_and(|own| own.account == *root || own.ancestors.contains(root))
-    })
+    root.is_none_or(|root| client.confinement.as_ref().is_some_and(|own| own.is_within(root)))
 }
 
 fn matches(filter: &Filter, client: &Client) -> bool {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     ambient::Time,
-    keys::{foreign::PublicKey, ring::digest128},
+    keys::{jwk::PublicKey, ring::digest128},
     store::{Change, Kind, Name, Put, RecordKey, Refusal, Request, Unique, Written},
     token::{
         ClientId, Error, Reason, Result, TenantId,

@@ -9,11 +9,11 @@ use super::{
     Directory,
     caller::Caller,
     permit::Act,
-    record::{Admission, Client, Confinement, GrantType, Grantable, Tenant},
+    record::{Admission, Client, Confinement, Grantable, Tenant},
     standing::{Standing, common},
 };
 use crate::token::{
-    AccountId, Error, Reason, Result, Scopes,
+    AccountId, Error, GrantType, Reason, Result, Scopes,
     scope::{is_management, management},
 };
 
@@ -238,8 +238,7 @@ impl Limits {
     }
 
     fn check_confinement(&self, confinement: Option<&Confinement>) -> Result<()> {
-        let within =
-            |root: &AccountId| confinement.is_some_and(|own| own.account == *root || own.ancestors.contains(root));
+        let within = |root: &AccountId| confinement.is_some_and(|own| own.is_within(root));
         if self.caller.confinement(&self.tenant.id).is_none_or(within) {
             return Ok(());
         }

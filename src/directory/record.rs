@@ -8,12 +8,10 @@ use super::{
 };
 use crate::{
     ambient::Time,
-    keys::foreign::Jwk,
+    keys::jwk::Jwk,
     store::{Kind, Name, Refusal},
-    token::{AccountId, ClientId, Error, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy},
+    token::{AccountId, ClientId, Error, GrantType, Ident, Reason, Result, Scopes, TenantId, family::RenewalPolicy},
 };
-
-pub use crate::token::GrantType;
 
 /// A record of the directory: its kind, and what the revocation log calls it.
 pub trait Stored: Clone + minicbor::Encode<()> + for<'b> minicbor::Decode<'b, ()> + Send + Sync {
@@ -274,6 +272,15 @@ stored! {
     Account Account "Account" |self| Ident::Account(self.tenant.clone(), self.id.clone());
     Admission Admission "Admission" |self| Ident::Admission(self.tenant.clone(), self.client.clone());
     KeySetRecord KeySet "SigningKey" |self| Ident::Tenant(self.tenant.clone());
+}
+
+// === impl Confinement ===
+
+impl Confinement {
+    /// Whether it is `root` or stands below it.
+    pub fn is_within(&self, root: &AccountId) -> bool {
+        self.account == *root || self.ancestors.contains(root)
+    }
 }
 
 // === impl Account ===

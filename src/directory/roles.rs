@@ -265,7 +265,7 @@ fn apply(role: &mut Role, patch: RolePatch, change: &mut Change) -> Result<()> {
 fn is_visible(caller: &Caller, role: &Role) -> bool {
     match (&role.account, caller.confinement(&role.tenant)) {
         (None, _) | (_, None) => true,
-        (Some(line), Some(root)) => line.account == *root || line.ancestors.contains(root),
+        (Some(line), Some(root)) => line.is_within(root),
     }
 }
 

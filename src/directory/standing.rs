@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::record::{Admission, Client, Confinement, GrantType, State, Tenant};
+use super::record::{Admission, Client, Confinement, State, Tenant};
 use crate::{
     ambient::Time,
-    token::{Family, Scopes},
+    token::{Family, GrantType, Scopes},
 };
 
 /// A client in a tenant.

@@ -11,7 +11,7 @@ use super::{
     load::{key, tenant_key},
     page::{Page, PageRequest},
     permit::{Act, Visit},
-    record::{Client, GrantType, KeySetRecord, State, Stored as _, Tenant},
+    record::{Client, KeySetRecord, State, Stored as _, Tenant},
     settings::{Settings, SettingsPatch},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     revocation::{cache::Invalidate as _, entry::Entry},
     store::{Change, Index, Kind, Put, Written},
     token::{
-        ClientId, Error, Ident, Position, Reason, Result, Scopes, TenantId,
+        ClientId, Error, GrantType, Ident, Position, Reason, Result, Scopes, TenantId,
         access::KeyId,
         filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
         id::SYSTEM,

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{Issuer, grant::Granted, issue::Request, revoke::may_touch, terms::Life, verify::Verified};
 use crate::{
-    directory::{permit::Act, record::GrantType},
+    directory::permit::Act,
     token::{
-        AccessToken, Actor, Error, Result,
+        AccessToken, Actor, Error, GrantType, Result,
         access::{Acting, MAX_ACTORS},
     },
 };

@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::Issuer;
 use crate::{
     directory::{caller::Caller, credentials::WorkloadIdentity, record::Client},
-    keys::foreign::{Claims, Jwk, LEEWAY, MAX_CANDIDATES, PublicKey, Refusal, Unverified},
+    keys::{
+        foreign::{Claims, LEEWAY, MAX_CANDIDATES, Refusal, Unverified},
+        jwk::{Jwk, PublicKey},
+    },
     outbound::{
         Url,
         key_set::KeySet,

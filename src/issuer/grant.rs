@@ -10,10 +10,10 @@ use crate::{
     directory::{
         caller::{Caller, Right},
         permit::Act,
-        record::{Account, GrantType, State, Tenant},
+        record::{Account, State, Tenant},
         standing::Standing,
     },
-    token::{AccessToken, AccountId, Actor, Authentication, Error, Reason, Result, Scopes, Subject},
+    token::{AccessToken, AccountId, Actor, Authentication, Error, GrantType, Reason, Result, Scopes, Subject},
 };
 
 /// Whom the grant is for, and by which right.

@@ -9,7 +9,7 @@ use crate::{
         caller::Right,
         commit::{REQUEST_MEMORY, Repeat},
         permit::Act,
-        record::{GrantType, Tenant},
+        record::Tenant,
         standing::Standing,
     },
     keys::{jwt, ring::digest128, signing::SigningKey},
@@ -17,7 +17,7 @@ use crate::{
     revocation::retention,
     store::{Ended, Existing, FamilyMint, FamilyRecord, Mint, SessionConflict, SessionKey, SessionMint, TokenMint},
     token::{
-        AccessToken, Error, Family, FamilyId, Format, Ident, Position, Reason, Result, TokenId,
+        AccessToken, Error, Family, FamilyId, Format, GrantType, Ident, Position, Reason, Result, TokenId,
         access::{Json, RequestDigest, SessionId},
         claims::MAX_TOKEN_BYTES,
         family::Minted,

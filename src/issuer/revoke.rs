@@ -17,7 +17,7 @@ use crate::{
     },
     store::{FamilyConflict, Mint, SessionKey},
     token::{
-        AccessToken, Error, Family, Ident, Position, Reason, Result, Subject, TenantId, TokenId,
+        AccessToken, Error, Family, Ident, Position, Reason, Result, Subject, TokenId,
         access::SessionId,
         secret::{RefreshContent, SecretKind},
     },
@@ -134,7 +134,7 @@ impl Issuer {
         if let Target::Sessions(sessions) = target {
             act.require_scope()?;
             require_unconfined(act.caller())?;
-            return self.end_sessions(act.tenant(), sessions, except).await;
+            return self.end_sessions(act, sessions, except).await;
         }
         let ident = self.principal(act, target).await?;
         let effect = Effect::Revoke { except, until: Time::NEVER };
@@ -142,7 +142,8 @@ impl Issuer {
     }
 
     /// Revokes what was minted for sessions so far. Of one for which nothing was, there is nothing to remember.
-    async fn end_sessions(&self, tenant: &TenantId, sessions: &[String], except: Option<Ident>) -> Result<Position> {
+    async fn end_sessions(&self, act: &Act, sessions: &[String], except: Option<Ident>) -> Result<Position> {
+        let tenant = act.tenant();
         let keys: Vec<_> = sessions
             .iter()
             .map(|session| SessionKey { tenant: tenant.clone(), session: SessionId::new(session.as_str()) })
@@ -159,7 +160,7 @@ impl Issuer {
         };
         // A session in which somebody goes on takes in what is minted meanwhile. If that lives longer, so does the entry.
         let mut known = vec![None; keys.len()];
-        let mut position = self.append(Vec::new()).await?;
+        let mut position = act.head();
         for _ in 0..MAX_RACES {
             let now = store.sessions(&keys).await?.into_iter().map(|session| session.map(|session| session.until));
             let now: Vec<_> = now.collect();

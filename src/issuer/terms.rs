@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{
     ambient::Time,
-    directory::{caller::Caller, record::GrantType, standing::Standing},
+    directory::{caller::Caller, standing::Standing},
     metrics::labels,
     token::{
-        AccessToken, Error, Format, Reason, Result, Scopes,
+        AccessToken, Error, Format, GrantType, Reason, Result, Scopes,
         access::{Audience, MAX_SOURCES, SessionId, Source},
         scope::management,
     },

@@ -9,7 +9,7 @@ use std::{fmt, time::Duration};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-pub use super::jwk::{Algorithm, Flaw, Jwk, PublicKey};
+use super::jwk::{Algorithm, PublicKey};
 use crate::ambient::Time;
 
 /// Why a JWT proves nothing. It quotes nothing of the JWT. For the log of operators, never for callers.
