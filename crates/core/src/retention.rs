@@ -34,8 +34,9 @@ pub fn of_family(tenant: &TenantId, family: &FamilyId, ends: Time) -> Entry {
     Entry::revoke_until(Ident::Family(tenant.clone(), family.clone()), ends.plus(MARGIN))
 }
 
-/// The end of what was minted for a session with a `rev` below `floor`, and does not live beyond `until`. It kills what was noted in the session's record, and nothing that
-/// was minted since, however long the log takes: so the mark covers all that it kills.
+/// The end of what was minted for a session with a `rev` below `floor`, and does not live beyond `until`. It kills what was
+/// noted in the session's record, and nothing that was minted since, however long the log takes: so the mark covers all that
+/// it kills.
 pub fn of_session(session: Ident, floor: Position, until: Time) -> Entry {
     Entry { effective: Some(floor), ..of_open_session(session, until, None) }
 }
