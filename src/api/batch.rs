@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use prost::Message as _;
 use tonic::{
     Request, Response, Status,
     body::Body,
@@ -20,6 +21,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::{Services, policy, wire};
+use crate::token::{Error, Result};
 
 /// TokenService.
 #[derive(Clone, Debug)]
@@ -39,6 +41,17 @@ pub(super) struct EncodedResponse {
 struct Batch(Services);
 
 const PATH: &str = "/jeton.v1.TokenService/BatchIntrospectTokens";
+
+// === impl EncodedResponse ===
+
+impl EncodedResponse {
+    pub(super) fn decode(self) -> Result<wire::BatchIntrospectTokensResponse> {
+        let failed = |source| Error::internal("read an encoded introspection").with_source(source);
+        let introspections =
+            self.introspections.into_iter().map(|encoded| wire::Introspection::decode(encoded).map_err(failed));
+        Ok(wire::BatchIntrospectTokensResponse { introspections: introspections.collect::<Result<_>>()? })
+    }
+}
 
 // === impl TokenServer ===
 

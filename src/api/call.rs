@@ -1,29 +1,31 @@
 //! What all handlers share, said once: who calls, by which rule, in which tenant, and how the verb runs.
 //!
-//! A handler says [`Services::enter`], converts the message, hands its verb to [`Call::act`] or [`Call::visit`], and
-//! converts what came back. The verb gets an [`Act`]: proven, permitted, in a tenant that exists, at the log's head. A
+//! A handler has four statements. It enters with its request ([`Services::enter`]), converts the message, runs its verb
+//! ([`Call::act`]), and converts what came back ([`reply`]). The verb gets an [`Act`]: proven, permitted, in a tenant that exists, at the log's head. A
 //! mutation runs to its end; which methods mutate stands in the contract.
 
 use std::sync::Arc;
 
-use jeton_contract::validate::Validate;
 use tokio::time::Instant;
-use tonic::Request;
+use tonic::{Request, Response, Status};
 
 use super::{
-    Services,
+    Services, convert,
     edge::{Admitted, open, run_to_end},
+    message::{List, Repeatable, RequestMessage},
     policy::{Method, Rule},
-    proof::{self, CarriesCredentials as _},
-    wire,
 };
 use crate::{
-    directory::permit::{About, Act, Visit},
+    directory::{
+        commit::Repeat,
+        page::PageRequest,
+        permit::{About, Act, Visit},
+    },
     issuer::{
         Issuer,
         authenticate::{Asking, FULL, Freshness, Proof, Recognized},
     },
-    token::{Error, Result},
+    token::Result,
 };
 
 /// A call whose message was read and whose verb has not begun.
@@ -39,21 +41,20 @@ pub(super) struct Call {
     pub deadline: Instant,
 }
 
-/// A request message of the contract, as far as it tells who calls and about what. Both are taken out of it: the same
-/// request under other credentials is the same request.
-pub(super) trait Asks: Validate {
-    /// What it is about.
-    fn about(&mut self) -> About;
+/// The page of a list that a request wants.
+#[derive(Debug)]
+pub(super) struct Paging {
+    size: i32,
+    token: String,
+    /// The request without the page: what its page tokens are bound to.
+    query: Vec<u8>,
+}
 
-    /// What proves who calls, if anything does.
-    fn proof(&mut self, admitted: &Admitted<Recognized>) -> Result<Option<Proof>> {
-        Ok(proof::bearer(admitted))
-    }
+/// What a handler returns.
+pub(super) type Reply<T> = Result<Response<T>, Status>;
 
-    /// The rule that it falls under.
-    fn rule(&self, method: &'static Method) -> Result<&'static Rule> {
-        method.rule().ok_or_else(|| Error::internal("find the rule of a method"))
-    }
+pub(super) fn reply<T>(message: T) -> Reply<T> {
+    Ok(Response::new(message))
 }
 
 // === impl Services ===
@@ -63,13 +64,35 @@ impl Services {
     ///
     /// # Errors
     /// INVALID_FIELD, with all violations; AMBIGUOUS_CREDENTIALS.
-    pub(super) fn enter<T: Asks>(&self, request: Request<T>) -> Result<(Call, T)> {
+    pub(super) fn enter<T: RequestMessage>(&self, request: Request<T>) -> Result<(Call, T)> {
         let (admitted, mut message): (Admitted<Recognized>, T) = open(request)?;
         let proof = message.proof(&admitted)?;
         let rule = message.rule(admitted.method)?;
         let about = message.about();
         let (issuer, method, deadline) = (Arc::clone(&self.issuer), admitted.method, admitted.deadline);
         Ok((Call { issuer, method, rule, proof, about, deadline }, message))
+    }
+
+    /// The same for a request that may be repeated.
+    ///
+    /// # Errors
+    /// INVALID_FIELD for a request id that is not a UUID; else those of [`Self::enter`].
+    pub(super) fn enter_repeatable<T: Repeatable>(&self, request: Request<T>) -> Result<(Call, T, Option<Repeat>)> {
+        let (call, mut message) = self.enter(request)?;
+        let request_id = message.take_request_id();
+        let repeat = convert::repeat(&request_id, call.method.name(), &message)?;
+        Ok((call, message, repeat))
+    }
+
+    /// The same for a list.
+    ///
+    /// # Errors
+    /// Those of [`Self::enter`].
+    pub(super) fn enter_list<T: List>(&self, request: Request<T>) -> Result<(Call, T, Paging)> {
+        let (call, mut message) = self.enter(request)?;
+        let (size, token) = message.take_page();
+        let query = message.encode_to_vec();
+        Ok((call, message, Paging { size, token, query }))
     }
 }
 
@@ -107,6 +130,28 @@ impl Call {
         if method.reads_only { work.await } else { run_to_end(work).await }
     }
 
+    /// Runs a verb that gives a page of a list.
+    ///
+    /// # Errors
+    /// PAGE_TOKEN_INVALID; else those of [`Self::act`].
+    pub(super) async fn list<T, F>(
+        self,
+        paging: Paging,
+        verb: impl FnOnce(Arc<Issuer>, Act, PageRequest) -> F + Send + 'static,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let method = self.method;
+        let listed = self.act(move |issuer, act| async move {
+            let query = [method.name().as_bytes(), &paging.query];
+            let page = issuer.directory.page(&act, paging.size, &paging.token, &query)?;
+            verb(issuer, act, page).await
+        });
+        listed.await
+    }
+
     /// Runs a verb that is open to anyone. Credentials that are shown must be right nevertheless.
     ///
     /// # Errors
@@ -128,146 +173,4 @@ impl Call {
         };
         if method.reads_only { work.await } else { run_to_end(work).await }
     }
-}
-
-// === messages ===
-
-macro_rules! about_a_tenant {
-    ($($message:ident)*) => {$(
-        impl Asks for wire::$message {
-            fn about(&mut self) -> About {
-                About::Tenant(std::mem::take(&mut self.tenant_id))
-            }
-        }
-    )*};
-}
-
-macro_rules! with_credentials {
-    ($($message:ident: $about:expr;)*) => {$(
-        impl Asks for wire::$message {
-            fn about(&mut self) -> About {
-                let about: fn(&mut Self) -> About = $about;
-                about(self)
-            }
-
-            fn proof(&mut self, admitted: &Admitted<Recognized>) -> Result<Option<Proof>> {
-                proof::of(admitted, self.take_credentials())
-            }
-        }
-    )*};
-}
-
-macro_rules! about_the_caller {
-    ($($message:ident)*) => {$(
-        impl Asks for wire::$message {
-            fn about(&mut self) -> About {
-                About::Caller
-            }
-        }
-    )*};
-}
-
-about_a_tenant! {
-    CreateAccountRequest GetAccountRequest UpdateAccountRequest DeleteAccountRequest UndeleteAccountRequest
-    ListAccountsRequest EnableAccountRequest DisableAccountRequest
-    CreateMemberRequest GetMemberRequest UpdateMemberRequest DeleteMemberRequest ListMembersRequest
-    EnableMemberRequest DisableMemberRequest SetPasswordRequest LinkIdentityRequest UnlinkIdentityRequest
-    CreateMembershipRequest GetMembershipRequest UpdateMembershipRequest DeleteMembershipRequest
-    ListMembershipsRequest AcceptMembershipRequest RejectMembershipRequest EnableMembershipRequest
-    DisableMembershipRequest
-    GetTenantRequest DeleteTenantRequest EnableTenantRequest DisableTenantRequest
-    AdmitClientRequest ExpelClientRequest ListAdmittedClientsRequest RotateSigningKeyRequest RevokeSigningKeyRequest
-    CreateRoleRequest GetRoleRequest UpdateRoleRequest DeleteRoleRequest ListRolesRequest
-    CreateIdentityProfileRequest GetIdentityProfileRequest UpdateIdentityProfileRequest DeleteIdentityProfileRequest
-    ListIdentityProfilesRequest
-    RevokeAllTokensRequest GetTokenRequest ListTokensRequest
-    CreateEntityGroupRequest GetEntityGroupRequest UpdateEntityGroupRequest DeleteEntityGroupRequest
-    ListEntityGroupsRequest AddEntitiesRequest RemoveEntitiesRequest ListGroupEntitiesRequest UpsertGroupMemberRequest
-    GetGroupMemberRequest DeleteGroupMemberRequest ListGroupMembersRequest SyncGroupMembersRequest
-    CreateClientRequest GetClientRequest UpdateClientRequest DeleteClientRequest ListClientsRequest
-    EnableClientRequest DisableClientRequest CreateClientSecretRequest ListClientSecretsRequest
-    RevokeClientSecretRequest
-}
-
-about_the_caller! { CreateTenantRequest ListTenantsRequest GetCallerRequest }
-
-with_credentials! {
-    RenewTokenRequest: |_| About::Caller;
-    InvalidateTokensRequest: |_| About::Caller;
-    IntrospectTokenRequest: |_| About::Caller;
-    BatchIntrospectTokensRequest: |_| About::Caller;
-    AuthenticateMemberRequest: |message| About::Tenant(std::mem::take(&mut message.tenant_id));
-    RequestOneTimePasswordRequest: |message| About::Tenant(std::mem::take(&mut message.tenant_id));
-}
-
-impl Asks for wire::UpdateTenantRequest {
-    fn about(&mut self) -> About {
-        About::Tenant(self.tenant.as_mut().map(|tenant| std::mem::take(&mut tenant.tenant_id)).unwrap_or_default())
-    }
-}
-
-impl Asks for wire::ListSigningKeysRequest {
-    fn about(&mut self) -> About {
-        // Whose keys are public need not be one that the caller can name.
-        if self.tenant_id.is_empty() { About::Tenant(String::new()) } else { About::Caller }
-    }
-}
-
-impl Asks for wire::RevokeTokenRequest {
-    fn about(&mut self) -> About {
-        use wire::revoke_token_request::Target;
-        match &self.target {
-            // Its text names its tenant.
-            Some(Target::Token(_)) => About::Caller,
-            Some(Target::TokenId(_)) | None => About::Tenant(std::mem::take(&mut self.tenant_id)),
-        }
-    }
-
-    fn proof(&mut self, admitted: &Admitted<Recognized>) -> Result<Option<Proof>> {
-        proof::of(admitted, self.take_credentials())
-    }
-
-    fn rule(&self, method: &'static Method) -> Result<&'static Rule> {
-        use wire::revoke_token_request::Target;
-        match &self.target {
-            Some(Target::Token(_)) => chosen(method, "token"),
-            Some(Target::TokenId(_)) => chosen(method, "token_id"),
-            None => Err(Error::field("target", "must be set")),
-        }
-    }
-}
-
-impl Asks for wire::IssueTokenRequest {
-    fn about(&mut self) -> About {
-        use wire::issue_token_request::Grant;
-        match &self.grant {
-            // For the client itself: the tenant need not be one that the client can name as a caller.
-            Some(Grant::ClientCredentials(_) | Grant::Workload(_)) => About::Caller,
-            Some(Grant::Account(_) | Grant::Member(_) | Grant::EntityGroup(_) | Grant::TokenExchange(_)) | None => {
-                About::Tenant(std::mem::take(&mut self.tenant_id))
-            }
-        }
-    }
-
-    fn proof(&mut self, admitted: &Admitted<Recognized>) -> Result<Option<Proof>> {
-        proof::of_issue(admitted, self)
-    }
-
-    fn rule(&self, method: &'static Method) -> Result<&'static Rule> {
-        use wire::issue_token_request::Grant;
-        match &self.grant {
-            Some(Grant::ClientCredentials(_)) => chosen(method, "client_credentials"),
-            Some(Grant::Account(_)) => chosen(method, "account"),
-            Some(Grant::Member(_)) => chosen(method, "member"),
-            Some(Grant::EntityGroup(_)) => chosen(method, "entity_group"),
-            Some(Grant::TokenExchange(_)) => chosen(method, "token_exchange"),
-            Some(Grant::Workload(_)) => chosen(method, "workload"),
-            None => Err(Error::field("grant", "must be set")),
-        }
-    }
-}
-
-/// The rule that the field of this name declares.
-fn chosen(method: &'static Method, name: &'static str) -> Result<&'static Rule> {
-    method.choice(name).ok_or_else(|| Error::internal(format!("find the rule of {name} of {}", method.path)))
 }

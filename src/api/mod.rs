@@ -10,7 +10,6 @@
 //! Start reading at [`edge`]: it is the path of a call. [`protocol`] is where connections come from, and [`direct`] what is called
 //! without gRPC.
 
-mod access_token;
 pub mod account;
 mod batch;
 mod call;
@@ -21,16 +20,11 @@ pub mod edge;
 pub mod group;
 pub mod health;
 pub mod member;
-mod person;
+mod message;
 pub mod policy;
-mod profile;
 mod proof;
 pub mod protocol;
-mod role;
-mod settings;
-mod signin;
 pub mod status;
-mod tenancy;
 pub mod tenant;
 pub mod token;
 

@@ -130,10 +130,9 @@ impl Directory {
     ///
     /// # Errors
     /// PAGE_TOKEN_INVALID.
-    pub fn page(&self, act: &Act, size: i32, token: &str, query: &[&str]) -> Result<PageRequest> {
+    pub fn page(&self, act: &Act, size: i32, token: &str, query: &[&[u8]]) -> Result<PageRequest> {
         let tenant = act.tenant().to_string();
-        let parts: Vec<&[u8]> =
-            std::iter::once(tenant.as_str()).chain(query.iter().copied()).map(str::as_bytes).collect();
+        let parts: Vec<&[u8]> = std::iter::once(tenant.as_bytes()).chain(query.iter().copied()).collect();
         PageRequest::new(size, token, act.caller(), &parts, &self.ring)
     }
 }

@@ -1,16 +1,13 @@
-//! AuthenticateMember on the wire, and the conversions that it shares with IssueToken.
+//! What AuthenticateMember and RequestOneTimePassword want, and the tokens of a sign-in.
 
 use prost::Message as _;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::{
-    access_token,
-    convert::{self, given},
-    person, wire,
-};
+use super::{access_token, given, issue, member, position, repeat, set};
 use crate::{
     ambient::Time,
+    api::wire,
     issuer::{
         federated::Redirected,
         issue::Lifetime,
@@ -18,16 +15,11 @@ use crate::{
         signin::{Asked, Mechanism, SignIn, SignedIn},
     },
     keys::ring::digest128,
-    token::{
-        Error, Format, Reason, Result,
-        access::{Json, SessionId},
-        lifetime,
-        secret::SecretText,
-    },
+    token::{Error, Result, access::SessionId, secret::SecretText},
 };
 
 /// The sign-in that a message describes, with the call's deadline.
-pub(super) fn request(mut message: wire::AuthenticateMemberRequest, deadline: Instant) -> Result<SignIn> {
+pub fn request(mut message: wire::AuthenticateMemberRequest, deadline: Instant) -> Result<SignIn> {
     use wire::authenticate_member_request::Lifetime as WireLifetime;
     let request_id = std::mem::take(&mut message.request_id);
     let page_token = std::mem::take(&mut message.page_token);
@@ -38,14 +30,14 @@ pub(super) fn request(mut message: wire::AuthenticateMemberRequest, deadline: In
         return Err(Error::field("request_id", "must not be set but for self_signup"));
     }
     // The digest of the body is stored. A digest of a password could be used to guess it.
-    let repeat = convert::repeat(&request_id, "AuthenticateMember", &message)?;
-    let format = format(message.format());
+    let repeat = repeat(&request_id, "AuthenticateMember", &message)?;
+    let format = issue::format(message.format());
     let lifetime = match message.lifetime {
         None => Lifetime::Default,
-        Some(WireLifetime::Ttl(own)) => ttl(own)?,
-        Some(WireLifetime::ExpiresIn(text)) => expires_in(&text)?,
+        Some(WireLifetime::Ttl(own)) => issue::ttl(own)?,
+        Some(WireLifetime::ExpiresIn(text)) => issue::expires_in(&text)?,
     };
-    let (options, claims) = frozen(message.options.as_ref(), message.claims.as_ref())?;
+    let (options, claims) = issue::frozen(message.options.as_ref(), message.claims.as_ref())?;
     Ok(SignIn {
         mechanism,
         asked: Asked {
@@ -85,11 +77,11 @@ fn mechanism(message: &mut wire::AuthenticateMemberRequest) -> Result<Mechanism>
             code: SecretText::new(own.code),
             redirect_uri: own.redirect_uri,
             code_verifier: SecretText::new(own.code_verifier),
-            nonce: Some(own.nonce).filter(|nonce| !nonce.is_empty()),
+            nonce: set(own.nonce),
         }),
         Some(WireMechanism::SelfSignup(mut signup)) => {
             let password = SecretText::new(std::mem::take(&mut signup.password));
-            let code = Some(std::mem::take(&mut signup.one_time_password)).filter(|code| !code.is_empty());
+            let code = set(std::mem::take(&mut signup.one_time_password));
             message.mechanism = Some(WireMechanism::SelfSignup(signup.clone()));
             Mechanism::SelfSignup {
                 profile: signup.identity_profile_id,
@@ -106,7 +98,7 @@ fn mechanism(message: &mut wire::AuthenticateMemberRequest) -> Result<Mechanism>
 }
 
 /// The one-time password that a message requests.
-pub(super) fn code_request(message: wire::RequestOneTimePasswordRequest) -> CodeRequest {
+pub fn code_request(message: wire::RequestOneTimePasswordRequest) -> CodeRequest {
     let purpose = match message.purpose() {
         wire::OneTimePasswordPurpose::Unspecified | wire::OneTimePasswordPurpose::Authenticate => Purpose::Authenticate,
         wire::OneTimePasswordPurpose::ResetPassword => Purpose::ResetPassword,
@@ -115,7 +107,7 @@ pub(super) fn code_request(message: wire::RequestOneTimePasswordRequest) -> Code
     CodeRequest { profile: message.identity_profile_id, username: message.username, purpose }
 }
 
-pub(super) fn response(signed_in: SignedIn, now: Time) -> wire::AuthenticateMemberResponse {
+pub fn response(signed_in: SignedIn, now: Time) -> wire::AuthenticateMemberResponse {
     let tokens = signed_in.tokens.into_iter().map(|(account, issued)| wire::AccountToken {
         account_id: account.id.to_string(),
         account_name: account.display_name.clone(),
@@ -125,47 +117,7 @@ pub(super) fn response(signed_in: SignedIn, now: Time) -> wire::AuthenticateMemb
         tokens: tokens.collect(),
         next_page_token: signed_in.next,
         total_size: i32::try_from(signed_in.memberships).unwrap_or(i32::MAX),
-        member: Some(person::to_wire(&signed_in.member)),
-        position: convert::position(signed_in.position),
+        member: Some(member::to_wire(&signed_in.member)),
+        position: position(signed_in.position),
     }
-}
-
-// === properties of a token ===
-
-pub(super) const fn format(format: wire::TokenFormat) -> Option<Format> {
-    match format {
-        wire::TokenFormat::Unspecified => None,
-        wire::TokenFormat::Jwt => Some(Format::Jwt),
-        wire::TokenFormat::Opaque => Some(Format::Opaque),
-    }
-}
-
-pub(super) fn ttl(ttl: prost_types::Duration) -> Result<Lifetime> {
-    // The conversion normalizes a malformed duration to another lifetime, and panics at the extremes.
-    let well_formed = ttl.seconds >= 0 && (0..1_000_000_000).contains(&ttl.nanos);
-    let ttl = Some(ttl).filter(|_| well_formed).and_then(|ttl| ttl.try_into().ok());
-    ttl.map(Lifetime::For).ok_or_else(|| out_of_range("ttl", "must be a positive duration"))
-}
-
-pub(super) fn expires_in(text: &str) -> Result<Lifetime> {
-    lifetime::parse(text).map(Lifetime::For).map_err(|lifetime::Malformed| {
-        out_of_range(
-            "expires_in",
-            "must be a positive number of seconds, or a number and a unit such as 90m, 12hr or 7 days",
-        )
-    })
-}
-
-/// Options and claims as JSON.
-pub(super) fn frozen(
-    options: Option<&wire::TokenOptions>,
-    claims: Option<&prost_types::Struct>,
-) -> Result<(Option<Json>, Option<Json>)> {
-    let options = options.map(|options| convert::to_json(convert::OPTIONS, options)).transpose()?;
-    let claims = claims.map(|claims| convert::to_json(convert::CLAIMS, claims)).transpose()?;
-    Ok((options, claims))
-}
-
-fn out_of_range(field: &str, message: &'static str) -> Error {
-    Error::new(Reason::TtlOutOfRange, message).with_violation(field, message)
 }

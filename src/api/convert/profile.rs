@@ -1,17 +1,29 @@
 //! Identity profiles on the wire.
 
-use super::{
-    convert::{self, Mask, given},
-    wire,
-};
+use super::{Mask, required, set, timestamp};
 use crate::{
+    api::wire,
     directory::{
         identity::{IdentityProfile, ProfileKind, UsernameFormat},
         profiles::{KindPatch, OidcPatch, PasswordPatch, ProfilePatch},
         record::etag,
     },
-    token::{Error, Result, secret::SecretText},
+    token::{Result, secret::SecretText},
 };
+
+/// The fields of a new profile.
+pub fn create(message: wire::CreateIdentityProfileRequest) -> ProfilePatch {
+    patch(message.identity_profile.unwrap_or_default(), &Mask::CREATION)
+}
+
+/// Which profile changes, from which etag, and what of it.
+pub fn update(message: wire::UpdateIdentityProfileRequest) -> Result<(String, String, ProfilePatch)> {
+    let mut profile = message.identity_profile.unwrap_or_default();
+    let id = required("identity_profile.identity_profile_id", std::mem::take(&mut profile.identity_profile_id))?;
+    let etag = std::mem::take(&mut profile.etag);
+    let mask = Mask::new(message.update_mask.as_ref(), "IdentityProfile", CHANGEABLE)?;
+    Ok((id, etag, patch(profile, &mask)))
+}
 
 /// The fields that an update mask can name.
 const CHANGEABLE: &[&str] = &[
@@ -27,28 +39,18 @@ const CHANGEABLE: &[&str] = &[
     "oidc.scopes",
 ];
 
-/// The id and etag of the profile that an update names.
-pub(super) fn named(profile: &wire::IdentityProfile) -> Result<(String, String)> {
-    if profile.identity_profile_id.is_empty() {
-        return Err(Error::field("identity_profile.identity_profile_id", "must be set"));
-    }
-    Ok((profile.identity_profile_id.clone(), profile.etag.clone()))
-}
-
-/// What a message changes; without a mask: all that is set.
-pub(super) fn patch(profile: wire::IdentityProfile, mask: Option<&prost_types::FieldMask>) -> Result<ProfilePatch> {
+fn patch(profile: wire::IdentityProfile, mask: &Mask<'_>) -> ProfilePatch {
     use wire::identity_profile::Kind;
-    let mask = Mask::new(mask, "IdentityProfile", CHANGEABLE)?;
     let kind = match profile.kind {
-        Some(Kind::Password(password)) => Some(KindPatch::Password(password_patch(password, &mask))),
-        Some(Kind::Oidc(oidc)) => Some(KindPatch::Oidc(oidc_patch(oidc, &mask))),
+        Some(Kind::Password(password)) => Some(KindPatch::Password(password_patch(password, mask))),
+        Some(Kind::Oidc(oidc)) => Some(KindPatch::Oidc(oidc_patch(oidc, mask))),
         // What is named and not there takes its default.
-        None if names(&mask, "password.") => Some(KindPatch::Password(password_patch(Default::default(), &mask))),
-        None if names(&mask, "oidc.") => Some(KindPatch::Oidc(oidc_patch(Default::default(), &mask))),
+        None if names(mask, "password.") => Some(KindPatch::Password(password_patch(Default::default(), mask))),
+        None if names(mask, "oidc.") => Some(KindPatch::Oidc(oidc_patch(Default::default(), mask))),
         None => None,
     };
     let display_name = mask.changes("display_name", !profile.display_name.is_empty()).then_some(profile.display_name);
-    Ok(ProfilePatch { display_name, kind })
+    ProfilePatch { display_name, kind }
 }
 
 /// Whether a mask names single fields of a kind.
@@ -74,7 +76,7 @@ fn password_patch(password: wire::PasswordProfile, mask: &Mask<'_>) -> PasswordP
 }
 
 fn oidc_patch(oidc: wire::OidcProfile, mask: &Mask<'_>) -> OidcPatch {
-    let secret = given(&oidc.client_secret).map(|secret| SecretText::new(secret.to_owned()));
+    let secret = set(oidc.client_secret).map(SecretText::new);
     OidcPatch {
         issuer: mask.changes("oidc.issuer", !oidc.issuer.is_empty()).then_some(oidc.issuer),
         client_id: mask.changes("oidc.client_id", !oidc.client_id.is_empty()).then_some(oidc.client_id),
@@ -85,7 +87,7 @@ fn oidc_patch(oidc: wire::OidcProfile, mask: &Mask<'_>) -> OidcPatch {
 }
 
 /// The profile without its secret.
-pub(super) fn to_wire(profile: &IdentityProfile) -> wire::IdentityProfile {
+pub fn to_wire(profile: &IdentityProfile) -> wire::IdentityProfile {
     use wire::identity_profile::Kind;
     let kind = match &profile.kind {
         ProfileKind::Password(password) => Kind::Password(wire::PasswordProfile {
@@ -108,8 +110,8 @@ pub(super) fn to_wire(profile: &IdentityProfile) -> wire::IdentityProfile {
         tenant_id: profile.tenant.to_string(),
         display_name: profile.display_name.clone(),
         kind: Some(kind),
-        create_time: Some(convert::timestamp(profile.created)),
-        update_time: Some(convert::timestamp(profile.updated)),
+        create_time: Some(timestamp(profile.created)),
+        update_time: Some(timestamp(profile.updated)),
         etag: etag(profile.version),
     }
 }

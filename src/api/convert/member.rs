@@ -1,18 +1,60 @@
-//! Members on the wire.
+//! Members on the wire, and their ways to sign in.
 
-use super::{
-    convert::{self, Mask},
-    wire,
+use super::{Mask, required, set, timestamp};
+use crate::{
+    api::wire,
+    directory::{
+        identities::NewIdentity,
+        identity::{Identity, IdentityKind},
+        members::{FIELDS, MemberPatch, MemberQuery},
+        record::{State, etag},
+        roster::{Member, Profile},
+    },
+    issuer::credentials::SetPassword,
+    token::{Error, Result, filter::Filter, secret::SecretText},
 };
-use crate::directory::{
-    identity::{Identity, IdentityKind},
-    members::MemberPatch,
-    record::{State, etag},
-    roster::{Member, Profile},
-};
+
+pub fn create(message: wire::CreateMemberRequest) -> MemberPatch {
+    patch(&message.member.unwrap_or_default(), &Mask::CREATION)
+}
+
+/// Which member changes, from which etag, and what of it.
+pub fn update(message: wire::UpdateMemberRequest) -> Result<(String, String, MemberPatch)> {
+    let member = message.member.unwrap_or_default();
+    let patch = patch(&member, &Mask::new(message.update_mask.as_ref(), "Member", CHANGEABLE)?);
+    Ok((required("member.member_id", member.member_id)?, member.etag, patch))
+}
+
+pub fn query(message: &wire::ListMembersRequest) -> Result<MemberQuery> {
+    Ok(MemberQuery { filter: Filter::parse(&message.filter, FIELDS)?, show_deleted: message.show_deleted })
+}
+
+pub fn password(message: wire::SetPasswordRequest) -> SetPassword {
+    SetPassword {
+        member: message.member_id,
+        profile: message.identity_profile_id,
+        username: set(message.username),
+        password: SecretText::new(message.password),
+        current: set(message.current_password).map(SecretText::new),
+    }
+}
+
+/// Which member, by which profile, and the identity that is linked.
+pub fn link(message: wire::LinkIdentityRequest) -> Result<(String, String, NewIdentity)> {
+    Ok((message.member_id, message.identity_profile_id, new_identity(message.identity)?))
+}
+
+fn new_identity(identity: Option<wire::link_identity_request::Identity>) -> Result<NewIdentity> {
+    use wire::link_identity_request::Identity as Wire;
+    match identity {
+        Some(Wire::Username(username)) => Ok(NewIdentity::Username(username)),
+        Some(Wire::Subject(subject)) => Ok(NewIdentity::Subject(subject)),
+        None => Err(Error::field("identity", "must be set")),
+    }
+}
 
 /// The fields that an update mask can name.
-pub(super) const CHANGEABLE: &[&str] = &[
+const CHANGEABLE: &[&str] = &[
     "foreign_id",
     "display_name",
     "first_name",
@@ -26,7 +68,7 @@ pub(super) const CHANGEABLE: &[&str] = &[
     "metadata.",
 ];
 
-pub(super) fn patch(member: &wire::Member, mask: &Mask<'_>) -> MemberPatch {
+pub fn patch(member: &wire::Member, mask: &Mask<'_>) -> MemberPatch {
     let text = |name: &str, text: &String| mask.changes(name, !text.is_empty()).then(|| text.clone());
     MemberPatch {
         foreign_id: text("foreign_id", &member.foreign_id),
@@ -46,7 +88,7 @@ pub(super) fn patch(member: &wire::Member, mask: &Mask<'_>) -> MemberPatch {
 }
 
 /// The member, without what proves that it is itself.
-pub(super) fn to_wire(member: &Member) -> wire::Member {
+pub fn to_wire(member: &Member) -> wire::Member {
     let state = match member.state {
         State::Enabled => wire::MemberState::Enabled,
         State::Disabled => wire::MemberState::Disabled,
@@ -67,9 +109,9 @@ pub(super) fn to_wire(member: &Member) -> wire::Member {
         state: state.into(),
         labels,
         metadata,
-        create_time: Some(convert::timestamp(member.created)),
-        update_time: Some(convert::timestamp(member.updated)),
-        delete_time: member.deleted.map(convert::timestamp),
+        create_time: Some(timestamp(member.created)),
+        update_time: Some(timestamp(member.updated)),
+        delete_time: member.deleted.map(timestamp),
         etag: etag(member.version),
         identities: member.identities().iter().map(identity).collect(),
         email_verified: Some(member.email_verified.unwrap_or_default()),
@@ -83,7 +125,7 @@ fn identity(identity: &Identity) -> wire::Identity {
         IdentityKind::Password(own) => wire::Identity {
             identity_profile_id,
             username: own.username.clone(),
-            password_set_time: own.password_set.map(convert::timestamp),
+            password_set_time: own.password_set.map(timestamp),
             ..Default::default()
         },
         IdentityKind::Oidc(own) => wire::Identity {

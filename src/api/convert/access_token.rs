@@ -3,20 +3,42 @@
 use bytes::Bytes;
 use prost::Message as _;
 
-use super::{
-    convert::{CLAIMS, OPTIONS, from_json, moment, position, timestamp},
-    wire,
-};
+use super::{CLAIMS, OPTIONS, from_json, given, moment, position, timestamp};
 use crate::{
     ambient::Time,
+    api::wire,
     directory::authority::Authority,
     issuer::{
+        authenticate::Freshness,
         introspect::Introspection,
         issue::Issued,
-        list::{Listed, TokenState},
+        list::{ListSubject, Listed, TokenState},
     },
-    token::{AccessToken, Format, Result, Subject, TokenId, access::Json},
+    token::{AccessToken, Error, Format, Position, Result, Subject, TokenId, access::Json},
 };
+
+/// Whose tokens to list.
+pub fn owner(subject: Option<wire::list_tokens_request::Subject>) -> Result<ListSubject> {
+    use wire::list_tokens_request::Subject;
+    match subject {
+        Some(Subject::AccountId(account)) => Ok(ListSubject::Account(account)),
+        Some(Subject::ClientId(client)) => Ok(ListSubject::Client(client)),
+        Some(Subject::MemberId(member)) => Ok(ListSubject::Member(member)),
+        Some(Subject::EntityGroupId(group)) => Ok(ListSubject::Group(group)),
+        None => Err(Error::field("subject", "must be set")),
+    }
+}
+
+/// How fresh what is judged by must be.
+pub fn freshness(level: wire::ConsistencyLevel, min_position: &str) -> Result<Freshness> {
+    let parse =
+        |text: &str| text.parse::<Position>().map_err(|_| Error::field("min_position", "must be 20 hex digits"));
+    let min = given(min_position).map(parse).transpose()?;
+    Ok(match level {
+        wire::ConsistencyLevel::Unspecified | wire::ConsistencyLevel::Full => Freshness::Full { min },
+        wire::ConsistencyLevel::Bounded => Freshness::Bounded { min },
+    })
+}
 
 const fn format(format: Format) -> wire::TokenFormat {
     match format {
@@ -41,7 +63,17 @@ fn actor(token: &AccessToken) -> Option<wire::Actor> {
     })
 }
 
-pub(super) fn issued(issued: Issued, now: Time) -> (wire::IssuedToken, String) {
+pub fn issue_response(issued: Issued, now: Time) -> wire::IssueTokenResponse {
+    let (token, position) = self::issued(issued, now);
+    wire::IssueTokenResponse { token: Some(token), position }
+}
+
+pub fn renew_response(issued: Issued, now: Time) -> wire::RenewTokenResponse {
+    let (token, position) = self::issued(issued, now);
+    wire::RenewTokenResponse { token: Some(token), position }
+}
+
+pub fn issued(issued: Issued, now: Time) -> (wire::IssuedToken, String) {
     let token = &issued.token;
     let expires = token.expires();
     let (refresh_token, refresh_expire_time) = match &issued.refresh {
@@ -72,7 +104,7 @@ pub(super) fn issued(issued: Issued, now: Time) -> (wire::IssuedToken, String) {
     (wire, position(issued.position))
 }
 
-pub(super) fn listed(listed: &Listed) -> wire::Token {
+pub fn listed(listed: &Listed) -> wire::Token {
     let token = &listed.token;
     let state = match listed.state {
         TokenState::Active => wire::TokenState::Active,
@@ -102,12 +134,18 @@ pub(super) fn listed(listed: &Listed) -> wire::Token {
 
 /// Whether an answer includes the frozen options and claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Frozen {
+pub enum Frozen {
     Include,
     LeaveOut,
 }
 
-pub(super) fn introspection(introspection: &Introspection, frozen: Frozen) -> Result<wire::Introspection> {
+/// The answer about one token.
+pub fn introspect_response(answers: &[Introspection]) -> Result<wire::IntrospectTokenResponse> {
+    let answer = answers.first().ok_or_else(|| Error::internal("answer about one token"))?;
+    Ok(wire::IntrospectTokenResponse { introspection: Some(introspection(answer, Frozen::Include)?) })
+}
+
+fn introspection(introspection: &Introspection, frozen: Frozen) -> Result<wire::Introspection> {
     match introspection {
         Introspection::Inactive => Ok(wire::Introspection { active: Some(false), ..Default::default() }),
         Introspection::Access(verified, None) => {
@@ -134,7 +172,7 @@ pub(super) fn introspection(introspection: &Introspection, frozen: Frozen) -> Re
 }
 
 /// The same, encoded.
-pub(super) fn encoded_introspection(answer: &Introspection, frozen: Frozen) -> Result<Bytes> {
+pub fn encoded_introspection(answer: &Introspection, frozen: Frozen) -> Result<Bytes> {
     let encode = || introspection(answer, frozen).map(|answer| Bytes::from(answer.encode_to_vec()));
     match (answer, frozen) {
         // What is said of an active token without its options is frozen in the token, so it is encoded once. Only what
@@ -151,7 +189,7 @@ pub(super) fn encoded_introspection(answer: &Introspection, frozen: Frozen) -> R
 }
 
 /// What an active access token stands for; `authority` is that of its member.
-pub(super) fn active(
+pub fn active(
     token: &AccessToken,
     issuer: &str,
     authority: Option<&Authority>,

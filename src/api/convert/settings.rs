@@ -1,22 +1,20 @@
 //! A tenant's settings on the wire.
 
-use super::{
-    convert::{self, Mask, given},
-    wire,
-};
+use super::{Mask, duration, given, positive};
 use crate::{
+    api::wire,
     directory::settings::{DuplicateEmails, SelfManagement, Settings, SettingsPatch},
     keys::signing::Algorithm,
     token::Result,
 };
 
 /// The changes that a message makes to a tenant's settings.
-pub(super) fn patch(settings: &wire::TenantSettings, mask: &Mask<'_>) -> Result<SettingsPatch> {
+pub fn patch(settings: &wire::TenantSettings, mask: &Mask<'_>) -> Result<SettingsPatch> {
     let ttl = |name: &str, ttl: Option<prost_types::Duration>| {
         if !mask.changes(&format!("settings.{name}"), ttl.is_some()) {
             return Ok(None);
         }
-        ttl.map(|ttl| convert::positive(&format!("tenant.settings.{name}"), ttl)).transpose().map(Some)
+        ttl.map(|ttl| positive(&format!("tenant.settings.{name}"), ttl)).transpose().map(Some)
     };
     // Validated: not negative. 0 is the default.
     let limit = |name: &str, limit: i32| {
@@ -63,21 +61,21 @@ pub(super) fn patch(settings: &wire::TenantSettings, mask: &Mask<'_>) -> Result<
 }
 
 /// The settings with their defaults; `issuer` is the tenant's.
-pub(super) fn to_wire(settings: &Settings, issuer: &str) -> wire::TenantSettings {
+pub fn to_wire(settings: &Settings, issuer: &str) -> wire::TenantSettings {
     wire::TenantSettings {
-        client_token_ttl: Some(convert::duration(settings.client_token_ttl())),
-        account_token_ttl: Some(convert::duration(settings.account_token_ttl())),
-        member_token_ttl: Some(convert::duration(settings.member_token_ttl())),
-        max_token_ttl: Some(convert::duration(settings.max_token_ttl())),
-        refresh_idle_ttl: Some(convert::duration(settings.refresh_idle_ttl())),
-        refresh_absolute_ttl: Some(convert::duration(settings.refresh_absolute_ttl())),
-        replay_window: Some(convert::duration(settings.replay_window())),
-        session_idle_ttl: Some(convert::duration(settings.session_idle_ttl())),
+        client_token_ttl: Some(duration(settings.client_token_ttl())),
+        account_token_ttl: Some(duration(settings.account_token_ttl())),
+        member_token_ttl: Some(duration(settings.member_token_ttl())),
+        max_token_ttl: Some(duration(settings.max_token_ttl())),
+        refresh_idle_ttl: Some(duration(settings.refresh_idle_ttl())),
+        refresh_absolute_ttl: Some(duration(settings.refresh_absolute_ttl())),
+        replay_window: Some(duration(settings.replay_window())),
+        session_idle_ttl: Some(duration(settings.session_idle_ttl())),
         eternal_tokens: Some(settings.eternal_tokens),
         default_audience: settings.default_audience(issuer),
         signing_algorithm: algorithm(settings.signing_algorithm()).into(),
-        key_rotation_period: Some(convert::duration(settings.key_rotation_period())),
-        key_announcement: Some(convert::duration(settings.key_announcement())),
+        key_rotation_period: Some(duration(settings.key_rotation_period())),
+        key_announcement: Some(duration(settings.key_announcement())),
         account_member_limit: i32::try_from(settings.account_member_limit()).unwrap_or(i32::MAX),
         membership_limit: i32::try_from(settings.membership_limit()).unwrap_or(i32::MAX),
         self_signup: Some(settings.self_signup()),
@@ -91,13 +89,13 @@ pub(super) fn to_wire(settings: &Settings, issuer: &str) -> wire::TenantSettings
             DuplicateEmails::Disallowed => wire::DuplicateEmailPolicy::Disallowed.into(),
             DuplicateEmails::LinkVerified => wire::DuplicateEmailPolicy::LinkVerified.into(),
         },
-        authenticated_member_token_ttl: Some(convert::duration(settings.authenticated_member_token_ttl())),
-        group_token_ttl: Some(convert::duration(settings.group_token_ttl())),
-        max_management_token_ttl: Some(convert::duration(settings.max_management_token_ttl())),
+        authenticated_member_token_ttl: Some(duration(settings.authenticated_member_token_ttl())),
+        group_token_ttl: Some(duration(settings.group_token_ttl())),
+        max_management_token_ttl: Some(duration(settings.max_management_token_ttl())),
     }
 }
 
-pub(super) const fn algorithm(algorithm: Algorithm) -> wire::SigningAlgorithm {
+pub const fn algorithm(algorithm: Algorithm) -> wire::SigningAlgorithm {
     match algorithm {
         Algorithm::EdDsa => wire::SigningAlgorithm::Eddsa,
         Algorithm::Es256 => wire::SigningAlgorithm::Es256,
