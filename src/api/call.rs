@@ -17,9 +17,10 @@ use super::{
 };
 use crate::{
     directory::{
+        caller::About,
         commit::Repeat,
         page::PageRequest,
-        permit::{About, Act, Visit},
+        permit::{Act, Visit},
     },
     issuer::{
         Issuer,

@@ -12,7 +12,7 @@ use super::{
     wire,
 };
 use crate::{
-    directory::permit::About,
+    directory::caller::About,
     issuer::authenticate::{Proof, Recognized},
     token::{Error, Result},
 };

@@ -69,6 +69,6 @@ impl Services {
     }
 
     fn now(&self) -> Time {
-        self.issuer.directory.now()
+        self.issuer.now()
     }
 }

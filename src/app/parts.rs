@@ -12,11 +12,12 @@ use crate::{
         edge::{Authenticate, Edge},
         health::{self, Health},
     },
-    directory::{Directory, Parts},
+    core::Core,
+    directory::Directory,
     failure::{Failure, failed},
     federation::RelyingParty,
     http::{self, Http},
-    issuer::{self, Bootstrap, Issuer, authenticate::Recognized, foreign::Workloads},
+    issuer::{self, Bootstrap, Issuer, authenticate::Recognized, workloads::Workloads},
     keys::ring::Keyring,
     metrics::Metrics,
     outbound::{Outbound, jwks::JwksCache},
@@ -86,20 +87,20 @@ impl App {
         let Setup { ring, clock, places, public_url, bootstrap, workloads, outbound, sink, metrics } = setup;
         let follower = Follower::new(Arc::clone(&store), clock.clone(), places);
         let tasks = TaskTracker::new();
-        let directory = Directory::new(Parts {
+        let core = Arc::new(Core {
             store: Arc::clone(&store),
-            follower: Arc::clone(&follower),
+            log: Arc::clone(&follower),
             ring: Arc::clone(&ring),
             clock: clock.clone(),
             tasks: tasks.clone(),
-            public_url,
-            metrics: Arc::clone(&metrics),
         });
+        let directory = Directory::new(Arc::clone(&core), &public_url, &metrics);
         follower.keep_true(directory.caches());
         let outbox = Outbox::new(Arc::clone(&store), ring, clock.clone(), sink, Arc::clone(&metrics));
         let key_sets = Arc::new(JwksCache::new(Arc::clone(&outbound), clock.clone(), tasks.clone()));
         let relying_party = RelyingParty::new(Arc::clone(&outbound), Arc::clone(&key_sets), clock, tasks.clone());
         let issuer = Issuer::new(issuer::Parts {
+            core,
             directory,
             bootstrap,
             workloads,

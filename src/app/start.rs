@@ -19,7 +19,7 @@ use crate::{
     config::{self, Config},
     directory::{clients::ShownSecret, record::Client},
     failure::{Failure, failed},
-    issuer::{Bootstrap, foreign::Workloads},
+    issuer::{Bootstrap, workloads::Workloads},
     keys::{master::MasterKey, ring::Keyring},
     metrics::Metrics,
     serve::Shutdown,
@@ -137,14 +137,12 @@ async fn open_store(config: &Config, places: usize, shutdown: &Shutdown) -> Resu
 async fn prepare(app: &App, config: &Config, bootstrap: Option<Bootstrap>) -> Result<(), Failure> {
     let directory = &app.issuer.directory;
     directory.check_master_keys().await.map_err(failed("check the master keys"))?;
-    if directory.ring.has_old_keys() {
-        let directory = Arc::clone(directory);
-        app.tasks.spawn(async move {
-            if let Err(error) = directory.retire_master_keys().await {
-                tracing::warn!(error = chain(&error), "the search for uses of old master keys failed");
-            }
-        });
-    }
+    let retiring = Arc::clone(directory);
+    app.tasks.spawn(async move {
+        if let Err(error) = retiring.retire_master_keys().await {
+            tracing::warn!(error = chain(&error), "the search for uses of old master keys failed");
+        }
+    });
     let configured = bootstrap.is_some();
     let made = directory.prepare_bootstrap(bootstrap.map(|bootstrap| bootstrap.client));
     let Some((client, shown)) = made.await.map_err(failed("make the built-in tenants"))? else {

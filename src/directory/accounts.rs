@@ -6,7 +6,7 @@ use super::{
     Directory,
     caller::Right,
     commit::{Edit, Repeat},
-    load::{Wanted, key},
+    load::key,
     names::{change_data, foreign_id, has_reserved_prefix, read_foreign_id, rename},
     page::{Page, PageRequest},
     permit::Act,
@@ -80,7 +80,7 @@ impl Directory {
         let foreign = |slot: &&String| slot.parse::<AccountId>().is_err() && !has_reserved_prefix(slot);
         let foreign: Vec<&String> = slots.iter().filter(foreign).collect();
         let names: Vec<Unique> = foreign.iter().map(|slot| foreign_id(Account::FOREIGN_IDS, slot)).collect();
-        let holders = if names.is_empty() { Vec::new() } else { self.store.holders(tenant, &names).await? };
+        let holders = if names.is_empty() { Vec::new() } else { self.core.store.holders(tenant, &names).await? };
         let held: BTreeMap<&String, Option<String>> = foreign.into_iter().zip(holders).collect();
         let mut ids = BTreeMap::new();
         for slot in slots {
@@ -88,8 +88,7 @@ impl Directory {
             let id: AccountId = id.parse().map_err(|_| Error::not_found("Account", slot))?;
             ids.insert(id, slot);
         }
-        let accounts = ids.keys().map(|id| (tenant.clone(), id.clone())).collect();
-        self.preload(&[Wanted { accounts, ..Wanted::default() }]).await?;
+        self.load_all::<Account>(tenant, ids.keys()).await?;
         let mut accounts = Vec::with_capacity(ids.len());
         for (id, slot) in ids {
             let account = self.account(tenant, &id).await?;
@@ -113,8 +112,7 @@ impl Directory {
     /// Whether an account and all of its ancestors are enabled.
     pub async fn is_alive(&self, tenant: &TenantId, confinement: &Confinement) -> Result<bool> {
         let line = || std::iter::once(&confinement.account).chain(&confinement.ancestors);
-        let accounts = line().map(|id| (tenant.clone(), id.clone())).collect();
-        self.preload(&[Wanted { accounts, ..Wanted::default() }]).await?;
+        self.load_all::<Account>(tenant, line()).await?;
         for id in line() {
             let account = self.account(tenant, id).await?;
             if account.is_none_or(|account| account.state != State::Enabled) {

@@ -93,7 +93,7 @@ impl Directory {
         match expelled {
             Ok((_, position)) => Ok(position),
             Err(error) if error.reason() == Reason::NotFound => {
-                self.follower.append(&[Entry::revoke(Ident::Admission(tenant.clone(), client))]).await
+                self.core.log.append(&[Entry::revoke(Ident::Admission(tenant.clone(), client))]).await
             }
             Err(error) => Err(error),
         }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Directory, commit::MAX_RACES, identity::normalized};
+use super::{Directory, commit::MAX_RACES, record::normalized};
 use crate::{
     ambient::Time,
     keys::ring::digest_text,
@@ -37,7 +37,7 @@ impl Directory {
         let key = place(tenant, profile, username);
         for _ in 0..MAX_RACES {
             let now = self.now();
-            let record = self.store.read(std::slice::from_ref(&key)).await?.pop().flatten();
+            let record = self.core.store.read(std::slice::from_ref(&key)).await?.pop().flatten();
             let version = record.as_ref().map_or(0, |record| record.version);
             let attempts = match record {
                 Some(record) => minicbor::decode(&record.body)
@@ -75,7 +75,7 @@ impl Directory {
             body: minicbor::to_vec(attempts).unwrap_or_default().into(),
             keep_until: attempts.since.plus(ATTEMPT_WINDOW),
         });
-        Ok(self.store.write(&change).await?)
+        Ok(self.core.store.write(&change).await?)
     }
 }
 

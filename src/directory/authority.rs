@@ -4,10 +4,8 @@ use std::sync::{Arc, LazyLock};
 
 use super::{
     Directory,
-    load::Wanted,
     permit::Act,
-    record::{Account, State, Stored as _},
-    roster::{Member, MembershipState},
+    record::{Account, Member, Membership, MembershipState, Role, State, Stored as _},
 };
 use crate::{
     store::{Index, Kind},
@@ -87,8 +85,7 @@ impl Directory {
 
     /// What roles allow together.
     async fn authority_by(&self, tenant: &TenantId, ids: &[RoleId]) -> Result<Arc<Authority>> {
-        let roles = ids.iter().map(|role| (tenant.clone(), role.clone())).collect();
-        self.preload(&[Wanted { roles, ..Wanted::default() }]).await?;
+        self.load_all::<Role>(tenant, ids).await?;
         let mut authority = Authority::default();
         for id in ids {
             let role = self.role(tenant, id).await?;
@@ -165,7 +162,7 @@ impl Directory {
     ) -> Result<(Vec<Arc<Account>>, Option<String>)> {
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(member.to_string()) };
         // One more than wanted tells whether there is a next page.
-        let mut ids = self.store.list(&index, after, size + 1).await?;
+        let mut ids = self.core.store.list(&index, after, size + 1).await?;
         let more = ids.len() > size;
         ids.truncate(size);
         let mut places = Vec::with_capacity(ids.len());
@@ -173,13 +170,13 @@ impl Directory {
             let account: Option<AccountId> = id.split_once(':').and_then(|(account, _)| account.parse().ok());
             places.push(account.ok_or_else(|| Error::internal("read an index of memberships"))?);
         }
-        let wanted = |accounts: Vec<AccountId>, members| Wanted {
-            accounts: accounts.into_iter().map(|account| (tenant.clone(), account)).collect(),
-            members,
-            ..Wanted::default()
-        };
-        let members = places.iter().map(|account| (tenant.clone(), account.clone(), member.clone())).collect();
-        self.preload(&[wanted(places.clone(), members)]).await?;
+        let mut missing = self.missing();
+        missing.want::<Member>(tenant, member);
+        for account in &places {
+            missing.want::<Account>(tenant, account);
+            missing.want::<Membership>(tenant, &(account.clone(), member.clone()));
+        }
+        missing.load().await?;
         let mut accounts = Vec::with_capacity(places.len());
         for place in &places {
             let membership = self.membership(tenant, place, member).await?;
@@ -188,8 +185,7 @@ impl Directory {
             }
         }
         // Their ancestors together, too.
-        let ancestors = accounts.iter().flat_map(|account| account.ancestors.clone()).collect();
-        self.preload(&[wanted(ancestors, Vec::new())]).await?;
+        self.load_all::<Account>(tenant, accounts.iter().flat_map(|account| &account.ancestors)).await?;
         let mut alive = Vec::with_capacity(accounts.len());
         for account in accounts {
             if self.is_alive(tenant, &account.confinement()).await? {
@@ -208,7 +204,7 @@ impl Directory {
     /// The account of a member that belongs to exactly one.
     async fn only_account(&self, tenant: &TenantId, member: &MemberId) -> Result<Option<Arc<Account>>> {
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(member.to_string()) };
-        let ids = self.store.list(&index, None, 2).await?;
+        let ids = self.core.store.list(&index, None, 2).await?;
         let [only] = ids.as_slice() else {
             return if ids.is_empty() {
                 Ok(None)

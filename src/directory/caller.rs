@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{permit::About, record::Account, standing::Standing};
+use super::{record::Account, standing::Standing};
 use crate::token::{
     AccessToken, AccountId, Error, MemberId, Reason, Result, Scopes, Subject, TenantId, scope::management,
 };
@@ -29,6 +29,16 @@ pub enum Right {
     Scope,
     /// It holds no scope but acts on what is its own.
     OwnOnly,
+}
+
+/// What a call is about, as far as tenants are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A tenant, or something that belongs to one. Unnamed (empty) it is the caller's own; an administrator of all
+    /// tenants has to name it.
+    Tenant(String),
+    /// The caller itself, all tenants, or something that names its tenant otherwise, as a token does.
+    Caller,
 }
 
 // === impl Caller ===

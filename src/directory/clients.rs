@@ -6,13 +6,13 @@ use super::{
     Directory,
     accounts::{any, name_of, state_name},
     commit::{Edit, Remembered, Repeat, refused},
-    credentials::{self, MAX_SECRETS, Secret, WorkloadIdentity},
+    credentials::{self, MAX_SECRETS},
     grantable::Limits,
     load::key,
     names::rename,
     page::{Page, PageRequest},
     permit::Act,
-    record::{Client, Confinement, Grantable, State, Stored as _},
+    record::{Client, Confinement, Grantable, Secret, State, Stored as _, WorkloadIdentity},
 };
 use crate::{
     ambient::{self, Fresh as _, Time},
@@ -94,7 +94,7 @@ impl Directory {
             (Written::Repeated { body, result }, Some(repeat)) => {
                 repeat.check(body)?;
                 let (client, shown) = self.remembered(&limits, tenant, &result).await?;
-                let position = self.follower.append(&[Entry::changed(client.ident())]).await?;
+                let position = self.core.log.append(&[Entry::changed(client.ident())]).await?;
                 Ok((client, shown, position))
             }
             (other, _) => Err(refused(other)),
@@ -201,7 +201,7 @@ impl Directory {
         limits.check_client(&found)?;
         if let Some(repeat) = repeat {
             // Before the limit is checked: the repeat of the request that reached it is no new secret.
-            let remembered = self.store.remembered(tenant, repeat.key(tenant, caller), self.now()).await?;
+            let remembered = self.core.store.remembered(tenant, repeat.key(tenant, caller), self.now()).await?;
             if let Some((body, result)) = remembered {
                 return self.repeat_secret(&limits, tenant, repeat, (body, result)).await;
             }
@@ -279,12 +279,12 @@ impl Directory {
 
     pub(super) fn secret_text(&self, client: &Client, secret: &Secret) -> Result<SecretText> {
         ClientSecretContent { home: client.tenant.clone(), secret: secret.id }
-            .to_text(&client.id.to_string(), &*self.ring, secret.key)
+            .to_text(&client.id.to_string(), &*self.core.ring, secret.key)
             .ok_or_else(|| Error::internal("derive a client secret: is its master key still configured?"))
     }
 
     fn new_secret(&self) -> Result<Secret> {
-        Ok(Secret { id: ambient::random()?, key: self.ring.current(), created: self.now(), revokes: None })
+        Ok(Secret { id: ambient::random()?, key: self.core.ring.current(), created: self.now(), revokes: None })
     }
 
     async fn repeat_secret(
@@ -296,7 +296,7 @@ impl Directory {
     ) -> Result<(ShownSecret, Position)> {
         repeat.check(body)?;
         let (client, shown) = self.remembered(limits, tenant, &result).await?;
-        let position = self.follower.append(&[Entry::changed(client.ident())]).await?;
+        let position = self.core.log.append(&[Entry::changed(client.ident())]).await?;
         Ok((shown, position))
     }
 

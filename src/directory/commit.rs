@@ -85,11 +85,11 @@ impl Directory {
         for put in change.puts.iter_mut().filter(|put| !carried(put.kind)) {
             put.pending = entries.to_vec();
         }
-        let written = self.store.write(&change).await?;
+        let written = self.core.store.write(&change).await?;
         if written != Written::Done {
             return Ok((written, Position::START));
         }
-        let position = self.follower.append(entries).await?;
+        let position = self.core.log.append(entries).await?;
         self.settle_later(change);
         Ok((Written::Done, position))
     }
@@ -124,7 +124,7 @@ impl Directory {
         repeat.check(body)?;
         let made: Option<R> = self.fresh(&RecordKey { tenant: tenant.clone(), kind: R::KIND, id }).await?;
         let made = made.ok_or_else(|| Error::internal("find what a remembered request made"))?;
-        let position = self.follower.append(&[Entry::changed(made.ident())]).await?;
+        let position = self.core.log.append(&[Entry::changed(made.ident())]).await?;
         Ok((Arc::new(made), position))
     }
 
@@ -168,7 +168,7 @@ impl Directory {
 
     /// Reads a record from the store, past the caches.
     pub(super) async fn fresh<R: Stored>(&self, key: &RecordKey) -> Result<Option<R>> {
-        let record = self.store.read(std::slice::from_ref(key)).await?.pop().flatten();
+        let record = self.core.store.read(std::slice::from_ref(key)).await?.pop().flatten();
         let Some(record) = record else { return Ok(None) };
         self.repair(key, &record).await?;
         decode(key, &record).map(Some)
@@ -179,16 +179,16 @@ impl Directory {
         if record.pending.is_empty() {
             return Ok(());
         }
-        self.follower.append(&record.pending).await?;
+        self.core.log.append(&record.pending).await?;
         // A failure leaves the entries pending: they are appended once more, which is harmless.
-        let _ = self.store.settle(key, record.version).await;
+        let _ = self.core.store.settle(key, record.version).await;
         Ok(())
     }
 
     /// Clears `pending` after the reply.
     fn settle_later(&self, change: Change) {
-        let store = Arc::clone(&self.store);
-        self.tasks.spawn(async move {
+        let store = Arc::clone(&self.core.store);
+        self.core.tasks.spawn(async move {
             for put in change.puts.into_iter().filter(|put| !put.pending.is_empty()) {
                 let key = RecordKey { tenant: change.tenant.clone(), kind: put.kind, id: put.id };
                 // A failure leaves the entries pending; see `repair`.

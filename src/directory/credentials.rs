@@ -5,33 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Directory, profiles,
-    record::{Client, State},
+    record::{Client, State, WorkloadIdentity},
 };
 use crate::{
     ambient::Time,
     keys::{jwk::PublicKey, ring::digest128},
     store::{Change, Kind, Name, Put, RecordKey, Refusal, Request, Unique, Written},
-    token::{
-        ClientId, Error, Reason, Result, TenantId,
-        error::Violation,
-        secret::{ClientSecretContent, DerivationKeyId},
-    },
+    token::{ClientId, Error, Reason, Result, TenantId, error::Violation, secret::ClientSecretContent},
 };
-
-/// One of a client's secrets: its id and how to make it again, never itself.
-#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct Secret {
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub id: [u8; 8],
-    #[n(1)]
-    pub key: DerivationKeyId,
-    #[n(2)]
-    pub created: Time,
-    /// When it stops or stopped working.
-    #[n(3)]
-    pub revokes: Option<Time>,
-}
 
 /// When a client's secrets were last used: approximate, written at most once a minute.
 #[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]
@@ -39,18 +20,6 @@ pub struct Secret {
 pub struct SecretUse {
     #[n(0)]
     pub last: Vec<(minicbor::bytes::ByteVec, Time)>,
-}
-
-/// What another issuer calls a workload that may obtain tokens as the client.
-#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct WorkloadIdentity {
-    /// The `iss` of its tokens.
-    #[n(0)]
-    pub issuer: String,
-    /// Their `sub`.
-    #[n(1)]
-    pub subject: String,
 }
 
 /// How many live secrets a client may have.
@@ -65,16 +34,6 @@ const MAX_TRUST_DOMAIN_LEN: usize = 255;
 /// The longest host name and the longest of its labels (RFC 1035 §2.3.4, in text).
 const MAX_HOST_NAME_LEN: usize = 253;
 const MAX_LABEL_LEN: usize = 63;
-/// Workload identities; each stands for one client.
-static WORKLOADS: Name = Name {
-    kind: Kind::Client,
-    field: "workload",
-    taken: Refusal {
-        reason: Reason::WorkloadTaken,
-        message: "the workload identity stands for another client",
-        resource: Some(WorkloadIdentity::NAME),
-    },
-};
 /// Where clients are at home, in the directory of `system`: their ids, each held by its tenant.
 static HOMES: Name = Name {
     kind: Kind::Client,
@@ -87,7 +46,7 @@ static HOMES: Name = Name {
 impl Directory {
     /// The live client of a genuine secret, with the secret's id. Everything that is wrong looks the same.
     pub async fn client_of_secret(&self, client_id: &str, secret: &str) -> Result<Option<(Arc<Client>, [u8; 8])>> {
-        let Some(content) = ClientSecretContent::from_text(secret, client_id, &*self.ring) else {
+        let Some(content) = ClientSecretContent::from_text(secret, client_id, &*self.core.ring) else {
             return Ok(None);
         };
         let Ok(id) = client_id.parse() else { return Ok(None) };
@@ -106,7 +65,7 @@ impl Directory {
         tenant: &TenantId,
         identity: &WorkloadIdentity,
     ) -> Result<Option<Arc<Client>>> {
-        let Some(holder) = self.store.holder(tenant, &identity.unique()).await? else { return Ok(None) };
+        let Some(holder) = self.core.store.holder(tenant, &identity.unique()).await? else { return Ok(None) };
         let id = holder.parse().map_err(|_| Error::internal("read the holder of a workload identity"))?;
         let client = self.client(tenant, &id).await?;
         // The name and the copy of the record may be of different moments.
@@ -118,7 +77,7 @@ impl Directory {
         let client = match self.cached_client(id) {
             Some(client) => Some(client),
             // Neither the request nor the certificate says where the client is at home.
-            None => match self.store.holder(&TenantId::system(), &home(id)).await? {
+            None => match self.core.store.holder(&TenantId::system(), &home(id)).await? {
                 Some(tenant) => {
                     let tenant = tenant.parse().map_err(|_| Error::internal("read the home of a client"))?;
                     self.client(&tenant, id).await?
@@ -135,7 +94,7 @@ impl Directory {
     pub(super) async fn note_home(&self, tenant: &TenantId, id: &ClientId) -> Result<()> {
         let mut change = Change::new(TenantId::system(), self.now());
         change.take.push((home(id), tenant.to_string()));
-        match self.store.write(&change).await? {
+        match self.core.store.write(&change).await? {
             Written::Done => Ok(()),
             Written::Repeated { .. } | Written::Conflict(..) | Written::Taken(_) | Written::NotEmpty(_) => {
                 Err(Error::internal("write down where a client is at home"))
@@ -154,7 +113,7 @@ impl Directory {
             result: String::new(),
             until: expires.plus(USED_MARGIN),
         });
-        match self.store.write(&change).await? {
+        match self.core.store.write(&change).await? {
             Written::Done => Ok(true),
             Written::Repeated { .. } => Ok(false),
             Written::Conflict(..) | Written::Taken(_) | Written::NotEmpty(_) => {
@@ -165,7 +124,7 @@ impl Directory {
 
     /// When a client's secrets were last used.
     pub async fn secret_use(&self, client: &Client) -> Result<SecretUse> {
-        let record = self.store.read(&[use_key(client)]).await?.pop().flatten();
+        let record = self.core.store.read(&[use_key(client)]).await?.pop().flatten();
         match record {
             Some(record) => minicbor::decode(&record.body)
                 .map_err(|source| Error::internal("decode the last use of secrets").with_source(source)),
@@ -184,7 +143,7 @@ impl Directory {
         let mut change = Change::new(client.tenant.clone(), at);
         let key = use_key(client);
         change.puts.push(Put::new(key.kind, key.id, None, body.into()));
-        self.store.write(&change).await?;
+        self.core.store.write(&change).await?;
         Ok(())
     }
 
@@ -274,33 +233,6 @@ fn home(id: &ClientId) -> Unique {
 
 fn use_key(client: &Client) -> RecordKey {
     RecordKey { tenant: client.tenant.clone(), kind: Kind::SecretUse, id: client.id.to_string() }
-}
-
-// === impl WorkloadIdentity ===
-
-impl WorkloadIdentity {
-    /// What it is called in errors, as its message in the contract.
-    pub(super) const NAME: &'static str = "WorkloadIdentity";
-
-    fn unique(&self) -> Unique {
-        // Neither has a space in it.
-        Unique { name: &WORKLOADS, value: format!("{} {}", self.issuer, self.subject) }
-    }
-}
-
-// === impl Secret ===
-
-impl Secret {
-    pub fn is_live(&self, now: Time) -> bool {
-        self.revokes.is_none_or(|revokes| revokes > now)
-    }
-
-    /// The id as callers see it.
-    pub fn id_text(&self) -> String {
-        let mut text = "sec_".to_owned();
-        crate::token::base62::encode_into(&self.id, &mut text);
-        text
-    }
 }
 
 #[cfg(test)]

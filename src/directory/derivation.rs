@@ -3,10 +3,7 @@
 //! What is derived or sealed under a master key is worthless without it, so one record says for each key until when
 //! something lives that depends on it. A start without a key that is needed is refused, instead of every login failing.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{Directory, page::MAX_SIZE, record::Client};
 use crate::{
@@ -39,13 +36,6 @@ struct KeyUse {
     secrets: bool,
 }
 
-/// What this replica knows to be noted of the current key.
-#[derive(Debug, Default)]
-pub(super) struct Noted {
-    /// `tokens_until` in milliseconds.
-    tokens_until: AtomicU64,
-}
-
 /// How much further than needed a note reaches, so that it is written about once a day and not with every token.
 const AHEAD: std::time::Duration = std::time::Duration::from_secs(86_400);
 /// How often a note that lost a race is written again.
@@ -59,7 +49,7 @@ impl Directory {
         let now = self.now();
         let (uses, _) = self.key_uses().await?;
         let needed = |key: &&KeyUse| key.secrets || key.tokens_until > now;
-        let missing: Vec<_> = uses.keys.iter().filter(needed).filter(|key| !self.ring.contains(key.id)).collect();
+        let missing: Vec<_> = uses.keys.iter().filter(needed).filter(|key| !self.core.ring.contains(key.id)).collect();
         if missing.is_empty() {
             // Signing keys and client secrets are made under it from the first start on.
             self.note_key(|key| !std::mem::replace(&mut key.secrets, true)).await?;
@@ -74,7 +64,7 @@ impl Directory {
 
     /// Notes that the current master key is needed until a token expires. Before the token is handed out.
     pub async fn note_derived(&self, expires: Time) -> Result<()> {
-        if expires.as_millis() <= self.noted.tokens_until.load(Ordering::Acquire) {
+        if expires.as_millis() <= self.key_noted_until.load(Ordering::Acquire) {
             return Ok(());
         }
         let noted = self.note_key(|key| {
@@ -84,14 +74,17 @@ impl Directory {
             }
             is_short
         });
-        self.noted.tokens_until.fetch_max(noted.await?.tokens_until.as_millis(), Ordering::AcqRel);
+        self.key_noted_until.fetch_max(noted.await?.tokens_until.as_millis(), Ordering::AcqRel);
         Ok(())
     }
 
     /// Moves what can be moved from old master keys to the current one, and tells which old ones can be taken away.
-    /// Reads every tenant and client once: only after a start with more than one key.
-    pub async fn retire_master_keys(self: Arc<Self>) -> Result<()> {
-        let current = self.ring.current();
+    /// Reads every tenant and client once, if there is more than one key.
+    pub async fn retire_master_keys(&self) -> Result<()> {
+        if !self.core.ring.has_old_keys() {
+            return Ok(());
+        }
+        let current = self.core.ring.current();
         let mut still_used: Vec<DerivationKeyId> = Vec::new();
         for tenant in self.all_ids(&Index { tenant: TenantId::system(), kind: Kind::Tenant, parent: None }).await? {
             let Ok(tenant) = tenant.parse::<TenantId>() else { continue };
@@ -106,13 +99,13 @@ impl Directory {
             }
         }
         let settled = self.change_key_uses(|uses| {
-            for key in uses.keys.iter_mut().filter(|key| key.id != current && self.ring.contains(key.id)) {
+            for key in uses.keys.iter_mut().filter(|key| key.id != current && self.core.ring.contains(key.id)) {
                 key.secrets = still_used.contains(&key.id);
             }
             true
         });
         let now = self.now();
-        for key in settled.await?.keys.iter().filter(|key| key.id != current && self.ring.contains(key.id)) {
+        for key in settled.await?.keys.iter().filter(|key| key.id != current && self.core.ring.contains(key.id)) {
             match (key.secrets, key.tokens_until > now) {
                 (false, false) => {
                     tracing::info!(key = name(key.id), "an old master key is not needed any more and can be taken away")
@@ -133,7 +126,7 @@ impl Directory {
     pub(super) async fn all_ids(&self, index: &Index) -> Result<Vec<String>> {
         let mut ids: Vec<String> = Vec::new();
         loop {
-            let page = self.store.list(index, ids.last().map(String::as_str), MAX_SIZE).await?;
+            let page = self.core.store.list(index, ids.last().map(String::as_str), MAX_SIZE).await?;
             let more = page.len() == MAX_SIZE;
             ids.extend(page);
             if !more {
@@ -144,7 +137,7 @@ impl Directory {
 
     /// Notes something about the current key, unless `note` finds nothing to change. Returns what is noted then.
     async fn note_key(&self, note: impl Fn(&mut KeyUse) -> bool) -> Result<KeyUse> {
-        let id = self.ring.current();
+        let id = self.core.ring.current();
         let uses = self.change_key_uses(|uses| match uses.keys.iter_mut().find(|key| key.id == id) {
             Some(key) => note(key),
             None => {
@@ -172,7 +165,7 @@ impl Directory {
                 .map_err(|source| Error::internal("encode the use of master keys").with_source(source))?;
             let mut write = Change::new(key.tenant.clone(), self.now());
             write.puts.push(Put::new(key.kind, key.id.clone(), Some(version), body.into()));
-            if self.store.write(&write).await? == Written::Done {
+            if self.core.store.write(&write).await? == Written::Done {
                 return Ok(uses);
             }
         }
@@ -180,7 +173,7 @@ impl Directory {
     }
 
     async fn key_uses(&self) -> Result<(KeyUses, u64)> {
-        let Some(record) = self.store.read(&[key_uses()]).await?.pop().flatten() else {
+        let Some(record) = self.core.store.read(&[key_uses()]).await?.pop().flatten() else {
             return Ok((KeyUses::default(), 0));
         };
         let uses = minicbor::decode(&record.body)

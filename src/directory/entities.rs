@@ -10,12 +10,11 @@ use super::{
     Directory,
     commit::MAX_RACES,
     group_sync::{CopyMembers, Synced},
-    grouped::{Entity, EntityGroup},
     groups::outraced,
-    load::{decode, entity_key},
+    load::decode,
     page::{MAX_SIZE, Page, PageRequest},
     permit::Act,
-    record::{Account, State, Stored as _},
+    record::{Account, Entity, EntityGroup, Kept as _, RecordId as _, State, Stored as _},
 };
 use crate::{
     ambient::Time,
@@ -77,12 +76,12 @@ impl Directory {
     pub(super) async fn newest_entities(&self, group: &EntityGroup) -> Result<Vec<AccountId>> {
         let parse = |id: &str| id.parse().map_err(|_| Error::internal("read an index of entities"));
         let mut newest = Vec::new();
-        for row in self.store.list(&newest_places(group), None, MAX_SIZE).await? {
+        for row in self.core.store.list(&newest_places(group), None, MAX_SIZE).await? {
             newest.push(parse(row.split_once(':').map_or("", |(_, account)| account))?);
         }
         if newest.len() < MAX_SIZE {
             // Those that were put in before there was that list are the oldest.
-            for id in self.store.list(&places(group), None, MAX_SIZE).await? {
+            for id in self.core.store.list(&places(group), None, MAX_SIZE).await? {
                 let account = parse(&id)?;
                 if newest.len() < MAX_SIZE && !newest.contains(&account) {
                     newest.push(account);
@@ -111,11 +110,14 @@ impl Directory {
 
     /// Moves accounts in (`Enabled`) or out (`Deleted`), as far as they are not there already.
     async fn move_entities(&self, found: &EntityGroup, accounts: &[Arc<Account>], state: State) -> Result<Moved> {
-        let keys: Vec<_> = accounts.iter().map(|account| entity_key(found, &account.id)).collect();
+        let keys: Vec<_> = accounts
+            .iter()
+            .map(|account| Entity::place(&found.tenant, &(found.id.clone(), account.id.clone())))
+            .collect();
         for _ in 0..MAX_RACES {
             let mut edit = self.edit_contents(found).await?;
             // After the group: whoever moves one of them meanwhile moves the group's version on.
-            let records = self.store.read(&keys).await?;
+            let records = self.core.store.read(&keys).await?;
             for ((account, key), record) in accounts.iter().zip(&keys).zip(records) {
                 let before: Option<Entity> = record.map(|record| decode(key, &record)).transpose()?;
                 let stands = before.as_ref().map_or(State::Deleted, |entity| entity.state);
@@ -151,7 +153,7 @@ fn put_place(group: &mut EntityGroup, account: &Account, state: State, before: O
     };
     change.puts.push(Put {
         kind: Kind::Entity,
-        id: entity_key(group, &account.id).id,
+        id: (group.id.clone(), account.id.clone()).to_text(),
         expected: Some(version),
         pending: Vec::new(),
         body: entity.to_bytes(),

@@ -12,16 +12,16 @@ use super::{
     Directory,
     accounts::any,
     commit::MAX_RACES,
-    grouped::{EntityGroup, EntityRoles, GroupMember, group_member_id},
     groups::{ContentEdit, outraced},
     listing::Listing,
-    load::{Wanted, key},
+    load::key,
     members::{MemberPatch, new_member},
     page::{MAX_SIZE, Page, PageRequest},
     permit::Act,
-    record::{Account, State, Stored as _, check_etag},
+    record::{
+        Account, Entity, EntityGroup, EntityRoles, GroupMember, Kept as _, Member, Role, State, Stored as _, check_etag,
+    },
     roles::holders_of,
-    roster::{Member, Role},
 };
 use crate::{
     ambient::Time,
@@ -100,7 +100,7 @@ impl Directory {
                 None
             } else {
                 edit.change.require.push((Kind::Member, member.id.to_string(), member.version));
-                self.fresh::<GroupMember>(&key::<GroupMember>(tenant, &group_member_id(&found.id, &member.id))).await?
+                self.fresh::<GroupMember>(&GroupMember::place(tenant, &(found.id.clone(), member.id.clone()))).await?
             };
             let stands = before.as_ref().filter(|before| before.state == State::Enabled);
             check_etag(Some(etag), stands.map_or(0, |before| before.version))?;
@@ -134,7 +134,7 @@ impl Directory {
         let group = self.reachable_group(act, group).await?;
         let not_found = || Error::not_found(GroupMember::NAME, member);
         let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
-        let key = key::<GroupMember>(tenant, &group_member_id(&group.id, &id));
+        let key = GroupMember::place(tenant, &(group.id.clone(), id.clone()));
         let place: GroupMember = self.fresh(&key).await?.ok_or_else(not_found)?;
         if place.state == State::Enabled {
             check_etag(Some(etag), place.version)?;
@@ -158,8 +158,7 @@ impl Directory {
         let mut listing = Listing::new(&index, page);
         while let Some(rows) = self.next_rows::<GroupMember, _>(&mut listing).await? {
             let places = rows.iter().filter_map(|(_, place)| place.as_ref());
-            let people = places.map(|place| (tenant.clone(), place.member.clone())).collect();
-            self.preload(&[Wanted { people, ..Wanted::default() }]).await?;
+            self.load_all::<Member>(tenant, places.map(|place| &place.member)).await?;
             let mut placed = Vec::with_capacity(rows.len());
             for (id, place) in rows {
                 let place = match place.filter(|place| place.state == State::Enabled) {
@@ -170,7 +169,7 @@ impl Directory {
             }
             listing.take(placed);
         }
-        Ok((listing.into_page(&self.ring)?, group.member_count))
+        Ok((listing.into_page(&self.core.ring)?, group.member_count))
     }
 
     /// A place with the member that has it, unless the member is deleted.
@@ -186,8 +185,8 @@ impl Directory {
         members: &[MemberId],
         version: Option<u64>,
     ) -> Result<(usize, Position)> {
-        let id = |member| group_member_id(&found.id, member);
-        let keys: Vec<_> = members.iter().map(|member| key::<GroupMember>(&found.tenant, &id(member))).collect();
+        let place = |member: &MemberId| GroupMember::place(&found.tenant, &(found.id.clone(), member.clone()));
+        let keys: Vec<_> = members.iter().map(place).collect();
         for _ in 0..MAX_RACES {
             let mut edit = self.edit_contents(found).await?;
             let mut removed = 0;
@@ -210,7 +209,7 @@ impl Directory {
     /// Ends the places of all members of a group that is deleted. A call that is broken off is finished by its repeat.
     pub(super) async fn end_members(&self, group: &EntityGroup) -> Result<()> {
         loop {
-            let ids = self.store.list(&members_of(group), None, PLACES_PER_WRITE).await?;
+            let ids = self.core.store.list(&members_of(group), None, PLACES_PER_WRITE).await?;
             if ids.is_empty() {
                 return Ok(());
             }
@@ -222,7 +221,7 @@ impl Directory {
     pub(super) async fn end_group_places(&self, tenant: &TenantId, member: &MemberId) -> Result<()> {
         let index = Index { tenant: tenant.clone(), kind: Kind::GroupMember, parent: Some(member.to_string()) };
         loop {
-            let ids = self.store.list(&index, None, MAX_SIZE).await?;
+            let ids = self.core.store.list(&index, None, MAX_SIZE).await?;
             if ids.is_empty() {
                 return Ok(());
             }
@@ -248,7 +247,7 @@ impl Directory {
             change.unindex.extend(rows(&place));
             change.puts.push(put(&buried(&place, change.now)));
         }
-        self.store.write(&change).await?;
+        self.core.store.write(&change).await?;
         Ok(())
     }
 
@@ -307,8 +306,11 @@ impl Directory {
         let tenant = &group.tenant;
         let slots: Vec<String> = new.overrides.iter().map(|(slot, _)| slot.clone()).collect();
         let found = self.find_accounts(tenant, &slots).await?;
-        let entities = found.iter().map(|account| (tenant.clone(), group.id.clone(), account.id.clone())).collect();
-        self.preload(&[Wanted { entities, ..Wanted::default() }]).await?;
+        let mut missing = self.missing();
+        for account in &found {
+            missing.want::<Entity>(tenant, &(group.id.clone(), account.id.clone()));
+        }
+        missing.load().await?;
         let mut accounts: Vec<Arc<Account>> = Vec::with_capacity(slots.len());
         let mut violations = Vec::new();
         for (i, slot) in slots.iter().enumerate() {
@@ -324,7 +326,7 @@ impl Directory {
                 return Err(Error::not_found(Account::NAME, slot));
             }
             if !known && !self.is_entity(group, &account.id).await? {
-                return Err(Error::not_found(super::grouped::Entity::NAME, slot));
+                return Err(Error::not_found(Entity::NAME, slot));
             }
             if accounts.iter().any(|earlier| earlier.id == account.id) {
                 violations.push(Violation {

@@ -12,13 +12,14 @@ use super::{
     Directory,
     commit::MAX_RACES,
     group_members::{PLACES_PER_WRITE, members_of, require_roles},
-    grouped::{Entity, EntityGroup, EntityRoles, GroupMember, group_member_id},
     groups::outraced,
     load::key,
     page::MAX_SIZE,
     permit::Act,
-    record::{Account, State, Stored as _},
-    roster::{Member, Membership, MembershipState, Role},
+    record::{
+        Account, Entity, EntityGroup, EntityRoles, GroupMember, Kept as _, Member, Membership, MembershipState, Role,
+        State, Stored as _,
+    },
 };
 use crate::{
     store::{Index, Kind},
@@ -110,7 +111,7 @@ impl Directory {
         copy: &CopyMembers,
     ) -> Result<Synced> {
         // The group has just changed: the caches must know how by now.
-        let none = Synced::none(Arc::clone(group), self.follower.head().await?);
+        let none = Synced::none(Arc::clone(group), self.core.log.head().await?);
         self.sync(none, source, copy, SyncOptions { add: true, remove: false }).await
     }
 
@@ -179,7 +180,7 @@ impl Directory {
         let wanted: BTreeSet<RoleId> = self.find_roles(account, slots).await?.into_iter().map(|role| role.id).collect();
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(account.id.to_string()) };
         // No account has more members than a page has rows.
-        let ids = self.store.list(&index, None, MAX_SIZE).await?;
+        let ids = self.core.store.list(&index, None, MAX_SIZE).await?;
         let keys: Vec<_> = ids.iter().map(|id| key::<Membership>(tenant, id)).collect();
         let mut memberships: Vec<Membership> = self.read_records(&keys).await?.into_iter().flatten().collect();
         memberships.retain(|membership| {
@@ -205,7 +206,7 @@ impl Directory {
         let tenant = &found.tenant;
         let places: Vec<_> = copied
             .iter()
-            .map(|copied| key::<GroupMember>(tenant, &group_member_id(&found.id, &copied.member)))
+            .map(|copied| GroupMember::place(tenant, &(found.id.clone(), copied.member.clone())))
             .collect();
         let people: Vec<_> = copied.iter().map(|copied| key::<Member>(tenant, &copied.member)).collect();
         for _ in 0..MAX_RACES {
@@ -257,7 +258,7 @@ impl Directory {
         let group = Arc::clone(&synced.group);
         let mut after: Option<String> = None;
         loop {
-            let ids = self.store.list(&members_of(&group), after.as_deref(), MAX_SIZE).await?;
+            let ids = self.core.store.list(&members_of(&group), after.as_deref(), MAX_SIZE).await?;
             let mut others = Vec::new();
             for id in &ids {
                 let member = id.split_once(':').and_then(|(_, member)| member.parse::<MemberId>().ok());

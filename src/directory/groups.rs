@@ -7,12 +7,11 @@ use super::{
     accounts::any,
     caller::{Right, require_unconfined},
     commit::{Edit, Repeat, refused},
-    grouped::EntityGroup,
     load::key,
     names::{change_data, foreign_id, read_foreign_id, rename},
     page::{Page, PageRequest},
     permit::Act,
-    record::{State, Stored as _},
+    record::{EntityGroup, State, Stored as _},
 };
 use crate::{
     ambient::Fresh as _,
@@ -190,7 +189,7 @@ impl Directory {
     pub(super) async fn write_contents(&self, edit: ContentEdit) -> Result<Option<(Arc<EntityGroup>, Position)>> {
         let ContentEdit { mut group, mut change, entries } = edit;
         if change.puts.is_empty() {
-            let position = self.follower.append(&entries).await?;
+            let position = self.core.log.append(&entries).await?;
             return Ok(Some((Arc::new(group), position)));
         }
         let version = group.version;

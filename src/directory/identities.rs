@@ -6,18 +6,16 @@ use super::{
     Directory, accounts,
     caller::Caller,
     commit::{Edit, Repeat},
-    identity::{
-        self, Identity, IdentityKind, IdentityProfile, OidcIdentity, PasswordHash, PasswordIdentity, ProfileKind,
-        UsernameFormat, normalized,
-    },
     load::key,
     members::{self, MemberPatch, new_member, require_not_deleted, with_email},
     memberships,
     names::rename,
     permit::Act,
     profiles::identities_of,
-    record::{State, Stored as _, Tenant},
-    roster::Member,
+    record::{
+        self, Identity, IdentityKind, IdentityProfile, Member, OidcIdentity, PasswordHash, PasswordIdentity,
+        ProfileKind, State, Stored as _, Tenant, UsernameFormat, normalized,
+    },
     settings::DuplicateEmails,
 };
 use crate::{
@@ -73,7 +71,7 @@ impl Directory {
         profile: &IdentityProfileId,
         username: &str,
     ) -> Result<Option<(Arc<Member>, PasswordIdentity)>> {
-        let Some(member) = self.holder_of(tenant, &identity::username(profile, username)).await? else {
+        let Some(member) = self.holder_of(tenant, &record::username(profile, username)).await? else {
             return Ok(None);
         };
         let own = member.identity(profile).and_then(|identity| match &identity.kind {
@@ -90,7 +88,7 @@ impl Directory {
 
     /// The member that has a name among identities.
     pub(super) async fn holder_id(&self, tenant: &TenantId, name: &Unique) -> Result<Option<MemberId>> {
-        let Some(holder) = self.store.holder(tenant, name).await? else { return Ok(None) };
+        let Some(holder) = self.core.store.holder(tenant, name).await? else { return Ok(None) };
         holder.parse().map(Some).map_err(|_| Error::internal("read the holder of an identity"))
     }
 

@@ -7,36 +7,18 @@ use super::{
     caller::Caller,
     commit::{Edit, MAX_RACES, Remembered, Repeat},
     identities::{Newcomer, put_identity},
-    identity::{IdentityProfile, normalized},
     load::key,
     members::{self, MemberPatch, new_member, with_email},
     names::rename,
     page::MAX_SIZE,
     permit::Act,
     profiles::identities_of,
-    record::{State, Stored as _},
-    roster::Member,
+    record::{IdentityProfile, Member, State, Stored as _, invited, normalized},
 };
 use crate::{
     revocation::entry::Entry,
-    store::{Change, Kind, Name, Refusal, Unique},
+    store::{Change, Kind},
     token::{Error, MemberId, Position, Reason, Result, TenantId},
-};
-
-/// Who is to belong to an account.
-#[derive(Clone, Debug)]
-pub enum Invitee {
-    /// A member, by id or foreign id.
-    Member(String),
-    /// Whoever has this e-mail address.
-    Email(String),
-}
-
-/// E-mail addresses, each held by the member who stands for it until somebody proves to have it.
-static INVITED: Name = Name {
-    kind: Kind::Identity,
-    field: "invited",
-    taken: Refusal::new(Reason::IdentityTaken, "another member is invited by this e-mail address"),
 };
 
 // === impl Directory ===
@@ -74,7 +56,7 @@ impl Directory {
 
     /// The only enabled member whose own an e-mail address is known to be.
     pub async fn member_known_by(&self, tenant: &TenantId, email: &str) -> Result<Option<Arc<Member>>> {
-        let ids = self.store.list(&with_email(tenant, email), None, MAX_SIZE).await?;
+        let ids = self.core.store.list(&with_email(tenant, email), None, MAX_SIZE).await?;
         let keys: Vec<_> = ids.iter().map(|id| key::<Member>(tenant, id)).collect();
         let found = self.read_records::<Member>(&keys).await?;
         let mut known = found.into_iter().flatten().filter(|member| is_known_by(member, email));
@@ -138,18 +120,8 @@ impl Directory {
         });
         let joined = joined.await?;
         // The call goes on as this member: the caches must know who that is by now.
-        self.follower.head().await?;
+        self.core.log.head().await?;
         Ok(joined)
-    }
-}
-
-// === impl Invitee ===
-
-impl Invitee {
-    /// As the caller names them.
-    pub(super) fn slot(&self) -> &str {
-        let (Self::Member(slot) | Self::Email(slot)) = self;
-        slot
     }
 }
 
@@ -158,9 +130,4 @@ pub(super) fn is_known_by(member: &Member, email: &str) -> bool {
     member.state == State::Enabled
         && member.email_verified == Some(true)
         && normalized(&member.profile.email) == normalized(email)
-}
-
-/// The name of the member who stands for an e-mail address.
-pub(super) fn invited(email: &str) -> Unique {
-    Unique { name: &INVITED, value: normalized(email) }
 }

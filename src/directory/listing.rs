@@ -7,12 +7,9 @@ use std::sync::Arc;
 
 use super::{
     Directory,
-    grouped::{EntityGroup, GroupMember},
-    identity::IdentityProfile,
-    load::{decode, key},
+    load::{Began, key},
     page::{MAX_SIZE, Page, PageRequest},
-    record::{Account, Admission, Client, Stored, Tenant},
-    roster::{Member, Membership, Role},
+    shelf::Shelved,
 };
 use crate::{
     keys::ring::Keyring,
@@ -24,12 +21,6 @@ use crate::{
 const MAX_ROWS: usize = MAX_SIZE;
 /// How much more each further read takes: where one row is not shown, many may not be.
 const GROWTH: usize = 4;
-
-/// A kind of record that is listed.
-pub(super) trait Listed: Stored {
-    /// The copy in memory.
-    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>>;
-}
 
 /// A page that is being filled.
 #[derive(Debug)]
@@ -109,7 +100,7 @@ impl<'a, T> Listing<'a, T> {
 
 impl Directory {
     /// One page of the records of an index that are to be shown, by id.
-    pub(super) async fn list_records<R: Listed>(
+    pub(super) async fn list_records<R: Shelved>(
         &self,
         index: &Index,
         page: &PageRequest,
@@ -119,11 +110,11 @@ impl Directory {
         while let Some(rows) = self.next_rows::<R, _>(&mut listing).await? {
             listing.take(rows.into_iter().map(|(id, record)| (id, record.filter(|record| shown(record)))));
         }
-        listing.into_page(&self.ring)
+        listing.into_page(&self.core.ring)
     }
 
     /// The next rows that may belong on the page, each with its record; `None`: the page is complete.
-    pub(super) async fn next_rows<R: Listed, T>(
+    pub(super) async fn next_rows<R: Shelved, T>(
         &self,
         listing: &mut Listing<'_, T>,
     ) -> Result<Option<Vec<(String, Option<Arc<R>>)>>> {
@@ -131,23 +122,13 @@ impl Directory {
             return Ok(None);
         }
         let limit = listing.limit();
-        let (ticket, began) = self.follower.ticket();
-        let rows = self.store.rows(listing.index, R::KIND, listing.cursor.as_deref(), limit).await?;
+        let began = self.core.log.ticket();
+        let rows = self.core.store.rows(listing.index, R::KIND, listing.cursor.as_deref(), limit).await?;
         listing.note(limit, rows.len());
         let mut records = Vec::with_capacity(rows.len());
         for Row { id, record } in rows {
             let record = match record {
-                Some(record) => {
-                    let key = key::<R>(&listing.index.tenant, &id);
-                    let known = R::cached(self, &key);
-                    if known.is_none() {
-                        self.take_in(&key, Some(&record), ticket, began)?;
-                    }
-                    Some(match known.or_else(|| R::cached(self, &key)) {
-                        Some(known) => known,
-                        None => self.uncached(&key, &record).await?,
-                    })
-                }
+                Some(record) => self.listed(&key::<R>(&listing.index.tenant, &id), &record, began).await?,
                 None => None,
             };
             records.push((id, record));
@@ -155,73 +136,14 @@ impl Directory {
         Ok(Some(records))
     }
 
-    /// A record that still owes entries to the log, or that changed while it was read.
-    async fn uncached<R: Stored>(&self, key: &RecordKey, record: &Record) -> Result<Arc<R>> {
-        self.repair(key, record).await?;
-        decode(key, record).map(Arc::new)
-    }
-}
-
-// === impl Listed ===
-
-impl Listed for Tenant {
-    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
-        directory.tenants.get(&key.id.parse().ok()?).flatten()
-    }
-}
-
-impl Listed for Client {
-    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
-        directory.clients.get(&key.id.parse().ok()?)
-    }
-}
-
-impl Listed for Account {
-    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
-        directory.accounts.get(&key.id.parse().ok()?)
-    }
-}
-
-impl Listed for Admission {
-    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
-        directory.admissions.get(&(key.tenant.clone(), key.id.parse().ok()?)).flatten()
-    }
-}
-
-impl Listed for Member {
-    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
-        directory.members.get(&key.id.parse().ok()?)
-    }
-}
-
-impl Listed for Role {
-    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
-        directory.roles.get(&key.id.parse().ok()?)
-    }
-}
-
-impl Listed for IdentityProfile {
-    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
-        directory.profiles.get(&key.id.parse().ok()?)
-    }
-}
-
-impl Listed for EntityGroup {
-    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
-        directory.groups.get(&key.id.parse().ok()?)
-    }
-}
-
-impl Listed for Membership {
-    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
-        let (account, member) = key.id.split_once(':')?;
-        directory.memberships.get(&(account.parse().ok()?, member.parse().ok()?)).flatten()
-    }
-}
-
-impl Listed for GroupMember {
-    fn cached(directory: &Directory, key: &RecordKey) -> Option<Arc<Self>> {
-        let (group, member) = key.id.split_once(':')?;
-        directory.group_members.get(&(group.parse().ok()?, member.parse().ok()?)).flatten()
+    /// The copy of a listed record in memory, which may be newer, or what was read.
+    async fn listed<R: Shelved>(&self, place: &RecordKey, read: &Record, began: Began) -> Result<Option<Arc<R>>> {
+        let shelf = R::shelf(&self.shelves);
+        if let Some(known) = R::key_at(place).and_then(|key| shelf.get(&key)).flatten() {
+            return Ok(Some(known));
+        }
+        let found = self.keep(place, Some(read), began)?;
+        self.repair(place, read).await?;
+        Ok(found)
     }
 }

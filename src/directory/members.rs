@@ -7,15 +7,12 @@ use super::{
     accounts::{any, name_of, state_name},
     caller::Right,
     commit::{Edit, Repeat},
-    identity::{Identity, normalized},
-    invitations::invited,
     load::key,
     names::{change_data, foreign_id, read_foreign_id, rename},
     page::{Page, PageRequest},
     permit::Act,
     profiles::identities_of,
-    record::{State, Stored as _},
-    roster::{Member, Profile},
+    record::{Identity, Member, Profile, State, Stored as _, invited, normalized},
     settings::SelfManagement,
 };
 use crate::{

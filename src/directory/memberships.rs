@@ -9,13 +9,11 @@ use super::{
     Directory,
     caller::{Caller, Right, require_unconfined},
     commit::{Edit, MAX_RACES, Repeat, refused},
-    invitations::Invitee,
     load::key,
     page::{Page, PageRequest},
     permit::Act,
-    record::{Account, State, Stored as _, check_etag},
+    record::{Account, Kept as _, Member, Membership, MembershipState, State, Stored as _, check_etag},
     roles::holders_of,
-    roster::{Member, Membership, MembershipState, membership_id},
     settings::Settings,
     tally::Tally,
 };
@@ -27,6 +25,15 @@ use crate::{
         filter::{Field, Filter, NAME_OPS, SET_OPS, Value},
     },
 };
+
+/// Who is to belong to an account.
+#[derive(Clone, Debug)]
+pub enum Invitee {
+    /// A member, by id or foreign id.
+    Member(String),
+    /// Whoever has this e-mail address.
+    Email(String),
+}
 
 /// A membership to create.
 #[derive(Clone, Debug)]
@@ -65,6 +72,16 @@ pub const FIELDS: &[Field] = &[
     Field { name: "state", ops: NAME_OPS, value: state_name },
     Field { name: "role_id", ops: SET_OPS, value: super::accounts::any },
 ];
+
+// === impl Invitee ===
+
+impl Invitee {
+    /// As the caller names them.
+    pub(super) fn slot(&self) -> &str {
+        let (Self::Member(slot) | Self::Email(slot)) = self;
+        slot
+    }
+}
 
 // === impl Directory ===
 
@@ -258,7 +275,7 @@ impl Directory {
     pub(super) async fn end_memberships(&self, tenant: &TenantId, member: &MemberId) -> Result<()> {
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(member.to_string()) };
         loop {
-            let ids = self.store.list(&index, None, super::page::MAX_SIZE).await?;
+            let ids = self.core.store.list(&index, None, super::page::MAX_SIZE).await?;
             if ids.is_empty() {
                 return Ok(());
             }
@@ -278,10 +295,10 @@ impl Directory {
     ) -> Result<(Membership, Position)> {
         let tenant = &membership.tenant;
         if let Some(repeat) = repeat
-            && let Some((body, _)) = self.store.remembered(tenant, repeat.key(tenant, caller), self.now()).await?
+            && let Some((body, _)) = self.core.store.remembered(tenant, repeat.key(tenant, caller), self.now()).await?
         {
             repeat.check(body)?;
-            let position = self.follower.append(&[Entry::changed(membership.ident())]).await?;
+            let position = self.core.log.append(&[Entry::changed(membership.ident())]).await?;
             return Ok((membership.clone(), position));
         }
         Err(Error::new(Reason::MembershipExists, "the member belongs to the account already"))
@@ -294,7 +311,7 @@ impl Directory {
             let membership: Option<Membership> = self.fresh(key).await?;
             let mut membership = membership.ok_or_else(|| Error::not_found(Membership::NAME, slot))?;
             if membership.state == MembershipState::Deleted {
-                return self.follower.append(&[Entry::revoke(membership.ident())]).await;
+                return self.core.log.append(&[Entry::revoke(membership.ident())]).await;
             }
             check_etag(Some(etag), membership.version)?;
             let [of_account, of_member] = self.tallies(&membership).await?;
@@ -398,7 +415,7 @@ fn lists(membership: &Membership) -> Vec<(Index, String)> {
 
 /// Where a membership stands.
 fn place(tenant: &TenantId, account: &Account, member: &MemberId) -> RecordKey {
-    key::<Membership>(tenant, &membership_id(&account.id, member))
+    Membership::place(tenant, &(account.id.clone(), member.clone()))
 }
 
 fn require_not_deleted(membership: &Membership) -> Result<()> {

@@ -13,20 +13,19 @@ pub mod authority;
 pub mod caller;
 pub mod clients;
 pub mod commit;
-mod copies;
 pub mod credentials;
 pub mod derivation;
 pub mod entities;
 pub mod grantable;
 pub mod group_members;
 pub mod group_sync;
-pub mod grouped;
 pub mod groups;
 pub mod identities;
-pub mod identity;
 pub mod invitations;
+mod key_sets;
 mod listing;
 pub mod load;
+mod lookup;
 pub mod members;
 pub mod memberships;
 pub mod names;
@@ -35,173 +34,48 @@ pub mod permit;
 pub mod profiles;
 pub mod record;
 pub mod roles;
-pub mod roster;
+mod sessions;
 pub mod settings;
+mod shelf;
 pub mod standing;
 pub mod subjects;
 mod tally;
 pub mod tenants;
 
-use std::{fmt, sync::Arc};
-
-use tokio_util::task::TaskTracker;
-
-use crate::{
-    ambient::{Clock, Time},
-    keys::{ring::Keyring, signing::KeySet},
-    metrics::{Metrics, labels},
-    revocation::{
-        cache::{Cache, Invalidate, Seen},
-        follower::Follower,
-    },
-    store::{SessionKey, Store},
-    token::{AccountId, ClientId, GroupId, Ident, IdentityProfileId, MemberId, RoleId, TenantId, access::SessionId},
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
 };
-use grouped::{Entity, EntityGroup, GroupMember};
-use identity::IdentityProfile;
-use record::{Account, Admission, Client, Tenant};
-use roster::{Member, Membership, Role};
+
+use self::shelf::Shelves;
+use crate::{ambient::Time, core::Core, metrics::Metrics, revocation::cache::Invalidate, token::TenantId};
 
 /// Reads and changes the directory.
 pub struct Directory {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) follower: Arc<Follower>,
-    pub(crate) ring: Arc<Keyring>,
-    pub(crate) clock: Clock,
-    /// Work that goes on after a reply.
-    pub(crate) tasks: TaskTracker,
+    core: Arc<Core>,
     /// `{base}` of issuers, without a slash at its end.
     public_url: String,
-    tenants: Copies<TenantId, Option<Arc<Tenant>>>,
-    clients: Copies<ClientId, Arc<Client>>,
-    accounts: Copies<AccountId, Arc<Account>>,
-    groups: Copies<GroupId, Arc<EntityGroup>>,
-    entities: Copies<(GroupId, AccountId), Option<Arc<Entity>>>,
-    group_members: Copies<(GroupId, MemberId), Option<Arc<GroupMember>>>,
-    admissions: Copies<(TenantId, ClientId), Option<Arc<Admission>>>,
-    members: Copies<MemberId, Arc<Member>>,
-    memberships: Copies<(AccountId, MemberId), Option<Arc<Membership>>>,
-    roles: Copies<RoleId, Arc<Role>>,
-    profiles: Copies<IdentityProfileId, Arc<IdentityProfile>>,
-    key_sets: Copies<TenantId, Arc<KeySet>>,
-    /// Until when sessions are alive. It may prove a session alive, never lapsed.
-    sessions: Copies<SessionKey, Time>,
-    noted: derivation::Noted,
+    shelves: Shelves,
+    /// Until when the current master key is known to be noted as needed, in milliseconds.
+    key_noted_until: AtomicU64,
 }
-
-/// Copies of one kind of record, which the log keeps true.
-type Copies<K, V> = Arc<Cache<K, V>>;
-
-/// What a directory works with.
-#[derive(Debug)]
-pub struct Parts {
-    pub store: Arc<dyn Store>,
-    pub follower: Arc<Follower>,
-    pub ring: Arc<Keyring>,
-    pub clock: Clock,
-    pub tasks: TaskTracker,
-    pub public_url: String,
-    pub metrics: Arc<Metrics>,
-}
-
-/// The most records of each kind that a replica keeps in memory.
-const CACHED_RECORDS: usize = 20_000;
-/// The most sessions.
-const CACHED_SESSIONS: usize = 100_000;
 
 // === impl Directory ===
 
 impl Directory {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "each cache knows its own kind of record only")]
-    pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { store, follower, ring, clock, tasks, public_url, metrics } = parts;
-        let seen = |cache: labels::Cache| Seen(Arc::clone(&metrics), cache);
+    /// A directory in which nothing is in memory yet.
+    pub fn new(core: Arc<Core>, public_url: &str, metrics: &Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            store,
-            follower,
-            ring,
-            clock,
-            tasks,
+            core,
             public_url: public_url.trim_end_matches('/').to_owned(),
-            noted: derivation::Noted::default(),
-            tenants: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Tenants), |ident| match ident {
-                Ident::Tenant(id) => Some(id.clone()),
-                _ => None,
-            })),
-            clients: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Clients), |ident| match ident {
-                Ident::Client(id) => Some(id.clone()),
-                _ => None,
-            })),
-            accounts: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Accounts), |ident| match ident {
-                Ident::Account(_, id) | Ident::Subtree(_, id) => Some(id.clone()),
-                _ => None,
-            })),
-            groups: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Groups), |ident| match ident {
-                Ident::Group(_, id) => Some(id.clone()),
-                _ => None,
-            })),
-            entities: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Entities), |ident| match ident {
-                Ident::Entity(_, group, account) => Some((group.clone(), account.clone())),
-                _ => None,
-            })),
-            group_members: Arc::new(Cache::new(
-                CACHED_RECORDS,
-                seen(labels::Cache::GroupMembers),
-                |ident| match ident {
-                    Ident::GroupMember(_, group, member) => Some((group.clone(), member.clone())),
-                    _ => None,
-                },
-            )),
-            admissions: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Admissions), |ident| match ident {
-                Ident::Admission(tenant, client) => Some((tenant.clone(), client.clone())),
-                _ => None,
-            })),
-            members: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Members), |ident| match ident {
-                Ident::Member(_, id) => Some(id.clone()),
-                _ => None,
-            })),
-            memberships: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Memberships), |ident| match ident {
-                Ident::Membership(_, account, member) => Some((account.clone(), member.clone())),
-                _ => None,
-            })),
-            roles: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Roles), |ident| match ident {
-                Ident::Role(_, id) => Some(id.clone()),
-                _ => None,
-            })),
-            profiles: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::Profiles), |ident| match ident {
-                Ident::IdentityProfile(_, id) => Some(id.clone()),
-                _ => None,
-            })),
-            key_sets: Arc::new(Cache::new(CACHED_RECORDS, seen(labels::Cache::KeySets), |ident| match ident {
-                Ident::Tenant(tenant) | Ident::SigningKey(tenant, _) => Some(tenant.clone()),
-                _ => None,
-            })),
-            sessions: Arc::new(Cache::new(CACHED_SESSIONS, seen(labels::Cache::Sessions), |ident| match ident {
-                Ident::Session(tenant, session) => {
-                    Some(SessionKey { tenant: tenant.clone(), session: SessionId::new(Arc::clone(session)) })
-                }
-                _ => None,
-            })),
+            shelves: Shelves::new(metrics),
+            key_noted_until: AtomicU64::default(),
         })
     }
 
     /// The caches that the follower keeps true.
     pub fn caches(&self) -> Vec<Arc<dyn Invalidate>> {
-        vec![
-            self.tenants.clone(),
-            self.clients.clone(),
-            self.accounts.clone(),
-            self.groups.clone(),
-            self.entities.clone(),
-            self.group_members.clone(),
-            self.admissions.clone(),
-            self.members.clone(),
-            self.memberships.clone(),
-            self.roles.clone(),
-            self.profiles.clone(),
-            self.key_sets.clone(),
-            self.sessions.clone(),
-        ]
+        self.shelves.caches()
     }
 
     /// The `iss` of a tenant's tokens.
@@ -216,8 +90,8 @@ impl Directory {
         (self.issuer(&tenant) == issuer).then_some(tenant)
     }
 
-    pub fn now(&self) -> Time {
-        self.clock.now()
+    fn now(&self) -> Time {
+        self.core.now()
     }
 }
 

@@ -27,7 +27,7 @@ impl Directory {
         if has_reserved_prefix(slot) {
             return Ok(None);
         }
-        let holder = self.store.holder(tenant, &foreign_id(foreign_ids, slot)).await?;
+        let holder = self.core.store.holder(tenant, &foreign_id(foreign_ids, slot)).await?;
         holder.map(|id| id.parse().map_err(|_| Error::internal("read the holder of a foreign id"))).transpose()
     }
 }

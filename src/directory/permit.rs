@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::{
     Directory,
-    caller::{Caller, Right},
+    caller::{About, Caller, Right},
     page::PageRequest,
 };
-use crate::token::{Error, Position, Reason, Result, TenantId};
+use crate::token::{AccessToken, Error, Position, Reason, Result, Subject, TenantId};
 
 /// Who may call a method or use a grant, as the contract declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,16 +31,6 @@ pub enum Access {
     Authenticated,
     /// A caller that holds this scope.
     Scope(String),
-}
-
-/// What a call is about, as far as tenants are concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum About {
-    /// A tenant, or something that belongs to one. Unnamed (empty) it is the caller's own; an administrator of all
-    /// tenants has to name it.
-    Tenant(String),
-    /// The caller itself, all tenants, or something that names its tenant otherwise, as a token does.
-    Caller,
 }
 
 /// That a caller may do what a rule is declared for: who, by which right, in which tenant.
@@ -133,7 +123,7 @@ impl Directory {
     pub fn page(&self, act: &Act, size: i32, token: &str, query: &[&[u8]]) -> Result<PageRequest> {
         let tenant = act.tenant().to_string();
         let parts: Vec<&[u8]> = std::iter::once(tenant.as_bytes()).chain(query.iter().copied()).collect();
-        PageRequest::new(size, token, act.caller(), &parts, &self.ring)
+        PageRequest::new(size, token, act.caller(), &parts, &self.core.ring)
     }
 }
 
@@ -166,6 +156,35 @@ impl Act {
     #[must_use]
     pub fn at(&self, head: Position) -> Self {
         Self { head, ..self.clone() }
+    }
+
+    /// Whether the caller may see or revoke a token: by scope within reach, or as its own.
+    pub fn may_touch(&self, token: &AccessToken) -> bool {
+        let caller = self.caller();
+        let own = caller.token.as_ref().is_some_and(|bearer| bearer.id == token.id);
+        if own {
+            return true;
+        }
+        match self.permit.right {
+            Right::Scope => caller.reaches_subject(&token.tenant, token.account(), &token.ancestors),
+            Right::OwnOnly => match (&caller.subject, &token.subject) {
+                (Subject::Client(_), Subject::Client(_)) => {
+                    caller.tenant == token.tenant && caller.standing.client.id == token.client
+                }
+                (Subject::Account(own), Subject::Account(account)) => account == own || token.ancestors.contains(own),
+                // What another client obtained in its name is the client's own.
+                (Subject::Client(_), Subject::OtherClient(client, _)) => {
+                    caller.tenant == token.tenant && caller.standing.client.id == *client
+                }
+                // A member or a group has the token that it acts with, no more; so has whoever acts for a client.
+                (Subject::OtherClient(..) | Subject::Member(..) | Subject::Group(..), _)
+                | (Subject::Client(_), Subject::Account(_) | Subject::Member(..) | Subject::Group(..))
+                | (
+                    Subject::Account(_),
+                    Subject::Client(_) | Subject::Member(..) | Subject::Group(..) | Subject::OtherClient(..),
+                ) => false,
+            },
+        }
     }
 
     /// Refuses a caller that does not hold the declared scope: what it acts on cannot be its own.

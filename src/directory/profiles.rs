@@ -7,11 +7,13 @@ use super::{
     accounts::any,
     caller::require_unconfined,
     commit::{Edit, MAX_RACES, Repeat, refused},
-    identity::{IdentityProfile, MAX_IDENTITY_PROFILES, OidcProfile, PasswordProfile, ProfileKind, UsernameFormat},
     load::key,
     page::{Page, PageRequest},
     permit::Act,
-    record::{State, Stored as _, check_etag},
+    record::{
+        IdentityProfile, MAX_IDENTITY_PROFILES, OidcProfile, PasswordProfile, ProfileKind, State, Stored as _,
+        UsernameFormat, check_etag,
+    },
     tally::Tally,
 };
 use crate::{
@@ -85,12 +87,7 @@ impl Directory {
 
     /// The identity profile. Deleted ones are `None`.
     pub async fn profile(&self, tenant: &TenantId, id: &IdentityProfileId) -> Result<Option<Arc<IdentityProfile>>> {
-        let usable = |profile: &Arc<IdentityProfile>| profile.tenant == *tenant && profile.state != State::Deleted;
-        if let Some(profile) = self.profiles.get(id) {
-            return Ok(Some(profile).filter(usable));
-        }
-        let profile: Option<IdentityProfile> = Box::pin(self.read(&key::<IdentityProfile>(tenant, id))).await?;
-        Ok(profile.map(Arc::new).filter(usable))
+        Ok(self.find::<IdentityProfile>(tenant, id).await?.filter(|profile| profile.state != State::Deleted))
     }
 
     pub async fn create_profile(
@@ -124,12 +121,12 @@ impl Directory {
             updated: now,
             version: 1,
         };
-        apply(&mut profile, patch, &self.ring)?;
+        apply(&mut profile, patch, &self.core.ring)?;
         for _ in 0..MAX_RACES {
             let mut change = Change::new(tenant.clone(), now);
             let tally = self.profile_tally(tenant).await?;
             let is_repeat = match repeat {
-                Some(repeat) => self.store.remembered(tenant, repeat.key(tenant, caller), now).await?.is_some(),
+                Some(repeat) => self.core.store.remembered(tenant, repeat.key(tenant, caller), now).await?.is_some(),
                 None => false,
             };
             if tally.count >= MAX_IDENTITY_PROFILES && !is_repeat {
@@ -163,7 +160,7 @@ impl Directory {
         let found = self.reachable_profile(act, id).await?;
         self.edit(&key::<IdentityProfile>(tenant, &found.id), Some(etag), |mut profile: IdentityProfile| {
             require_not_deleted(&profile)?;
-            apply(&mut profile, patch.clone(), &self.ring)?;
+            apply(&mut profile, patch.clone(), &self.core.ring)?;
             profile.updated = self.now();
             let entries = vec![Entry::changed(profile.ident())];
             Ok(Edit { record: profile, change: Change::new(tenant.clone(), self.now()), entries })
@@ -222,7 +219,7 @@ impl Directory {
 
     /// The secret of this service at a profile's provider; `None`: it is a public client there.
     pub fn provider_secret(&self, profile: &IdentityProfile) -> Result<Option<SecretText>> {
-        open(profile, &self.ring)
+        open(profile, &self.core.ring)
     }
 
     /// Seals the secrets of a tenant's profiles again that are sealed under an old master key.
@@ -231,12 +228,12 @@ impl Directory {
             let Some(profile) = self.fresh::<IdentityProfile>(&key::<IdentityProfile>(tenant, &id)).await? else {
                 continue;
             };
-            if sealed_by(&profile).is_none_or(|key| key == self.ring.current()) {
+            if sealed_by(&profile).is_none_or(|key| key == self.core.ring.current()) {
                 continue;
             }
             self.edit(&key::<IdentityProfile>(tenant, &id), None, |mut profile: IdentityProfile| {
                 if let Some(secret) = self.provider_secret(&profile)? {
-                    seal(&mut profile, Some(&secret), &self.ring)?;
+                    seal(&mut profile, Some(&secret), &self.core.ring)?;
                 }
                 let entries = vec![Entry::changed(profile.ident())];
                 Ok(Edit { record: profile, change: Change::new(tenant.clone(), self.now()), entries })

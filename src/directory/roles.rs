@@ -10,8 +10,7 @@ use super::{
     load::key,
     page::{Page, PageRequest},
     permit::Act,
-    record::{Account, Confinement, State, Stored as _},
-    roster::Role,
+    record::{Account, Confinement, Role, State, Stored as _},
 };
 use crate::{
     ambient::Fresh as _,
@@ -168,7 +167,7 @@ impl Directory {
                 [unique(own.as_ref(), slot), unique(None, slot)]
             })
             .collect();
-        let holders = if names.is_empty() { Vec::new() } else { self.store.holders(tenant, &names).await? };
+        let holders = if names.is_empty() { Vec::new() } else { self.core.store.holders(tenant, &names).await? };
         let mut holders = holders.chunks(2);
         let mut keys = Vec::new();
         for (_, slot) in wanted() {

@@ -6,11 +6,9 @@ use super::{
     Directory,
     caller::Caller,
     identities::{Newcomer, put_identity},
-    identity::{Identity, IdentityProfile},
     invitations::is_known_by,
     load::key,
-    record::{Stored as _, Tenant},
-    roster::Member,
+    record::{Identity, IdentityProfile, Member, Stored as _, Tenant},
     settings::DuplicateEmails,
 };
 use crate::{
@@ -110,7 +108,7 @@ impl Directory {
         });
         let (member, _) = linked.await?;
         // As after joining.
-        self.follower.head().await?;
+        self.core.log.head().await?;
         Ok(member)
     }
 }

@@ -22,7 +22,7 @@ impl Directory {
     pub(super) async fn read_tallies(&self, tenant: &TenantId, of: Vec<String>) -> Result<Vec<Tally>> {
         let key = |of: &String| RecordKey { tenant: tenant.clone(), kind: Kind::Tally, id: of.clone() };
         let keys: Vec<_> = of.iter().map(key).collect();
-        let records = self.store.read(&keys).await?;
+        let records = self.core.store.read(&keys).await?;
         let read = |(of, record): (String, Option<crate::store::Record>)| {
             let Some(record) = record else { return Ok(Tally { of, count: 0, version: 0 }) };
             let count = minicbor::decode(&record.body)

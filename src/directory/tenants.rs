@@ -8,10 +8,10 @@ use super::{
     caller::require_unconfined,
     clients::{ShownSecret, new_client},
     commit::{Edit, MAX_RACES, Repeat, refused},
-    load::{key, tenant_key},
+    load::key,
     page::{Page, PageRequest},
     permit::{Act, Visit},
-    record::{Client, KeySetRecord, State, Stored as _, Tenant},
+    record::{Client, Kept as _, KeySetRecord, State, Stored as _, Tenant},
     settings::{Settings, SettingsPatch},
 };
 use crate::{
@@ -58,7 +58,7 @@ impl Directory {
     /// The same up to the client, which is returned and not stored yet: whoever is to know its secret is told first, because
     /// after a crash nobody could be.
     pub async fn prepare_bootstrap(&self, client: Option<ClientId>) -> Result<Option<(Client, ShownSecret)>> {
-        self.follower.head().await?;
+        self.core.log.head().await?;
         for id in [SYSTEM, DEFAULT] {
             let id: TenantId = id.parse().map_err(|_| Error::internal("parse a built-in tenant's id"))?;
             if self.tenant(&id).await?.is_none() {
@@ -75,7 +75,7 @@ impl Directory {
         let id = match client {
             Some(id) if self.client(&system, &id).await?.is_some() => return Ok(None),
             Some(id) => id,
-            None if !self.store.list(&client_index(&system), None, 1).await?.is_empty() => return Ok(None),
+            None if !self.core.store.list(&client_index(&system), None, 1).await?.is_empty() => return Ok(None),
             None => ClientId::random()?,
         };
         let all = Scopes::new(ALL_MANAGEMENT);
@@ -128,10 +128,10 @@ impl Directory {
                 repeat.check(body)?;
                 let id: TenantId = id.parse().map_err(|_| Error::internal("read a remembered request"))?;
                 let tenant: Tenant = self
-                    .fresh(&tenant_key(&id))
+                    .fresh(&Tenant::place(&id, &id))
                     .await?
                     .ok_or_else(|| Error::internal("find what a remembered request made"))?;
-                let position = self.follower.append(&[Entry::changed(tenant.ident())]).await?;
+                let position = self.core.log.append(&[Entry::changed(tenant.ident())]).await?;
                 Ok((Arc::new(tenant), position))
             }
             (Inserted::Repeated(..), None) => Err(Error::internal("handle a repeat that was not asked for")),
@@ -230,9 +230,9 @@ impl Directory {
         let mut change = Change::new(tenant.id.clone(), now);
         change.puts.push(put_new(Kind::KeySet, tenant.id.to_string(), keys.to_bytes()));
         // A key set that is there already belongs to a start or create that died here; its tenant may be written now.
-        let _ = self.store.write(&change).await?;
+        let _ = self.core.store.write(&change).await?;
 
-        let slot = tenant_key(&tenant.id);
+        let slot = Tenant::place(&tenant.id, &tenant.id);
         let mut change = Change::new(slot.tenant, now);
         change.puts.push(put_new(Kind::Tenant, slot.id.clone(), tenant.to_bytes()));
         change.index.push((tenant_index(), slot.id));
@@ -252,7 +252,7 @@ impl Directory {
         etag: Option<&str>,
         edit: impl Fn(&mut Tenant) -> Result<Entry>,
     ) -> Result<(Arc<Tenant>, Position)> {
-        let slot = tenant_key(id);
+        let slot = Tenant::place(id, id);
         self.edit(&slot, etag, |mut tenant: Tenant| {
             if tenant.state == State::Deleted {
                 return Err(Error::not_found("Tenant", id.to_string()));
@@ -354,7 +354,7 @@ impl Directory {
             let covered = |set: &StoredKeySet| set.keys.iter().any(|key| key.id == *id && key.signed_until >= expires);
             if covered(&record.set) {
                 // Another call was faster, and this replica has not heard of it: it must not ask again and again.
-                self.key_sets.outdate(&Ident::Tenant(tenant.clone()));
+                self.shelves.key_sets.outdate(&Ident::Tenant(tenant.clone()));
                 return Ok(true);
             }
             if !record.set.cover(id, expires, self.now()) {
@@ -398,12 +398,12 @@ impl Directory {
 
     /// Seals keys again that are sealed under an old master key, so that it can be taken away.
     pub async fn reseal_keys(&self, tenant: &Tenant) -> Result<()> {
-        let current = crate::token::secret::Mac::current(&*self.ring);
+        let current = crate::token::secret::Mac::current(&*self.core.ring);
         let old = |key: &StoredKey| key.sealed_by().is_some_and(|id| id != current);
         if !self.listed_keys(&tenant.id).await?.iter().any(old) {
             return Ok(());
         }
-        let ring: &Keyring = &self.ring;
+        let ring: &Keyring = &self.core.ring;
         self.edit_keys(tenant, |set, _| {
             for key in set.keys.iter_mut().filter(|key| old(key)) {
                 key.reseal(&tenant.id, ring)?;
@@ -429,7 +429,7 @@ impl Directory {
     }
 
     async fn generate_key(&self, tenant: &TenantId, algorithm: Algorithm) -> Result<StoredKey> {
-        let (ring, now, tenant) = (Arc::clone(&self.ring), self.now(), tenant.clone());
+        let (ring, now, tenant) = (Arc::clone(&self.core.ring), self.now(), tenant.clone());
         let generate = move || StoredKey::generate(&tenant, algorithm, &ring, now);
         // An RSA key takes some 100 ms.
         let generated = tokio::task::spawn_blocking(generate).await;

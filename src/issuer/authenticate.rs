@@ -7,13 +7,13 @@ use aws_lc_rs::constant_time;
 use super::{
     Issuer,
     foreign::invalid_client,
-    verify::{KnownCaller, Verified},
+    verified::{KnownCaller, Verified},
 };
 use crate::{
     directory::{
         Directory,
-        caller::Caller,
-        permit::{About, Act, Rule},
+        caller::{About, Caller},
+        permit::{Act, Rule},
         record::{Client, State},
         standing::Standing,
     },
@@ -146,7 +146,7 @@ impl Issuer {
 
     /// The log's head, with every entry up to it applied.
     pub async fn reach(&self, freshness: Freshness) -> Result<Position> {
-        let follower = &self.directory.follower;
+        let follower = &self.core.log;
         let (head, min) = match freshness {
             Freshness::Full { min } => (follower.head().await?, min),
             Freshness::Bounded { min } => (follower.bounded()?, min),
@@ -219,7 +219,7 @@ impl Issuer {
     /// Who a verified, active token is as a bearer. Of its rights over jeton itself only those count that its client still
     /// has: a demotion is in the log, and makes what was known here one of the past.
     async fn caller_of(&self, verified: &Arc<Verified>) -> Result<Option<Arc<Caller>>> {
-        let version = self.directory.follower.version();
+        let version = self.core.log.version();
         let now = self.now();
         if let Some(known) = verified.caller.load().as_ref()
             && known.version == version
@@ -253,8 +253,8 @@ impl Issuer {
         // A JWT does not say where its client is at home; the token's record does.
         let home = match &token.home {
             Some(home) => Some(home.clone()),
-            None => match self.directory.store.token(&token.id).await? {
-                Some(record) => super::verify::decode_token(&record, &token.id)?.home,
+            None => match self.core.store.token(&token.id).await? {
+                Some(record) => super::records::decode_token(&record, &token.id)?.home,
                 None => None,
             },
         };
@@ -295,7 +295,7 @@ impl Issuer {
         uses.insert(secret, now);
         drop(uses);
         let (directory, client) = (Arc::clone(&self.directory), Arc::clone(client));
-        self.directory.tasks.spawn(async move {
+        self.core.tasks.spawn(async move {
             if let Err(error) = directory.note_use(&client, secret, now).await {
                 tracing::debug!(error = %crate::token::error::chain(&error), "writing the last use of a client secret failed");
             }

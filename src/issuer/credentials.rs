@@ -10,10 +10,10 @@ use crate::{
     directory::{
         caller::Right,
         identities::NewPassword,
-        identity::{IdentityKind, IdentityProfile, PasswordHash, PasswordIdentity, ProfileKind, normalized},
         permit::Act,
-        record::Stored as _,
-        roster::Member,
+        record::{
+            IdentityKind, IdentityProfile, Member, PasswordHash, PasswordIdentity, ProfileKind, Stored as _, normalized,
+        },
     },
     token::{
         ClientId, Error, IdentityProfileId, Position, Reason, Result, TenantId, authentication::Method,
@@ -169,7 +169,7 @@ impl Issuer {
     ) {
         let (directory, passwords) = (Arc::clone(&self.directory), Arc::clone(&self.passwords));
         let (member, profile, old) = (Arc::clone(member), Arc::clone(profile), old.clone());
-        self.directory.tasks.spawn(async move {
+        self.core.tasks.spawn(async move {
             let rehashed = async {
                 let new = passwords.hash(&passwords.place()?, password).await?;
                 directory.rehash(&member, &profile, &old, &new).await

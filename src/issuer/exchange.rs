@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Issuer, grant::Granted, issue::Request, revoke::may_touch, terms::Life, verify::Verified};
+use super::{
+    Issuer,
+    granted::{Granted, Life},
+    request::Request,
+    verified::Verified,
+};
 use crate::{
     directory::permit::Act,
     token::{
@@ -88,7 +93,7 @@ impl Issuer {
 }
 
 fn is_reachable(act: &Act, verified: &Verified) -> bool {
-    verified.token.tenant == *act.tenant() && may_touch(act, &verified.token)
+    verified.token.tenant == *act.tenant() && act.may_touch(&verified.token)
 }
 
 /// The same for garbage, for what has died, and for what is none of the caller's business.

@@ -3,9 +3,6 @@
 //! The provider tells who a subject is, and the directory which member that is. A code that is wrong, a subject that nobody
 //! is and one whose member is disabled look the same.
 
-use std::collections::HashMap;
-
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{Issuer, credentials::invalid_credentials};
@@ -13,14 +10,12 @@ use crate::{
     directory::{
         caller::Caller,
         identities::Newcomer,
-        identity::{Identity, IdentityKind, IdentityProfile, OidcIdentity, ProfileKind},
-        record::State,
-        roster::Member,
+        record::{Identity, IdentityKind, IdentityProfile, Member, OidcIdentity, ProfileKind, State},
         standing::Standing,
         subjects::Arrival,
     },
     federation::{Login, Provider, VerifiedIdentity},
-    token::{Error, MemberId, Reason, Result, TenantId, email::is_email, error::chain, secret::SecretText},
+    token::{Error, MemberId, Reason, Result, email::is_email, error::chain, secret::SecretText},
 };
 
 /// What the platform got when the provider sent somebody back.
@@ -34,20 +29,6 @@ pub struct Redirected {
     pub nonce: Option<String>,
 }
 
-/// How many calls of each tenant wait for identity providers. One tenant whose providers hang must not take all places of
-/// the service.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(Mutex<HashMap<TenantId, usize>>);
-
-/// One of a tenant's calls that wait, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Turn<'a> {
-    waiting: &'a Waiting,
-    tenant: TenantId,
-}
-
-/// How many calls of a tenant may wait for identity providers, on each replica.
-const MAX_WAITING: usize = 128;
 /// Where a name that a provider tells is cut off; as long as the contract lets names be.
 const MAX_NAME_CHARS: usize = 255;
 
@@ -120,36 +101,6 @@ impl Issuer {
     }
 }
 
-// === impl Waiting ===
-
-impl Waiting {
-    /// Lets a call wait, if not too many of its tenant do.
-    fn enter(&self, tenant: &TenantId) -> Result<Turn<'_>> {
-        let mut waiting = self.0.lock();
-        let count = waiting.entry(tenant.clone()).or_default();
-        if *count >= MAX_WAITING {
-            return Err(Error::new(
-                Reason::Overloaded,
-                "too many of the tenant's sign-ins wait for identity providers",
-            ));
-        }
-        *count += 1;
-        Ok(Turn { waiting: self, tenant: tenant.clone() })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut waiting = self.waiting.0.lock();
-        if let Some(count) = waiting.get_mut(&self.tenant) {
-            *count -= 1;
-            if *count == 0 {
-                waiting.remove(&self.tenant);
-            }
-        }
-    }
-}
-
 // === what a provider tells ===
 
 /// Who somebody will be that is no member yet.
@@ -199,7 +150,7 @@ mod tests {
     use super::*;
     use crate::{
         ambient::{Fresh as _, Time},
-        directory::identity::OidcProfile,
+        directory::record::OidcProfile,
         token::IdentityProfileId,
     };
 
@@ -258,18 +209,5 @@ mod tests {
         let long = VerifiedIdentity { name: Some("ä".repeat(300)), ..told() };
         assert_eq!(name(long), "ä".repeat(MAX_NAME_CHARS));
         assert_eq!(of(told()).first_name.as_deref(), Some("Ada"));
-    }
-
-    #[test]
-    fn a_tenant_whose_providers_hang_waits_for_itself() {
-        let (waiting, one, other) = (Waiting::default(), "one".parse().unwrap(), "other".parse().unwrap());
-        let mut turns: Vec<_> = (0..MAX_WAITING).map(|_| waiting.enter(&one).unwrap()).collect();
-        let refused = waiting.enter(&one).unwrap_err();
-        assert_eq!(refused.reason(), Reason::Overloaded);
-        drop(waiting.enter(&other).unwrap());
-        turns.pop();
-        turns.push(waiting.enter(&one).unwrap());
-        turns.clear();
-        assert!(waiting.0.lock().is_empty());
     }
 }

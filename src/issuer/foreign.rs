@@ -3,32 +3,21 @@
 //!
 //! Whatever is wrong with them looks as a wrong secret does.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use super::Issuer;
+use super::{Issuer, workloads::KeySource};
 use crate::{
-    directory::{caller::Caller, credentials::WorkloadIdentity, record::Client},
+    directory::{
+        caller::Caller,
+        record::{Client, WorkloadIdentity},
+    },
     keys::{
         foreign::{Claims, LEEWAY, MAX_CANDIDATES, Refusal, Unverified},
         jwk::{Jwk, PublicKey},
     },
-    outbound::{
-        Url,
-        key_set::KeySet,
-        published::{KeyFile, Location},
-    },
+    outbound::key_set::KeySet,
     token::{ClientId, Error, Reason, Result, TenantId},
 };
-
-/// The issuers whose workloads may call, each with its keys.
-#[derive(Debug, Default)]
-pub struct Workloads(BTreeMap<String, KeySource>);
-
-#[derive(Debug)]
-enum KeySource {
-    Url(Url),
-    File(Arc<KeyFile>),
-}
 
 /// The proof does not hold, or it could not be found out whether it does.
 enum Unproven {
@@ -113,7 +102,7 @@ impl Issuer {
     async fn client_of_workload(&self, tenant: Option<&str>, text: &str) -> Result<Arc<Caller>, Unproven> {
         let now = self.now();
         let unverified = Unverified::parse(text, WORKLOAD_TYPES)?;
-        let issuer = self.workloads.0.get(&unverified.unverified_claims().iss);
+        let issuer = self.workloads.get(&unverified.unverified_claims().iss);
         let published = match issuer.ok_or(Refusal("its issuer is not configured"))? {
             KeySource::Url(url) => self.key_sets.keys(url, unverified.key_id()).await.ok(),
             KeySource::File(file) => file.keys(now).await,
@@ -152,32 +141,6 @@ fn fitting(published: Option<&KeySet>, unverified: &Unverified<'_>) -> Result<Ve
     Ok(found.take(MAX_CANDIDATES + 1).filter_map(|key| PublicKey::new(&Jwk::of(key)?).ok()).collect())
 }
 
-// === impl Workloads ===
-
-impl Workloads {
-    /// Trusts issuers (`iss`, exactly) by the key sets that they publish.
-    pub fn new(issuers: impl IntoIterator<Item = (String, Location)>) -> Self {
-        let source = |location| match location {
-            Location::Url(url) => KeySource::Url(url),
-            Location::File(path) => KeySource::File(Arc::new(KeyFile::new(path))),
-        };
-        Self(issuers.into_iter().map(|(issuer, location)| (issuer, source(location))).collect())
-    }
-
-    /// Reads all key sets in files. Whoever publishes his at a URL may be down without holding up a start.
-    ///
-    /// # Errors
-    /// All of those that cannot be used.
-    pub fn check(&self) -> Result<(), String> {
-        let read = |(issuer, source): (&String, &KeySource)| match source {
-            KeySource::Url(_) => None,
-            KeySource::File(file) => file.read().err().map(|error| format!("the keys of {issuer}: {error}")),
-        };
-        let wrong: Vec<String> = self.0.iter().filter_map(read).collect();
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
-    }
-}
-
 // === impl Unproven ===
 
 impl Unproven {
@@ -201,28 +164,5 @@ impl From<Refusal> for Unproven {
 impl From<Error> for Unproven {
     fn from(error: Error) -> Self {
         Self::Failed(error)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_key_sets_that_cannot_be_read_are_told_at_the_start() {
-        let dir = tempfile::tempdir().unwrap();
-        let (missing, broken) = (dir.path().join("missing"), dir.path().join("broken"));
-        std::fs::write(&broken, "{}").unwrap();
-        let issuers = [
-            ("a".to_owned(), Location::File(missing)),
-            ("b".to_owned(), Location::File(broken)),
-            ("c".to_owned(), "https://down.example/keys".parse().unwrap()),
-        ];
-        let told = Workloads::new(issuers).check().unwrap_err();
-        let all: Vec<_> = told.split("; ").collect();
-        assert_eq!(all.len(), 2, "{told}");
-        assert!(all[0].starts_with("the keys of a: ") && all[0].contains("missing"), "{told}");
-        assert!(all[1].starts_with("the keys of b: ") && all[1].ends_with("it is no JWK Set"), "{told}");
-        assert!(Workloads::default().check().is_ok());
     }
 }

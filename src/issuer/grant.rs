@@ -4,53 +4,17 @@ use std::sync::Arc;
 
 use super::{
     Issuer,
-    terms::{self, Life},
+    granted::{Granted, Life},
 };
 use crate::{
     directory::{
-        caller::{Caller, Right},
+        caller::Right,
         permit::Act,
         record::{Account, State, Tenant},
         standing::Standing,
     },
-    token::{AccessToken, AccountId, Actor, Authentication, Error, GrantType, Reason, Result, Scopes, Subject},
+    token::{Actor, Error, GrantType, Reason, Result, Subject},
 };
-
-/// Whom the grant is for, and by which right.
-pub(super) struct Granted {
-    pub standing: Arc<Standing>,
-    pub grant: GrantType,
-    pub subject: Subject,
-    pub ancestors: Vec<AccountId>,
-    pub actor: Option<Actor>,
-    /// What the caller may hand on at most, and what it hands on if not asked.
-    pub allowed: Scopes,
-    pub default: Scopes,
-    /// The tokens that the new one must not outlive, and to whose session it belongs.
-    pub parents: Vec<Arc<AccessToken>>,
-    /// How long it may live besides.
-    pub life: Life,
-    /// How the member that it is for signed in.
-    pub authentication: Option<Authentication>,
-}
-
-// === impl Granted ===
-
-impl Granted {
-    /// What `caller` may be given of it. A bearer through which somebody acts, or that came from other tokens, is a parent of
-    /// all that it mints: else what was handed on for a while could be kept.
-    pub fn within(mut self, caller: &Caller) -> Self {
-        if let Some(bearer) = caller.token.as_ref().filter(|bearer| bearer.is_derived()) {
-            self.allowed = self.allowed.intersection(&caller.scopes);
-            self.default = self.default.intersection(&caller.scopes);
-            if self.parents.iter().all(|parent| parent.id != bearer.id) {
-                self.parents.push(Arc::clone(bearer));
-            }
-        }
-        self.life.until = self.life.until.min(terms::end_of(&self.parents));
-        self
-    }
-}
 
 // === impl Issuer ===
 

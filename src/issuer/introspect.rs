@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::{
     Issuer,
     authenticate::Freshness,
-    issue::decode_family,
-    reach::{Asked, Reach},
-    verify::Verified,
+    reach::Asked,
+    records::decode_family,
+    verified::{Reach, Verified},
 };
 use crate::{
     directory::{authority::Authority, caller::Caller, permit::Act},
@@ -90,10 +90,10 @@ impl Issuer {
     /// A refresh token is its own client's business only.
     async fn introspect_refresh(&self, act: &Act, freshness: Freshness, text: &str) -> Result<Introspection> {
         let caller = act.caller();
-        let Some((content, _)) = RefreshContent::from_text(text, &*self.directory.ring) else {
+        let Some((content, _)) = RefreshContent::from_text(text, &*self.core.ring) else {
             return Ok(Introspection::Inactive);
         };
-        let Some(record) = self.directory.store.family(&content.family).await? else {
+        let Some(record) = self.core.store.family(&content.family).await? else {
             return Ok(Introspection::Inactive);
         };
         let family = decode_family(&record)?;

@@ -1,69 +1,30 @@
 //! Issuing.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use super::{Issuer, MAX_RACES, exchange, grant::Granted, list::subject_key, session::Lapsed, terms};
+use super::{
+    Issuer, MAX_RACES, exchange,
+    granted::{Granted, end_of},
+    records::{family_mint, session_mint, token_mint},
+    request::{Grant, Request},
+    session::Lapsed,
+    terms,
+};
 use crate::{
     ambient::{Fresh as _, Time},
-    directory::{
-        caller::Right,
-        commit::{REQUEST_MEMORY, Repeat},
-        permit::Act,
-        record::Tenant,
-        standing::Standing,
-    },
+    directory::{caller::Right, commit::REQUEST_MEMORY, permit::Act, record::Tenant, standing::Standing},
     keys::{jwt, ring::digest128, signing::SigningKey},
     metrics::Event,
     revocation::retention,
-    store::{Ended, Existing, FamilyMint, FamilyRecord, Mint, SessionConflict, SessionKey, SessionMint, TokenMint},
+    store::{Ended, Existing, Mint, SessionConflict, SessionMint, TokenMint},
     token::{
         AccessToken, Error, Family, FamilyId, Format, GrantType, Ident, Position, Reason, Result, TokenId,
-        access::{Json, RequestDigest, SessionId},
+        access::RequestDigest,
         claims::MAX_TOKEN_BYTES,
         family::Minted,
         secret::{Mac as _, OpaqueContent, RefreshContent, SecretText},
     },
 };
-
-/// What to issue.
-#[derive(Clone, Debug)]
-pub struct Request {
-    pub grant: Grant,
-    pub scopes: Vec<String>,
-    pub audience: Vec<String>,
-    pub lifetime: Lifetime,
-    pub session: Option<SessionId>,
-    pub options: Option<Json>,
-    pub claims: Option<Json>,
-    pub format: Option<Format>,
-    pub refresh: bool,
-    pub repeat: Option<Repeat>,
-}
-
-/// A way to obtain a token.
-#[derive(Clone, Debug)]
-pub enum Grant {
-    /// For the authenticated client itself, in a tenant that admitted it; left out: at home.
-    ClientCredentials { tenant: Option<String> },
-    /// For the client that the workload which calls stands for.
-    Workload { tenant: Option<String> },
-    /// For an account, by id or foreign id.
-    Account(String),
-    /// For a member in one account; both by id or foreign id.
-    Member { member: String, account: Option<String> },
-    /// For an entity group, or for a member of it; both by id or foreign id.
-    EntityGroup { group: String, member: Option<String> },
-    /// For the subject of a token; `actor`: the token of who is to act on its behalf.
-    TokenExchange { subject: String, actor: Option<String> },
-}
-
-/// How long the token is to live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lifetime {
-    Default,
-    For(Duration),
-    Never,
-}
 
 /// A token as its holder receives it.
 #[derive(Debug)]
@@ -76,9 +37,6 @@ pub struct Issued {
     pub issuer: String,
     pub position: Position,
 }
-
-/// A family's record outlives it by this, so that a late renewal is told why it fails.
-pub(super) const FAMILY_RETENTION: Duration = Duration::from_secs(3600);
 
 /// What was decided about a token before it is stored.
 pub(super) struct Decided {
@@ -231,7 +189,7 @@ impl Issuer {
     ) -> Option<Family> {
         let (id, ttl_secs) = (token.family.clone()?, token.ttl_secs?);
         let end = now.plus(standing.refresh_absolute_ttl());
-        let absolute_expiry = end.min(terms::end_of(parents));
+        let absolute_expiry = end.min(end_of(parents));
         Some(Family {
             id,
             tenant: token.tenant.clone(),
@@ -256,7 +214,7 @@ impl Issuer {
                 requested: None,
                 kept: None,
             },
-            derivation_key: self.directory.ring.current(),
+            derivation_key: self.core.ring.current(),
             closed: false,
             actor: token.actor.clone(),
             ancestors: token.ancestors.clone(),
@@ -287,7 +245,7 @@ impl Issuer {
         }
         let existing = if request.repeat.is_some() { Existing::Keep } else { Existing::Replace };
         let first = mint(&decided, existing, lapsed.owner(&decided.token), false, now);
-        let minted = self.directory.store.mint(&first).await?;
+        let minted = self.core.store.mint(&first).await?;
         if minted.session == Some(SessionConflict::Owned) {
             self.withdraw(&decided, now).await?;
             return Err(Error::field("session_id", "must not be the session of another subject"));
@@ -313,7 +271,7 @@ impl Issuer {
             let Some(session) = &decided.token.session else { break };
             let session = Ident::Session(decided.tenant.id.clone(), session.shared());
             decided.token.rev =
-                self.directory.follower.append(&[retention::of_session(session, ended.floor, ended.until)]).await?;
+                self.core.log.append(&[retention::of_session(session, ended.floor, ended.until)]).await?;
             if let Some(family) = &mut decided.family {
                 family.rev = decided.token.rev;
                 family.minted.rev = decided.token.rev;
@@ -324,7 +282,7 @@ impl Issuer {
             if let Some(family) = &mut again.family {
                 family.expected = Some(0);
             }
-            match self.directory.store.mint(&again).await?.session {
+            match self.core.store.mint(&again).await?.session {
                 // It was ended once more meanwhile.
                 Some(SessionConflict::Ended(more)) => ended = more,
                 Some(SessionConflict::Owned) => break,
@@ -338,7 +296,7 @@ impl Issuer {
     /// apart. A family that was written with it expires by itself.
     async fn withdraw(&self, decided: &Decided, now: Time) -> Result<()> {
         let token = TokenMint { expires: now, ..token_mint(&decided.token, now, Existing::Replace) };
-        self.directory.store.mint(&Mint { now, token: Some(token), family: None, session: None }).await?;
+        self.core.store.mint(&Mint { now, token: Some(token), family: None, session: None }).await?;
         Ok(())
     }
 
@@ -361,7 +319,7 @@ impl Issuer {
 
     pub(super) fn refresh_text(&self, family: &Family, generation: u32) -> Result<SecretText> {
         RefreshContent { tenant: family.tenant.clone(), family: family.id.clone(), generation, ends: family.ends }
-            .to_text(&*self.directory.ring, family.derivation_key)
+            .to_text(&*self.core.ring, family.derivation_key)
             .ok_or_else(|| Error::internal("derive a refresh token: is its master key still configured?"))
     }
 
@@ -377,7 +335,7 @@ impl Issuer {
         key: Option<Arc<SigningKey>>,
     ) -> Result<String> {
         let Some(key) = key else {
-            let ring = &self.directory.ring;
+            let ring = &self.core.ring;
             let content = OpaqueContent { tenant: token.tenant.clone(), token: token.id.clone() };
             let text =
                 content.to_text(&**ring, ring.current()).ok_or_else(|| Error::internal("derive an opaque token"))?;
@@ -416,55 +374,4 @@ fn mint(decided: &Decided, exists: Existing, owner: Option<[u8; 16]>, revive: bo
             ..part
         }),
     }
-}
-
-/// A token's record as it is stored and listed.
-pub(super) fn token_mint(token: &AccessToken, keep_until: Time, exists: Existing) -> TokenMint {
-    let record = match token.format {
-        // JWTs carry these themselves.
-        Format::Jwt if token.options.is_some() || token.claims.is_some() => {
-            AccessToken { options: None, claims: None, ..token.clone() }.to_record()
-        }
-        Format::Jwt | Format::Opaque => token.to_record(),
-    };
-    TokenMint {
-        id: token.id.clone(),
-        record: record.into(),
-        expires: token.expires(),
-        keep_until,
-        subject: subject_key(token),
-        exists,
-    }
-}
-
-pub(super) fn family_mint(family: &Family, revision: u32, expected: Option<u32>) -> FamilyMint {
-    FamilyMint {
-        id: family.id.clone(),
-        record: FamilyRecord { revision, body: family.to_record().into() },
-        expires: family.expires().plus(FAMILY_RETENTION),
-        expected,
-    }
-}
-
-/// A mint in a session that the token is known to belong to.
-pub(super) fn session_mint(
-    token: &AccessToken,
-    tenant: &Tenant,
-    family_end: Option<Time>,
-    now: Time,
-) -> Option<SessionMint> {
-    let session = token.session.clone()?;
-    Some(SessionMint {
-        key: SessionKey { tenant: token.tenant.clone(), session },
-        now,
-        idle: tenant.settings.session_idle_ttl(),
-        until: token.expires().max(family_end.unwrap_or(now)),
-        rev: token.rev,
-        owner: None,
-        revive: false,
-    })
-}
-
-pub(super) fn decode_family(record: &FamilyRecord) -> Result<Family> {
-    minicbor::decode(&record.body).map_err(|source| Error::internal("decode a family").with_source(source))
 }

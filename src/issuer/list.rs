@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    Issuer,
-    revoke::may_touch,
-    verify::{Verified, decode_token},
-};
+use super::{Issuer, records::decode_token, verified::Verified};
 use crate::{
     directory::{
         page::{MAX_SIZE, Page, PageRequest},
@@ -104,15 +100,15 @@ impl Issuer {
         let after = page.cursor.as_deref().map(parse_cursor).transpose()?;
         // Without a filter every row is shown, so no more need be examined.
         let rows = if filter.is_empty() { page.size + 1 } else { MAX_SIZE };
-        let entries = self.directory.store.subject_page(&key, after.as_ref(), now, rows.min(MAX_SIZE)).await?;
+        let entries = self.core.store.subject_page(&key, after.as_ref(), now, rows.min(MAX_SIZE)).await?;
         let ids: Vec<TokenId> = entries.iter().map(|entry| entry.token.clone()).collect();
-        let records = self.directory.store.tokens(&ids).await?;
+        let records = self.core.store.tokens(&ids).await?;
         let mut tokens = Vec::new();
         for (entry, record) in entries.iter().zip(records) {
             // The list is a hint, the record is the truth.
             let Some(record) = record else { continue };
             let token = decode_token(&record, &entry.token)?;
-            if token.tenant == *tenant && may_touch(act, &token) {
+            if token.tenant == *tenant && act.may_touch(&token) {
                 tokens.push(token);
             }
         }
@@ -126,11 +122,11 @@ impl Issuer {
                 items.push(listed);
             }
             if items.len() == page.size && row + 1 < entries.len() {
-                return Ok(Page { items, next: page.next(&cursor(entry), &self.directory.ring)? });
+                return Ok(Page { items, next: page.next(&cursor(entry), &self.core.ring)? });
             }
         }
         let next = match entries.last() {
-            Some(last) if entries.len() >= rows.min(MAX_SIZE) => page.next(&cursor(last), &self.directory.ring)?,
+            Some(last) if entries.len() >= rows.min(MAX_SIZE) => page.next(&cursor(last), &self.core.ring)?,
             _ => String::new(),
         };
         Ok(Page { items, next })
@@ -174,17 +170,6 @@ impl TokenState {
             Self::Revoked => "REVOKED",
             Self::Expired => "EXPIRED",
         }
-    }
-}
-
-/// In whose list a token stands: that of its `sub`.
-pub(super) fn subject_key(token: &AccessToken) -> SubjectKey {
-    match &token.subject {
-        Subject::Client(_) => SubjectKey::Client(token.tenant.clone(), token.client.clone()),
-        Subject::Account(account) => SubjectKey::Account(account.clone()),
-        Subject::Member(_, member) | Subject::Group(_, Some(member)) => SubjectKey::Member(member.clone()),
-        Subject::Group(group, None) => SubjectKey::Group(group.clone()),
-        Subject::OtherClient(client, _) => SubjectKey::Client(token.tenant.clone(), client.clone()),
     }
 }
 

@@ -87,7 +87,7 @@ impl Issuer {
 
     /// What of its life is known without any record: why it does not live whatever they say.
     pub(super) fn dead(&self, what: &Dependent<'_>, now: Time) -> Option<Dead> {
-        if self.directory.follower.revokes(what.idents, what.rev) {
+        if self.core.log.revokes(what.idents, what.rev) {
             Some(Dead::Over)
         } else if what.expires <= now {
             Some(Dead::Expired)

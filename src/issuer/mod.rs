@@ -12,6 +12,7 @@ mod exchange;
 pub mod federated;
 pub mod foreign;
 mod grant;
+mod granted;
 pub mod introspect;
 pub mod issue;
 pub mod list;
@@ -19,16 +20,21 @@ mod living;
 pub mod one_time;
 pub mod passwords;
 mod per_client;
-pub mod reach;
+mod reach;
+mod records;
 pub mod renew;
 mod repeat;
+pub mod request;
 pub mod revoke;
 mod session;
 pub mod signin;
 mod signing;
 mod signup;
 mod terms;
+pub mod verified;
 pub mod verify;
+mod waiting;
+pub mod workloads;
 
 use std::{fmt, sync::Arc};
 
@@ -36,6 +42,7 @@ use parking_lot::Mutex;
 
 use crate::{
     ambient::Time,
+    core::Core,
     directory::Directory,
     federation::RelyingParty,
     metrics::Metrics,
@@ -43,14 +50,15 @@ use crate::{
     outbox::Outbox,
     token::{ClientId, secret::SecretText},
 };
-use federated::Waiting;
-use foreign::Workloads;
 use passwords::Passwords;
 use per_client::PerClient;
-use verify::Verified;
+use verified::Verified;
+use waiting::Waiting;
+use workloads::Workloads;
 
 /// Issues and judges tokens.
 pub struct Issuer {
+    core: Arc<Core>,
     pub directory: Arc<Directory>,
     /// Calls to other services.
     pub outbound: Arc<Outbound>,
@@ -81,6 +89,7 @@ pub struct Issuer {
 /// What an issuer works with.
 #[derive(Debug)]
 pub struct Parts {
+    pub core: Arc<Core>,
     pub directory: Arc<Directory>,
     pub bootstrap: Option<Bootstrap>,
     pub workloads: Workloads,
@@ -107,8 +116,9 @@ const VERIFIED_TOKENS: usize = 100_000;
 
 impl Issuer {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { directory, bootstrap, workloads, outbound, key_sets, relying_party, outbox, metrics } = parts;
+        let Parts { core, directory, bootstrap, workloads, outbound, key_sets, relying_party, outbox, metrics } = parts;
         Arc::new(Self {
+            core,
             directory,
             outbound,
             key_sets,
@@ -126,8 +136,8 @@ impl Issuer {
         })
     }
 
-    fn now(&self) -> Time {
-        self.directory.now()
+    pub fn now(&self) -> Time {
+        self.core.now()
     }
 }
 

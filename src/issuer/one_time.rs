@@ -10,8 +10,8 @@ use super::{Issuer, MAX_RACES, credentials::invalid_credentials, signup::self_si
 use crate::{
     ambient::{self, Time},
     directory::{
-        identity::{IDENTITY_TAKEN, IdentityProfile, ProfileKind, normalized},
         permit::Act,
+        record::{IDENTITY_TAKEN, IdentityProfile, ProfileKind, normalized},
     },
     keys::ring::digest_text,
     outbox::{Event, What},
@@ -193,13 +193,13 @@ impl Issuer {
             let Some(asked) = asked.filter(|asked| now < asked.expires && asked.attempts_left > 0) else {
                 return Ok(None);
             };
-            let is_right = asked.code.is(presented, &*self.directory.ring);
+            let is_right = asked.code.is(presented, &*self.core.ring);
             // What is used up goes on counting how many codes were asked for.
             let attempts_left = if is_right { 0 } else { asked.attempts_left - 1 };
             let tried = Asked { attempts_left, ..asked.clone() };
             let mut change = Change::new(key.tenant.clone(), now);
             change.puts.push(tried.put(&key, version));
-            if self.directory.store.write(&change).await? == Written::Done {
+            if self.core.store.write(&change).await? == Written::Done {
                 let whose = match asked.member {
                     Some(member) => Some(Proved::Member(member)),
                     None => slot.sign_up.then_some(Proved::Address),
@@ -245,7 +245,7 @@ impl Issuer {
             }
             let expires = now.plus(CODE_TTL);
             self.directory.note_derived(expires).await?;
-            let code = OneTimeCode { nonce: ambient::random()?, key: self.directory.ring.current() };
+            let code = OneTimeCode { nonce: ambient::random()?, key: self.core.ring.current() };
             let attempts_left = ATTEMPTS;
             let asked =
                 Asked { code: code.clone(), member: member.cloned(), expires, attempts_left, count: count + 1, since };
@@ -258,7 +258,7 @@ impl Issuer {
             } else {
                 event.with_code(code).add_unsent_to(&mut change);
             }
-            if self.directory.store.write(&change).await? == Written::Done {
+            if self.core.store.write(&change).await? == Written::Done {
                 self.outbox.written();
                 return Ok(());
             }
@@ -267,7 +267,7 @@ impl Issuer {
     }
 
     async fn last_code(&self, key: &RecordKey) -> Result<(Option<Asked>, u64)> {
-        let Some(record) = self.directory.store.read(std::slice::from_ref(key)).await?.pop().flatten() else {
+        let Some(record) = self.core.store.read(std::slice::from_ref(key)).await?.pop().flatten() else {
             return Ok((None, 0));
         };
         let asked = minicbor::decode(&record.body)

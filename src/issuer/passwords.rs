@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     ambient,
-    directory::identity::PasswordHash,
+    directory::record::PasswordHash,
     token::{Error, Reason, Result, secret::SecretText},
 };
 

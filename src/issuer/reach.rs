@@ -4,22 +4,13 @@ use std::sync::Arc;
 
 use super::{
     Issuer,
-    verify::{KnownReach, Verified},
+    verified::{KnownReach, Reach, Verified},
 };
 use crate::{
     directory::{Directory, authority::Authority, record::Account},
     revocation::cache::MAX_AGE,
     token::{AccessToken, Result, Subject, TenantId},
 };
-
-/// What a token gives in one account.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Reach {
-    /// Whether the bearer may act there.
-    pub reached: bool,
-    /// That of a token's member there.
-    pub authority: Arc<Authority>,
-}
 
 /// An account that a caller asks about, in whatever tenants the tokens are of.
 pub(super) struct Asked<'a> {
@@ -52,7 +43,7 @@ impl Issuer {
     /// What an active token gives in the account that is asked about. One that the tenant does not have is not reached.
     pub(super) async fn reach_in(&self, verified: &Verified, asked: &mut Asked<'_>) -> Result<Arc<Reach>> {
         // Before anything is read: what is applied meanwhile makes the answer one of the past.
-        let version = self.directory.follower.version();
+        let version = self.core.log.version();
         let now = self.now();
         let Some(account) = asked.in_tenant(&self.directory, &verified.token.tenant).await? else {
             return Ok(Arc::new(Reach { reached: false, authority: Authority::none() }));

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use super::{
     Issuer,
     grant::require_allowed,
-    issue::{Issued, decode_family, family_mint, session_mint, token_mint},
+    issue::Issued,
     living::Dead,
+    records::{decode_family, family_mint, session_mint, token_mint},
     terms,
 };
 use crate::{
@@ -50,14 +51,14 @@ struct Renewable {
 impl Issuer {
     /// REFRESH_INVALID for a genuine refresh token of another tenant than the one to whose issuer it was presented.
     pub fn check_tenant(&self, refresh_token: &str, tenant: &str) -> Result<()> {
-        let content = RefreshContent::from_text(refresh_token, &*self.directory.ring);
+        let content = RefreshContent::from_text(refresh_token, &*self.core.ring);
         let is_foreign = content.is_some_and(|(content, _)| content.tenant.to_string() != tenant);
         if is_foreign { Err(invalid()) } else { Ok(()) }
     }
 
     /// Exchanges a refresh token for its successor.
     pub async fn renew(&self, act: &Act, request: &Request) -> Result<Issued> {
-        let Some((content, _)) = RefreshContent::from_text(&request.refresh_token, &*self.directory.ring) else {
+        let Some((content, _)) = RefreshContent::from_text(&request.refresh_token, &*self.core.ring) else {
             return Err(invalid());
         };
         if let Some(bearer) = &act.caller().token
@@ -68,7 +69,7 @@ impl Issuer {
             // Only a client's own, first-hand token proves the client: what is renewed is not within another one.
             return Err(invalid());
         }
-        let record = self.directory.store.family(&content.family).await?.ok_or_else(invalid)?;
+        let record = self.core.store.family(&content.family).await?.ok_or_else(invalid)?;
         let mut renewable = self.check(act, &content, decode_family(&record)?, record.revision).await?;
         for _ in 0..MAX_RACES {
             let Renewable { family, revision, standing } = renewable;
@@ -148,7 +149,7 @@ impl Issuer {
             .checked_add(1)
             .ok_or_else(|| Error::new(Reason::RefreshExpired, "the family was renewed too often"))?;
         let minted = Minted { kept: None, ..extended.minted };
-        Ok(Family { generation, rotated: now, minted, derivation_key: self.directory.ring.current(), ..extended })
+        Ok(Family { generation, rotated: now, minted, derivation_key: self.core.ring.current(), ..extended })
     }
 
     /// The family with a next access token and a new idle expiry, and the same refresh token.
@@ -176,7 +177,7 @@ impl Issuer {
         // The refresh token is made under the current master key from now on.
         self.directory.note_derived(next.absolute_expiry).await?;
         let mint = self.mint(next, renewed_id(&next.id, next.generation), Some(revision), Existing::Keep, tenant);
-        let minted = self.directory.store.mint(&mint).await?;
+        let minted = self.core.store.mint(&mint).await?;
         match minted.family {
             Some(FamilyConflict::Other(record)) => return Ok(Written::Lost(record)),
             Some(FamilyConflict::Gone) => return Ok(Written::Gone),
@@ -194,7 +195,7 @@ impl Issuer {
     async fn write_decided(&self, family: &Family, tenant: &Tenant) -> Result<()> {
         let mint = self.mint(family, renewed_id(&family.id, family.generation), None, Existing::Replace, tenant);
         let mint = Mint { family: None, ..mint };
-        refuse_ended(&self.directory.store.mint(&mint).await?)
+        refuse_ended(&self.core.store.mint(&mint).await?)
     }
 
     /// The same successor again.
@@ -214,7 +215,7 @@ impl Issuer {
     /// Writes a new access token for the same refresh token.
     async fn write_kept(&self, next: &Family, id: &TokenId, revision: u32, tenant: &Tenant) -> Result<Written> {
         let mint = self.mint(next, id.clone(), Some(revision), Existing::Replace, tenant);
-        let minted = self.directory.store.mint(&mint).await?;
+        let minted = self.core.store.mint(&mint).await?;
         refuse_ended(&minted)?;
         Ok(match minted.family {
             None => Written::Won,
@@ -268,7 +269,7 @@ impl Issuer {
     /// Revokes a family whose refresh token was stolen, and tells the caller so.
     async fn end(&self, family: &Family) -> Result<Error> {
         let entry = retention::of_family(&family.tenant, &family.id, family.ends);
-        self.directory.follower.append_new(vec![entry]).await?;
+        self.core.log.append_new(vec![entry]).await?;
         self.metrics.count(Event::ReuseDetected);
         tracing::warn!(
             target: "audit", event = "refresh.reused", tenant = %family.tenant, family = %family.id, client = %family.client,

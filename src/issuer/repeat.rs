@@ -2,9 +2,10 @@
 
 use super::{
     Issuer,
-    issue::{Decided, FAMILY_RETENTION, Issued, decode_family, family_mint},
+    issue::{Decided, Issued},
+    records::{FAMILY_RETENTION, decode_family, decode_token, family_mint},
     terms,
-    verify::{Verified, decode_token},
+    verified::Verified,
 };
 use crate::{
     ambient::Time,
@@ -64,7 +65,7 @@ impl Issuer {
         let Some(family) = family else { return Ok(()) };
         let over = family_mint(&Family { closed: true, ..family }, 1, Some(0));
         let mint = Mint { now, token: None, family: Some(FamilyMint { expires: now, ..over }), session: None };
-        self.directory.store.mint(&mint).await?;
+        self.core.store.mint(&mint).await?;
         Ok(())
     }
 }

@@ -2,13 +2,12 @@
 
 use super::{
     Issuer, MAX_RACES,
-    issue::{decode_family, family_mint},
-    verify::decode_token,
+    records::{decode_family, decode_token, family_mint},
 };
 use crate::{
     ambient::Time,
     directory::{
-        caller::{Right, require_unconfined},
+        caller::require_unconfined,
         permit::{Act, Visit},
     },
     revocation::{
@@ -58,7 +57,7 @@ impl Issuer {
         let head = visit.head();
         if SecretKind::of(text) == Some(SecretKind::Refresh) {
             // Its text says how long to remember it: the family's record may be gone, and access tokens still live.
-            return match RefreshContent::from_text(text, &*self.directory.ring) {
+            return match RefreshContent::from_text(text, &*self.core.ring) {
                 Some((content, _)) => {
                     self.append(vec![retention::of_family(&content.tenant, &content.family, content.ends)]).await
                 }
@@ -108,7 +107,7 @@ impl Issuer {
         };
         let refresh = match refresh {
             None => None,
-            Some(text) => Some(match RefreshContent::from_text(text, &*self.directory.ring) {
+            Some(text) => Some(match RefreshContent::from_text(text, &*self.core.ring) {
                 Some((content, _)) => {
                     if self.close(&content).await? {
                         entries.push(Entry::changed(Ident::Family(content.tenant, content.family)));
@@ -149,7 +148,7 @@ impl Issuer {
             .map(|session| SessionKey { tenant: tenant.clone(), session: SessionId::new(session.as_str()) })
             .collect();
         let ident = |key: &SessionKey| Ident::Session(tenant.clone(), key.session.shared());
-        let store = &self.directory.store;
+        let store = &self.core.store;
         let Some(except) = except else {
             let ended = store.end_sessions(&keys).await?;
             let entries = keys.iter().zip(ended).filter_map(|(key, ended)| {
@@ -179,9 +178,9 @@ impl Issuer {
     /// The token record of an id, if the caller may act on it: by scope within reach, or as its own.
     pub(super) async fn token_in_reach(&self, act: &Act, id: &str) -> Result<Option<AccessToken>> {
         let Ok(id) = id.parse::<TokenId>() else { return Ok(None) };
-        let Some(record) = self.directory.store.token(&id).await? else { return Ok(None) };
+        let Some(record) = self.core.store.token(&id).await? else { return Ok(None) };
         let token = decode_token(&record, &id)?;
-        let within = token.tenant == *act.tenant() && may_touch(act, &token);
+        let within = token.tenant == *act.tenant() && act.may_touch(&token);
         Ok(within.then_some(token))
     }
 
@@ -241,7 +240,7 @@ impl Issuer {
     /// Ends the renewal of a family while its access tokens live on. False if it had ended before.
     async fn close(&self, content: &RefreshContent) -> Result<bool> {
         for _ in 0..MAX_RACES {
-            let Some(record) = self.directory.store.family(&content.family).await? else { return Ok(false) };
+            let Some(record) = self.core.store.family(&content.family).await? else { return Ok(false) };
             let current = decode_family(&record)?;
             let was_closed = current.closed;
             // Written once more if it is closed: finding the work done does not make it durable.
@@ -252,7 +251,7 @@ impl Issuer {
                 family: Some(family_mint(&closed, record.revision.wrapping_add(1), Some(record.revision))),
                 session: None,
             };
-            match self.directory.store.mint(&mint).await?.family {
+            match self.core.store.mint(&mint).await?.family {
                 Some(FamilyConflict::Other(_)) => {}
                 Some(FamilyConflict::Gone) | None => return Ok(!was_closed),
             }
@@ -263,7 +262,7 @@ impl Issuer {
     /// An access token that is genuine but not stored any more is dead; anything else is none.
     fn dead_or_unknown(&self, text: &str) -> Outcome {
         use crate::token::secret::OpaqueContent;
-        match OpaqueContent::from_text(text, &*self.directory.ring) {
+        match OpaqueContent::from_text(text, &*self.core.ring) {
             Some(_) => Outcome::Invalidated,
             None => Outcome::Unrecognized,
         }
@@ -271,35 +270,6 @@ impl Issuer {
 
     /// Appends what tells something new; the position stands at or above what told it.
     async fn append(&self, entries: Vec<Entry>) -> Result<Position> {
-        self.directory.follower.append_new(entries).await
-    }
-}
-
-/// Whether a caller may see or revoke a token: by scope within reach, or as its own.
-pub(super) fn may_touch(act: &Act, token: &AccessToken) -> bool {
-    let caller = act.caller();
-    let own = caller.token.as_ref().is_some_and(|bearer| bearer.id == token.id);
-    if own {
-        return true;
-    }
-    match act.right() {
-        Right::Scope => caller.reaches_subject(&token.tenant, token.account(), &token.ancestors),
-        Right::OwnOnly => match (&caller.subject, &token.subject) {
-            (Subject::Client(_), Subject::Client(_)) => {
-                caller.tenant == token.tenant && caller.standing.client.id == token.client
-            }
-            (Subject::Account(own), Subject::Account(account)) => account == own || token.ancestors.contains(own),
-            // What another client obtained in its name is the client's own.
-            (Subject::Client(_), Subject::OtherClient(client, _)) => {
-                caller.tenant == token.tenant && caller.standing.client.id == *client
-            }
-            // A member or a group has the token that it acts with, no more; so has whoever acts for a client.
-            (Subject::OtherClient(..) | Subject::Member(..) | Subject::Group(..), _)
-            | (Subject::Client(_), Subject::Account(_) | Subject::Member(..) | Subject::Group(..))
-            | (
-                Subject::Account(_),
-                Subject::Client(_) | Subject::Member(..) | Subject::Group(..) | Subject::OtherClient(..),
-            ) => false,
-        },
+        self.core.log.append_new(entries).await
     }
 }

@@ -13,10 +13,11 @@ use super::{
     authenticate::FULL,
     credentials::invalid_credentials,
     federated::Redirected,
-    grant::{Granted, require_allowed},
-    issue::{Grant, Issued, Lifetime, Request},
+    grant::require_allowed,
+    granted::{Granted, Life},
+    issue::Issued,
+    request::{Grant, Lifetime, Request},
     session::Lapsed,
-    terms::Life,
 };
 use crate::{
     ambient::Time,
@@ -25,8 +26,7 @@ use crate::{
         commit::Repeat,
         page::PageRequest,
         permit::Act,
-        record::{Account, State},
-        roster::Member,
+        record::{Account, Member, State},
         standing::Standing,
     },
     token::{
@@ -154,7 +154,7 @@ impl Issuer {
             size => size.min(MAX_PAGE),
         };
         let parts: [&[u8]; 2] = [b"AuthenticateMember", &request.query];
-        let ring = &self.directory.ring;
+        let ring = &self.core.ring;
         let page = PageRequest::new(0, &request.page_token, act.caller(), &parts, ring);
         let page = page.inspect_err(|_| self.failures.note(client, self.now()))?;
         let parent = match &request.mechanism {
@@ -266,7 +266,7 @@ impl Issuer {
             Ident::Admission(tenant.clone(), client.clone()),
         ];
         // Nothing is spared: a change of password spares one token, and not who else signed in with the old one.
-        self.directory.follower.revokes(&Idents::new(named, 0), opened.rev)
+        self.core.log.revokes(&Idents::new(named, 0), opened.rev)
     }
 
     /// The token of an earlier sign-in through the same client, if it is active and rests on nothing but that.

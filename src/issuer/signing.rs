@@ -25,7 +25,7 @@ impl Issuer {
                 return Ok(key);
             }
             // It was revoked, or another one took over, since memory learnt of it.
-            self.directory.follower.head().await?;
+            self.core.log.head().await?;
         }
         Err(Error::new(Reason::ConcurrentUpdate, "too many concurrent changes of the signing keys"))
     }
@@ -59,7 +59,7 @@ impl Issuer {
 
     fn rotate_later(&self, tenant: &Arc<Tenant>) {
         let (directory, tenant) = (Arc::clone(&self.directory), Arc::clone(tenant));
-        self.directory.tasks.spawn(async move {
+        self.core.tasks.spawn(async move {
             match directory.rotate_key(&tenant, Rotation::Due).await {
                 Ok((key, _)) => tracing::info!(tenant = %tenant.id, key = %key.id, "announced the next signing key"),
                 Err(error) => {

@@ -10,9 +10,8 @@ use super::{
 use crate::{
     directory::{
         identities::{Newcomer, check_username},
-        identity::{Identity, IdentityKind, IdentityProfile, PasswordIdentity},
         permit::Act,
-        roster::Member,
+        record::{Identity, IdentityKind, IdentityProfile, Member, PasswordIdentity},
         standing::Standing,
     },
     token::{ClientId, Error, Reason, Result, secret::SecretText},
@@ -37,7 +36,7 @@ impl Issuer {
         let place = self.passwords.place()?;
         if let Some(repeat) = request.repeat
             && let Some((body, _)) =
-                self.directory.store.remembered(&tenant.id, repeat.key(&tenant.id, act.caller()), self.now()).await?
+                self.core.store.remembered(&tenant.id, repeat.key(&tenant.id, act.caller()), self.now()).await?
         {
             repeat.check(body)?;
             return self.known(client, &place, &profile, &username, password).await;

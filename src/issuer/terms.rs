@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    grant::Granted,
-    issue::{Lifetime, Request},
+    granted::Granted,
+    request::{Lifetime, Request},
 };
 use crate::{
     ambient::Time,
@@ -102,21 +102,6 @@ pub(super) fn require_within(stored: &AccessToken, now: &AccessToken, issuer: &s
         return refuse(Reason::GrantNotAllowed, "other rights");
     }
     Ok(())
-}
-
-/// What bounds the life of a token besides the tenant's maxima.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Life {
-    /// When it ends at the latest.
-    pub until: Time,
-    /// How long it lasts at most.
-    pub longest: Option<Duration>,
-}
-
-// === impl Life ===
-
-impl Life {
-    pub(super) const UNBOUNDED: Self = Self { until: Time::NEVER, longest: None };
 }
 
 /// How long a token with these scopes lives, in whole seconds; `None`: for ever.
@@ -223,11 +208,6 @@ pub(super) fn check_json(request: &Request) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// When the first of some tokens expires.
-pub(super) fn end_of(parents: &[Arc<AccessToken>]) -> Time {
-    parents.iter().map(|parent| parent.expires()).min().unwrap_or(Time::NEVER)
 }
 
 /// What the new token dies with besides what it names itself: all that its parents die with.

@@ -1,139 +1,25 @@
 //! What makes a token active: its text is genuine, and it lives (see [`super::living`]).
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use aws_lc_rs::digest;
-use bytes::Bytes;
 use jeton_core::jwt::Unverified;
 
 use super::{
     Issuer,
     living::{Alive, Dependent},
-    reach::Reach,
+    records::decode_token,
+    verified::{Judged, Verified},
 };
 use crate::{
     ambient::Time,
-    directory::{authority::Authority, caller::Caller, load::Wanted},
     metrics::{Event, labels::Cache},
-    store::SessionKey,
     token::{
-        AccessToken, AccountId, Error, Result, Subject, TokenId,
+        Error, Result, TokenId,
         claims::MAX_TOKEN_BYTES,
-        ident::Idents,
         secret::{OpaqueContent, SecretKind},
     },
 };
-
-/// A token whose text is genuine. Whether it is active is another question.
-#[derive(Debug)]
-pub struct Verified {
-    pub token: Arc<AccessToken>,
-    /// The tenant's `iss`.
-    pub issuer: Arc<str>,
-    /// The edge's own: what it says of the token when it is active, encoded.
-    pub encoded: OnceLock<Bytes>,
-    pub(super) idents: Idents,
-    /// The last judgement that found it active.
-    judged: ArcSwapOption<Judged>,
-    /// What was last found out of an account that somebody asked about.
-    pub(super) reach: ArcSwapOption<KnownReach>,
-    /// Who it is as a bearer, as of that judgement.
-    pub(super) caller: ArcSwapOption<KnownCaller>,
-}
-
-/// A bearer as of a version of the log.
-#[derive(Debug)]
-pub(super) struct KnownCaller {
-    pub version: u64,
-    pub until: Time,
-    pub caller: Arc<Caller>,
-}
-
-/// What the bearer may do in an account as of a version of the log.
-#[derive(Debug)]
-pub(super) struct KnownReach {
-    pub version: u64,
-    pub until: Time,
-    pub account: AccountId,
-    pub reach: Arc<Reach>,
-}
-
-/// A judgement holds while the log has not grown and nothing that it rests on has aged out.
-#[derive(Debug)]
-struct Judged {
-    version: u64,
-    until: Time,
-    authority: Arc<Authority>,
-}
-
-// === impl Verified ===
-
-impl Verified {
-    pub(super) fn new(token: AccessToken, issuer: &str) -> Arc<Self> {
-        Arc::new(Self {
-            idents: token.idents(),
-            token: Arc::new(token),
-            issuer: issuer.into(),
-            encoded: OnceLock::new(),
-            judged: ArcSwapOption::empty(),
-            reach: ArcSwapOption::empty(),
-            caller: ArcSwapOption::empty(),
-        })
-    }
-
-    /// Whether the last judgement still holds.
-    fn is_known_active(&self, version: u64, now: Time) -> bool {
-        self.judged.load().as_ref().is_some_and(|judged| judged.version == version && now < judged.until)
-            && now < self.token.expires()
-    }
-
-    /// What the member may do, as of the last judgement that found the token active.
-    pub fn authority(&self) -> Option<Arc<Authority>> {
-        self.judged.load().as_ref().map(|judged| Arc::clone(&judged.authority))
-    }
-
-    fn life(&self) -> Dependent<'_> {
-        Dependent::of_token(&self.token, &self.idents)
-    }
-
-    fn session(&self) -> Option<SessionKey> {
-        let session = self.token.session.clone()?;
-        Some(SessionKey { tenant: self.token.tenant.clone(), session })
-    }
-
-    fn wanted(&self) -> Wanted {
-        let token = &self.token;
-        let tenant = || token.tenant.clone();
-        let place = (tenant(), token.client.clone());
-        let (group, member) = (token.subject.group(), token.subject.member());
-        Wanted {
-            tenant: Some(token.tenant.clone()),
-            clients: vec![place.clone()],
-            admissions: vec![place],
-            accounts: token
-                .account()
-                .into_iter()
-                .chain(&token.ancestors)
-                .map(|id| (token.tenant.clone(), id.clone()))
-                .collect(),
-            members: match &token.subject {
-                Subject::Member(account, member) => vec![(token.tenant.clone(), account.clone(), member.clone())],
-                Subject::Client(_) | Subject::Account(_) | Subject::Group(..) | Subject::OtherClient(..) => Vec::new(),
-            },
-            people: group.and(member).map(|member| (tenant(), member.clone())).into_iter().collect(),
-            groups: group.map(|group| (tenant(), group.clone())).into_iter().collect(),
-            entities: Vec::new(),
-            group_members: group
-                .zip(member)
-                .map(|(group, member)| (tenant(), group.clone(), member.clone()))
-                .into_iter()
-                .collect(),
-            roles: Vec::new(),
-            sessions: self.session().into_iter().collect(),
-        }
-    }
-}
 
 // === impl Issuer ===
 
@@ -169,7 +55,7 @@ impl Issuer {
             self.metrics.count(Event::CacheMissed(Cache::Verified));
             match SecretKind::of(text) {
                 Some(SecretKind::Opaque) => {
-                    if let Some((content, _)) = OpaqueContent::from_text(text, &*self.directory.ring) {
+                    if let Some((content, _)) = OpaqueContent::from_text(text, &*self.core.ring) {
                         stored.push((i, digest, content));
                     }
                     resolved.push(None);
@@ -182,7 +68,7 @@ impl Issuer {
             return Ok(resolved);
         }
         let ids: Vec<TokenId> = stored.iter().map(|(_, _, content)| content.token.clone()).collect();
-        let records = self.directory.store.tokens(&ids).await?;
+        let records = self.core.store.tokens(&ids).await?;
         for ((i, digest, content), record) in stored.into_iter().zip(records) {
             let Some(record) = record else { continue };
             let token = decode_token(&record, &content.token)?;
@@ -200,7 +86,7 @@ impl Issuer {
 
     /// Whether a token is active, judged by the log as applied now.
     pub async fn is_active(&self, verified: &Arc<Verified>) -> Result<bool> {
-        if verified.is_known_active(self.directory.follower.version(), self.now()) {
+        if verified.is_known_active(self.core.log.version(), self.now()) {
             return Ok(true);
         }
         Ok(Box::pin(self.are_active(std::slice::from_ref(verified))).await?.pop().unwrap_or(false))
@@ -209,14 +95,14 @@ impl Issuer {
     /// Which tokens are active, in their order; at most one read of records and one of sessions, sent together.
     pub async fn are_active(&self, tokens: &[Arc<Verified>]) -> Result<Vec<bool>> {
         // Before anything is read: what is applied meanwhile makes the judgement one of the past.
-        let version = self.directory.follower.version();
+        let version = self.core.log.version();
         let now = self.now();
         let mut active = vec![false; tokens.len()];
         let mut cold = Vec::new();
         for (i, verified) in tokens.iter().enumerate() {
             if verified.is_known_active(version, now) {
                 active[i] = true;
-            } else if self.dead(&verified.life(), now).is_none() {
+            } else if self.dead(&Dependent::of_token(&verified.token, &verified.idents), now).is_none() {
                 cold.push(i);
             }
         }
@@ -236,11 +122,16 @@ impl Issuer {
         version: u64,
         now: Time,
     ) -> Result<()> {
-        let wanted: Vec<_> = cold.iter().map(|i| tokens[*i].wanted()).collect();
-        self.directory.preload(&wanted).await?;
+        let mut missing = self.directory.missing();
         for i in cold {
-            if let Ok(Alive { until, authority }) = self.supported(&tokens[*i].life(), now).await? {
-                tokens[*i].judged.store(Some(Arc::new(Judged { version, until, authority })));
+            tokens[*i].want(&mut missing);
+        }
+        missing.load().await?;
+        for i in cold {
+            let verified = &tokens[*i];
+            let life = Dependent::of_token(&verified.token, &verified.idents);
+            if let Ok(Alive { until, authority }) = self.supported(&life, now).await? {
+                verified.judged.store(Some(Arc::new(Judged { version, until, authority })));
                 active[*i] = true;
             }
         }
@@ -261,12 +152,6 @@ impl Issuer {
         self.verified.insert(digest, Arc::clone(&verified));
         Ok(Some(verified))
     }
-}
-
-/// Reads the record that stands under `id`.
-pub(super) fn decode_token(record: &[u8], id: &TokenId) -> Result<AccessToken> {
-    AccessToken::from_record(record, id)
-        .map_err(|source| Error::internal(format!("decode the record of {id}")).with_source(source))
 }
 
 fn sha256(text: &str) -> [u8; 32] {

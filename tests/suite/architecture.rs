@@ -15,7 +15,7 @@ use std::{
 use prost_reflect::DescriptorPool;
 
 /// Which rooms each room may know. `app` and the thin files around it may know all.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("ambient", &[]),
     ("worker", &[]),
     ("failure", &[]),
@@ -29,11 +29,13 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("revocation", &["ambient", "metrics", "store", "token", "trace", "worker"]),
     ("store", &["ambient", "metrics", "revocation", "token", "trace", "worker"]),
     ("outbox", &["ambient", "keys", "metrics", "outbound", "store", "token"]),
-    ("directory", &["ambient", "keys", "metrics", "revocation", "store", "token"]),
+    ("core", &["ambient", "keys", "revocation", "store"]),
+    ("directory", &["ambient", "core", "keys", "metrics", "revocation", "store", "token"]),
     (
         "issuer",
         &[
             "ambient",
+            "core",
             "directory",
             "federation",
             "keys",

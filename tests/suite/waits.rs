@@ -13,20 +13,22 @@ use jeton::{
     app::{App, Setup, install_crypto},
     directory::{
         accounts::AccountPatch,
+        caller::About,
         group_members::NewGroupMember,
         group_sync::{CopyFrom, CopyMembers, SyncOptions},
         groups::GroupPatch,
         members::MemberPatch,
         page::PageRequest,
-        permit::{About, Access, Act, Rule, Visit},
+        permit::{Access, Act, Rule, Visit},
         record::{Account, State, Stored as _},
         roles::RolePatch,
     },
     issuer::{
         authenticate::{Asking, FULL, Proof},
         introspect::Introspection,
-        issue::{self, Grant, Issued, Lifetime},
+        issue::Issued,
         renew,
+        request::{self, Grant, Lifetime},
     },
     keys::{master::MasterKey, ring::Keyring},
     outbox::Sink,
@@ -205,7 +207,7 @@ impl Service {
     async fn grant(&self, grant: Grant, format: Format) -> Issued {
         let refresh = !matches!(grant, Grant::TokenExchange { .. });
         let own = !matches!(grant, Grant::EntityGroup { .. });
-        let request = issue::Request {
+        let request = request::Request {
             grant,
             scopes: own.then(|| "jeton.tokens.introspect".to_owned()).into_iter().collect(),
             audience: Vec::new(),

@@ -3,10 +3,8 @@
 use jeton::{
     ambient::{Clock, Fresh as _, Time},
     api::wire::{self, authenticate_member_request::Mechanism, list_memberships_request::Of},
-    directory::{
-        grouped::{Entity, EntityGroup, entity_id},
-        record::{Account, State, Stored},
-        roster::{Member, Membership, MembershipState, Profile},
+    directory::record::{
+        Account, Entity, EntityGroup, Member, Membership, MembershipState, Profile, RecordId as _, State, Stored,
     },
     store::{Change, Index, Kind, Put, Store, Written},
     token::{AccountId, GroupId, MemberId, TenantId},
@@ -266,6 +264,6 @@ impl New {
             updated: self.now,
             version: 0,
         };
-        self.row(entity_id(group, account), &entity, &[(group.to_string(), account.to_string())])
+        self.row((group.clone(), account.clone()).to_text(), &entity, &[(group.to_string(), account.to_string())])
     }
 }

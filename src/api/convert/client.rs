@@ -5,8 +5,7 @@ use crate::{
     api::wire,
     directory::{
         clients::ClientPatch,
-        credentials::WorkloadIdentity,
-        record::{Client, Grantable, State, etag},
+        record::{Client, Grantable, State, WorkloadIdentity, etag},
     },
     keys::jwk::Jwk,
     token::{GrantType, Result, Scopes, family::RenewalPolicy},

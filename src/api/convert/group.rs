@@ -4,9 +4,8 @@ use super::{Mask, account, required, size, timestamp};
 use crate::{
     api::wire,
     directory::{
-        grouped::EntityGroup,
         groups::GroupPatch,
-        record::{Account, etag},
+        record::{Account, EntityGroup, etag},
     },
     token::Result,
 };

@@ -4,7 +4,7 @@ use super::{CLAIMS, OPTIONS, given, set, to_json};
 use crate::{
     api::wire,
     directory::commit::Repeat,
-    issuer::issue::{Grant, Lifetime, Request},
+    issuer::request::{Grant, Lifetime, Request},
     token::{
         Error, Format, Reason, Result,
         access::{Json, SessionId},

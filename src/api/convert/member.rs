@@ -5,10 +5,8 @@ use crate::{
     api::wire,
     directory::{
         identities::NewIdentity,
-        identity::{Identity, IdentityKind},
         members::{FIELDS, MemberPatch, MemberQuery},
-        record::{State, etag},
-        roster::{Member, Profile},
+        record::{Identity, IdentityKind, Member, Profile, State, etag},
     },
     issuer::credentials::SetPassword,
     token::{Error, Result, filter::Filter, secret::SecretText},

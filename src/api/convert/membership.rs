@@ -4,10 +4,8 @@ use super::{required, timestamp};
 use crate::{
     api::wire,
     directory::{
-        invitations::Invitee,
-        memberships::{ListMemberships, NewMembership},
-        record::etag,
-        roster::{Membership, MembershipState},
+        memberships::{Invitee, ListMemberships, NewMembership},
+        record::{Membership, MembershipState, etag},
     },
     token::{Error, Result},
 };

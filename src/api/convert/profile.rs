@@ -4,9 +4,8 @@ use super::{Mask, required, set, timestamp};
 use crate::{
     api::wire,
     directory::{
-        identity::{IdentityProfile, ProfileKind, UsernameFormat},
         profiles::{KindPatch, OidcPatch, PasswordPatch, ProfilePatch},
-        record::etag,
+        record::{IdentityProfile, ProfileKind, UsernameFormat, etag},
     },
     token::{Result, secret::SecretText},
 };

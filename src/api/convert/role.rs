@@ -3,7 +3,10 @@
 use super::{Mask, required, set, timestamp};
 use crate::{
     api::wire,
-    directory::{record::etag, roles::RolePatch, roster::Role},
+    directory::{
+        record::{Role, etag},
+        roles::RolePatch,
+    },
     token::Result,
 };
 

@@ -7,8 +7,8 @@ use crate::{
     ambient::Time,
     api::wire,
     directory::{
-        credentials::{Secret, SecretUse},
-        record::Client,
+        credentials::SecretUse,
+        record::{Client, Secret},
     },
     token::Result,
 };

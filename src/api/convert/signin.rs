@@ -10,8 +10,8 @@ use crate::{
     api::wire,
     issuer::{
         federated::Redirected,
-        issue::Lifetime,
         one_time::{CodeRequest, Purpose},
+        request::Lifetime,
         signin::{Asked, Mechanism, SignIn, SignedIn},
     },
     keys::ring::digest128,

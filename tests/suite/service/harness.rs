@@ -16,10 +16,9 @@ use jeton::{
     app::{self, App, Bearer, Setup},
     directory::{
         identities::NewPassword,
-        identity::{IdentityKind, IdentityProfile, PasswordHash},
-        roster::Member,
+        record::{IdentityKind, IdentityProfile, Member, PasswordHash},
     },
-    issuer::{foreign::Workloads, passwords::Place},
+    issuer::{passwords::Place, workloads::Workloads},
     keys::{
         master::MasterKey,
         ring::Keyring,

@@ -10,21 +10,21 @@ use jeton::{
     directory::{
         accounts::{self, AccountQuery},
         clients,
-        grouped::{Entity, entity_id},
         groups::GroupPatch,
         members::MemberPatch,
         memberships::ListMemberships,
         page::PageRequest,
         permit::Act,
         profiles::{KindPatch, PasswordPatch, ProfilePatch},
-        record::{Account, Admission, Client, State, Stored as _, Tenant},
-        roster::{Membership, MembershipState},
+        record::{
+            Account, Admission, Client, Entity, Membership, MembershipState, RecordId as _, State, Stored as _, Tenant,
+        },
         tenants,
     },
     issuer::{
         authenticate::Proof,
         credentials::SetPassword,
-        issue::Lifetime,
+        request::Lifetime,
         signin::{Asked, DEFAULT_PAGE, Mechanism, SignIn},
     },
     keys::{master::MasterKey, ring::Keyring},
@@ -315,7 +315,7 @@ async fn cost_of_a_group(service: &Service, entities: usize) -> Cost {
     let index = Index { tenant: tenant.clone(), kind: Kind::Entity, parent: Some(group.to_string()) };
     let records = accounts.into_iter().map(|account| {
         let id: AccountId = account.parse().unwrap();
-        let key = entity_id(&group, &id);
+        let key = (group.clone(), id.clone()).to_text();
         let updated = Clock::default().now();
         let (tenant, group) = (tenant.clone(), group.clone());
         let entity = Entity { tenant, group, account: id, state: State::Enabled, updated, version: 0 };
