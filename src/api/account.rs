@@ -15,11 +15,8 @@ impl AccountService for Services {
     async fn create_account(&self, request: Request<wire::CreateAccountRequest>) -> Reply<wire::CreateAccountResponse> {
         let (call, message, repeat) = self.enter_repeatable(request)?;
         let (parent, patch) = account::create(message);
-        let (account, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.create_account(&act, parent.as_deref(), patch, repeat).await
-            })
-            .await?;
+        let (account, position) =
+            call.act(move |act| async move { act.create_account(parent.as_deref(), patch, repeat).await }).await?;
         reply(wire::CreateAccountResponse {
             account: Some(account::to_wire(&account)),
             position: convert::position(position),
@@ -28,18 +25,15 @@ impl AccountService for Services {
 
     async fn get_account(&self, request: Request<wire::GetAccountRequest>) -> Reply<wire::GetAccountResponse> {
         let (call, message) = self.enter(request)?;
-        let account = call
-            .act(move |issuer, act| async move { issuer.directory.reachable_account(&act, &message.account_id).await })
-            .await?;
+        let account = call.act(move |act| async move { act.reachable_account(&message.account_id).await }).await?;
         reply(wire::GetAccountResponse { account: Some(account::to_wire(&account)) })
     }
 
     async fn update_account(&self, request: Request<wire::UpdateAccountRequest>) -> Reply<wire::UpdateAccountResponse> {
         let (call, message) = self.enter(request)?;
         let (id, etag, patch) = account::update(message)?;
-        let (account, position) = call
-            .act(move |issuer, act| async move { issuer.directory.update_account(&act, &id, &etag, patch).await })
-            .await?;
+        let (account, position) =
+            call.act(move |act| async move { act.update_account(&id, &etag, patch).await }).await?;
         reply(wire::UpdateAccountResponse {
             account: Some(account::to_wire(&account)),
             position: convert::position(position),
@@ -48,11 +42,8 @@ impl AccountService for Services {
 
     async fn delete_account(&self, request: Request<wire::DeleteAccountRequest>) -> Reply<wire::DeleteAccountResponse> {
         let (call, message) = self.enter(request)?;
-        let (account, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.delete_account(&act, &message.account_id, &message.etag).await
-            })
-            .await?;
+        let (account, position) =
+            call.act(move |act| async move { act.delete_account(&message.account_id, &message.etag).await }).await?;
         reply(wire::DeleteAccountResponse {
             account: Some(account::to_wire(&account)),
             position: convert::position(position),
@@ -64,9 +55,8 @@ impl AccountService for Services {
         request: Request<wire::UndeleteAccountRequest>,
     ) -> Reply<wire::UndeleteAccountResponse> {
         let (call, message) = self.enter(request)?;
-        let (account, position) = call
-            .act(move |issuer, act| async move { issuer.directory.undelete_account(&act, &message.account_id).await })
-            .await?;
+        let (account, position) =
+            call.act(move |act| async move { act.undelete_account(&message.account_id).await }).await?;
         reply(wire::UndeleteAccountResponse {
             account: Some(account::to_wire(&account)),
             position: convert::position(position),
@@ -76,11 +66,7 @@ impl AccountService for Services {
     async fn list_accounts(&self, request: Request<wire::ListAccountsRequest>) -> Reply<wire::ListAccountsResponse> {
         let (call, message, paging) = self.enter_list(request)?;
         let query = account::query(message)?;
-        let page =
-            call.list(paging, move |issuer, act, page| async move {
-                issuer.directory.list_accounts(&act, &query, &page).await
-            })
-            .await?;
+        let page = call.list(paging, move |act, page| async move { act.list_accounts(&query, &page).await }).await?;
         reply(wire::ListAccountsResponse {
             accounts: page.items.iter().map(|account| account::to_wire(account)).collect(),
             next_page_token: page.next,
@@ -90,9 +76,7 @@ impl AccountService for Services {
     async fn enable_account(&self, request: Request<wire::EnableAccountRequest>) -> Reply<wire::EnableAccountResponse> {
         let (call, message) = self.enter(request)?;
         let (account, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.set_account_state(&act, &message.account_id, State::Enabled).await
-            })
+            .act(move |act| async move { act.set_account_state(&message.account_id, State::Enabled).await })
             .await?;
         reply(wire::EnableAccountResponse {
             account: Some(account::to_wire(&account)),
@@ -106,9 +90,7 @@ impl AccountService for Services {
     ) -> Reply<wire::DisableAccountResponse> {
         let (call, message) = self.enter(request)?;
         let (account, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.set_account_state(&act, &message.account_id, State::Disabled).await
-            })
+            .act(move |act| async move { act.set_account_state(&message.account_id, State::Disabled).await })
             .await?;
         reply(wire::DisableAccountResponse {
             account: Some(account::to_wire(&account)),

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     directory::{
+        Directory,
         caller::About,
         commit::Repeat,
         page::PageRequest,
@@ -32,6 +33,7 @@ use crate::{
 /// A call whose message was read and whose verb has not begun.
 #[derive(Debug)]
 pub(super) struct Call {
+    directory: Arc<Directory>,
     issuer: Arc<Issuer>,
     method: &'static Method,
     /// The method's; of IssueToken the grant's.
@@ -70,8 +72,9 @@ impl Services {
         let proof = message.proof(&admitted)?;
         let rule = message.rule(admitted.method)?;
         let about = message.about();
-        let (issuer, method, deadline) = (Arc::clone(&self.issuer), admitted.method, admitted.deadline);
-        Ok((Call { issuer, method, rule, proof, about, deadline }, message))
+        let Admitted { method, deadline, .. } = admitted;
+        let (directory, issuer) = (Arc::clone(&self.directory), Arc::clone(&self.issuer));
+        Ok((Call { directory, issuer, method, rule, proof, about, deadline }, message))
     }
 
     /// The same for a request that may be repeated.
@@ -100,20 +103,29 @@ impl Services {
 // === impl Call ===
 
 impl Call {
-    /// Runs a verb for a caller that proves itself and is permitted to.
+    /// Runs a verb of the directory for a caller that proves itself and is permitted to.
     ///
     /// # Errors
     /// TOKEN_MISSING, TOKEN_INVALID, INVALID_CLIENT, SCOPE_INSUFFICIENT, NOT_FOUND of the tenant; else those of the verb.
-    pub(super) async fn act<T, F>(self, verb: impl FnOnce(Arc<Issuer>, Act) -> F + Send + 'static) -> Result<T>
+    pub(super) async fn act<T, F>(self, verb: impl FnOnce(Act) -> F + Send + 'static) -> Result<T>
     where
         F: Future<Output = Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        self.act_at(FULL, verb).await
+        self.with_issuer_at(FULL, |_, act| verb(act)).await
+    }
+
+    /// The same for a verb of the issuer.
+    pub(super) async fn with_issuer<T, F>(self, verb: impl FnOnce(Arc<Issuer>, Act) -> F + Send + 'static) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.with_issuer_at(FULL, verb).await
     }
 
     /// The same at a head of this freshness.
-    pub(super) async fn act_at<T, F>(
+    pub(super) async fn with_issuer_at<T, F>(
         self,
         freshness: Freshness,
         verb: impl FnOnce(Arc<Issuer>, Act) -> F + Send + 'static,
@@ -131,11 +143,24 @@ impl Call {
         if method.reads_only { work.await } else { run_to_end(work).await }
     }
 
-    /// Runs a verb that gives a page of a list.
+    /// Runs a verb of the directory that gives a page of a list.
     ///
     /// # Errors
     /// PAGE_TOKEN_INVALID; else those of [`Self::act`].
     pub(super) async fn list<T, F>(
+        self,
+        paging: Paging,
+        verb: impl FnOnce(Act, PageRequest) -> F + Send + 'static,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.list_with_issuer(paging, |_, act, page| verb(act, page)).await
+    }
+
+    /// The same for a verb of the issuer.
+    pub(super) async fn list_with_issuer<T, F>(
         self,
         paging: Paging,
         verb: impl FnOnce(Arc<Issuer>, Act, PageRequest) -> F + Send + 'static,
@@ -145,9 +170,9 @@ impl Call {
         T: Send + 'static,
     {
         let method = self.method;
-        let listed = self.act(move |issuer, act| async move {
+        let listed = self.with_issuer(move |issuer, act| async move {
             let query = [method.name().as_bytes(), &paging.query];
-            let page = issuer.directory.page(&act, paging.size, &paging.token, &query)?;
+            let page = act.page(paging.size, &paging.token, &query)?;
             verb(issuer, act, page).await
         });
         listed.await
@@ -162,13 +187,13 @@ impl Call {
         F: Future<Output = Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let Self { issuer, method, rule, proof, about, .. } = self;
+        let Self { directory, issuer, method, rule, proof, about, .. } = self;
         let work = async move {
             let visit = match &proof {
                 Some(proof) => {
                     Visit::of(&issuer.permit(&Asking { rule, proof, about: &about, freshness: FULL }).await?)
                 }
-                None => Visit::new(rule, issuer.reach(FULL).await?)?,
+                None => directory.visit(rule, issuer.reach(FULL).await?)?,
             };
             verb(issuer, visit).await
         };

@@ -71,6 +71,6 @@ impl Services {
     /// The `iss` of a tenant's tokens; `None` for what can be no tenant's id.
     pub fn issuer_of(&self, tenant: &str) -> Option<String> {
         let tenant: TenantId = tenant.parse().ok()?;
-        Some(self.issuer.directory.issuer(&tenant))
+        Some(self.directory.issuer(&tenant))
     }
 }

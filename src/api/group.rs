@@ -18,9 +18,8 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::CreateEntityGroupResponse> {
         let (call, message, repeat) = self.enter_repeatable(request)?;
         let (patch, entities) = group::create(message);
-        let (group, position) = call
-            .act(move |issuer, act| async move { issuer.directory.create_group(&act, patch, &entities, repeat).await })
-            .await?;
+        let (group, position) =
+            call.act(move |act| async move { act.create_group(patch, &entities, repeat).await }).await?;
         reply(wire::CreateEntityGroupResponse {
             entity_group: Some(group::to_wire(&group)),
             position: convert::position(position),
@@ -32,9 +31,7 @@ impl EntityGroupService for Services {
         request: Request<wire::GetEntityGroupRequest>,
     ) -> Reply<wire::GetEntityGroupResponse> {
         let (call, message) = self.enter(request)?;
-        let group = call
-            .act(move |issuer, act| async move { issuer.directory.visible_group(&act, &message.entity_group_id).await })
-            .await?;
+        let group = call.act(move |act| async move { act.visible_group(&message.entity_group_id).await }).await?;
         reply(wire::GetEntityGroupResponse { entity_group: Some(group::to_wire(&group)) })
     }
 
@@ -44,9 +41,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::UpdateEntityGroupResponse> {
         let (call, message) = self.enter(request)?;
         let (id, etag, patch) = group::update(message)?;
-        let (group, position) = call
-            .act(move |issuer, act| async move { issuer.directory.update_group(&act, &id, &etag, patch).await })
-            .await?;
+        let (group, position) = call.act(move |act| async move { act.update_group(&id, &etag, patch).await }).await?;
         reply(wire::UpdateEntityGroupResponse {
             entity_group: Some(group::to_wire(&group)),
             position: convert::position(position),
@@ -58,11 +53,8 @@ impl EntityGroupService for Services {
         request: Request<wire::DeleteEntityGroupRequest>,
     ) -> Reply<wire::DeleteEntityGroupResponse> {
         let (call, message) = self.enter(request)?;
-        let position = call
-            .act(move |issuer, act| async move {
-                issuer.directory.delete_group(&act, &message.entity_group_id, &message.etag).await
-            })
-            .await?;
+        let position =
+            call.act(move |act| async move { act.delete_group(&message.entity_group_id, &message.etag).await }).await?;
         reply(wire::DeleteEntityGroupResponse { position: convert::position(position) })
     }
 
@@ -72,11 +64,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::ListEntityGroupsResponse> {
         let (call, message, paging) = self.enter_list(request)?;
         let filter = Filter::parse(&message.filter, groups::FIELDS)?;
-        let page =
-            call.list(paging, move |issuer, act, page| async move {
-                issuer.directory.list_groups(&act, &filter, &page).await
-            })
-            .await?;
+        let page = call.list(paging, move |act, page| async move { act.list_groups(&filter, &page).await }).await?;
         reply(wire::ListEntityGroupsResponse {
             entity_groups: page.items.iter().map(|group| group::to_wire(group)).collect(),
             next_page_token: page.next,
@@ -87,8 +75,8 @@ impl EntityGroupService for Services {
         let (call, message) = self.enter(request)?;
         let copy = group_member::copied(message.copy_members, message.filter_role_ids)?;
         let (moved, copied) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.add_entities(&act, &message.entity_group_id, &message.entity_ids, copy.as_ref()).await
+            .act(move |act| async move {
+                act.add_entities(&message.entity_group_id, &message.entity_ids, copy.as_ref()).await
             })
             .await?;
         reply(wire::AddEntitiesResponse {
@@ -107,9 +95,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::RemoveEntitiesResponse> {
         let (call, message) = self.enter(request)?;
         let moved = call
-            .act(move |issuer, act| async move {
-                issuer.directory.remove_entities(&act, &message.entity_group_id, &message.entity_ids).await
-            })
+            .act(move |act| async move { act.remove_entities(&message.entity_group_id, &message.entity_ids).await })
             .await?;
         reply(wire::RemoveEntitiesResponse {
             entity_group: Some(group::to_wire(&moved.group)),
@@ -125,11 +111,8 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::ListGroupEntitiesResponse> {
         let (call, message, paging) = self.enter_list(request)?;
         let (group, keys) = (message.entity_group_id, message.return_metadata_keys);
-        let page = call
-            .list(paging, move |issuer, act, page| async move {
-                issuer.directory.list_group_entities(&act, &group, &page).await
-            })
-            .await?;
+        let page =
+            call.list(paging, move |act, page| async move { act.list_group_entities(&group, &page).await }).await?;
         reply(wire::ListGroupEntitiesResponse {
             entities: page.items.iter().map(|account| group::entity(account, &keys)).collect(),
             next_page_token: page.next,
@@ -142,9 +125,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::UpsertGroupMemberResponse> {
         let (call, message) = self.enter(request)?;
         let (new, etag) = group_member::upsert(message);
-        let (placed, position) = call
-            .act(move |issuer, act| async move { issuer.directory.upsert_group_member(&act, &new, &etag).await })
-            .await?;
+        let (placed, position) = call.act(move |act| async move { act.upsert_group_member(&new, &etag).await }).await?;
         reply(wire::UpsertGroupMemberResponse {
             group_member: Some(group_member::to_wire(&placed)),
             position: convert::position(position),
@@ -156,9 +137,9 @@ impl EntityGroupService for Services {
         request: Request<wire::GetGroupMemberRequest>,
     ) -> Reply<wire::GetGroupMemberResponse> {
         let (call, message) = self.enter(request)?;
-        let placed = call
-            .act(move |issuer, act| async move {
-                issuer.directory.reachable_group_member(&act, &message.entity_group_id, &message.member_id).await
+        let placed =
+            call.act(move |act| async move {
+                act.reachable_group_member(&message.entity_group_id, &message.member_id).await
             })
             .await?;
         reply(wire::GetGroupMemberResponse { group_member: Some(group_member::to_wire(&placed)) })
@@ -171,9 +152,7 @@ impl EntityGroupService for Services {
         let (call, message) = self.enter(request)?;
         let wire::DeleteGroupMemberRequest { entity_group_id, member_id, etag, .. } = message;
         let position = call
-            .act(move |issuer, act| async move {
-                issuer.directory.delete_group_member(&act, &entity_group_id, &member_id, &etag).await
-            })
+            .act(move |act| async move { act.delete_group_member(&entity_group_id, &member_id, &etag).await })
             .await?;
         reply(wire::DeleteGroupMemberResponse { position: convert::position(position) })
     }
@@ -185,9 +164,7 @@ impl EntityGroupService for Services {
         let (call, message, paging) = self.enter_list(request)?;
         let (group, query) = group_member::query(message)?;
         let (page, total) = call
-            .list(paging, move |issuer, act, page| async move {
-                issuer.directory.list_group_members(&act, &group, &query, &page).await
-            })
+            .list(paging, move |act, page| async move { act.list_group_members(&group, &query, &page).await })
             .await?;
         reply(wire::ListGroupMembersResponse {
             group_members: page.items.iter().map(group_member::to_wire).collect(),
@@ -202,9 +179,7 @@ impl EntityGroupService for Services {
     ) -> Reply<wire::SyncGroupMembersResponse> {
         let (call, message) = self.enter(request)?;
         let (group, copy, sync) = group_member::sync(message)?;
-        let synced = call
-            .act(move |issuer, act| async move { issuer.directory.sync_group_members(&act, &group, &copy, sync).await })
-            .await?;
+        let synced = call.act(move |act| async move { act.sync_group_members(&group, &copy, sync).await }).await?;
         reply(wire::SyncGroupMembersResponse {
             added_count: count(synced.added),
             removed_count: count(synced.removed),

@@ -21,9 +21,7 @@ impl MemberService for Services {
     async fn create_member(&self, request: Request<wire::CreateMemberRequest>) -> Reply<wire::CreateMemberResponse> {
         let (call, message, repeat) = self.enter_repeatable(request)?;
         let patch = member::create(message);
-        let (member, position) = call
-            .act(move |issuer, act| async move { issuer.directory.create_member(&act, patch, repeat).await })
-            .await?;
+        let (member, position) = call.act(move |act| async move { act.create_member(patch, repeat).await }).await?;
         reply(wire::CreateMemberResponse {
             member: Some(member::to_wire(&member)),
             position: convert::position(position),
@@ -32,18 +30,14 @@ impl MemberService for Services {
 
     async fn get_member(&self, request: Request<wire::GetMemberRequest>) -> Reply<wire::GetMemberResponse> {
         let (call, message) = self.enter(request)?;
-        let member = call
-            .act(move |issuer, act| async move { issuer.directory.readable_member(&act, &message.member_id).await })
-            .await?;
+        let member = call.act(move |act| async move { act.readable_member(&message.member_id).await }).await?;
         reply(wire::GetMemberResponse { member: Some(member::to_wire(&member)) })
     }
 
     async fn update_member(&self, request: Request<wire::UpdateMemberRequest>) -> Reply<wire::UpdateMemberResponse> {
         let (call, message) = self.enter(request)?;
         let (id, etag, patch) = member::update(message)?;
-        let (member, position) = call
-            .act(move |issuer, act| async move { issuer.directory.update_member(&act, &id, &etag, patch).await })
-            .await?;
+        let (member, position) = call.act(move |act| async move { act.update_member(&id, &etag, patch).await }).await?;
         reply(wire::UpdateMemberResponse {
             member: Some(member::to_wire(&member)),
             position: convert::position(position),
@@ -52,11 +46,8 @@ impl MemberService for Services {
 
     async fn delete_member(&self, request: Request<wire::DeleteMemberRequest>) -> Reply<wire::DeleteMemberResponse> {
         let (call, message) = self.enter(request)?;
-        let (member, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.delete_member(&act, &message.member_id, &message.etag).await
-            })
-            .await?;
+        let (member, position) =
+            call.act(move |act| async move { act.delete_member(&message.member_id, &message.etag).await }).await?;
         reply(wire::DeleteMemberResponse {
             member: Some(member::to_wire(&member)),
             position: convert::position(position),
@@ -66,11 +57,7 @@ impl MemberService for Services {
     async fn list_members(&self, request: Request<wire::ListMembersRequest>) -> Reply<wire::ListMembersResponse> {
         let (call, message, paging) = self.enter_list(request)?;
         let query = member::query(&message)?;
-        let page =
-            call.list(paging, move |issuer, act, page| async move {
-                issuer.directory.list_members(&act, &query, &page).await
-            })
-            .await?;
+        let page = call.list(paging, move |act, page| async move { act.list_members(&query, &page).await }).await?;
         reply(wire::ListMembersResponse {
             members: page.items.iter().map(|member| member::to_wire(member)).collect(),
             next_page_token: page.next,
@@ -79,11 +66,8 @@ impl MemberService for Services {
 
     async fn enable_member(&self, request: Request<wire::EnableMemberRequest>) -> Reply<wire::EnableMemberResponse> {
         let (call, message) = self.enter(request)?;
-        let (member, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.set_member_state(&act, &message.member_id, State::Enabled).await
-            })
-            .await?;
+        let (member, position) =
+            call.act(move |act| async move { act.set_member_state(&message.member_id, State::Enabled).await }).await?;
         reply(wire::EnableMemberResponse {
             member: Some(member::to_wire(&member)),
             position: convert::position(position),
@@ -92,11 +76,8 @@ impl MemberService for Services {
 
     async fn disable_member(&self, request: Request<wire::DisableMemberRequest>) -> Reply<wire::DisableMemberResponse> {
         let (call, message) = self.enter(request)?;
-        let (member, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.set_member_state(&act, &message.member_id, State::Disabled).await
-            })
-            .await?;
+        let (member, position) =
+            call.act(move |act| async move { act.set_member_state(&message.member_id, State::Disabled).await }).await?;
         reply(wire::DisableMemberResponse {
             member: Some(member::to_wire(&member)),
             position: convert::position(position),
@@ -109,9 +90,8 @@ impl MemberService for Services {
     ) -> Reply<wire::CreateMembershipResponse> {
         let (call, message, repeat) = self.enter_repeatable(request)?;
         let new = membership::create(message)?;
-        let (membership, position) = call
-            .act(move |issuer, act| async move { issuer.directory.create_membership(&act, &new, repeat).await })
-            .await?;
+        let (membership, position) =
+            call.act(move |act| async move { act.create_membership(&new, repeat).await }).await?;
         reply(wire::CreateMembershipResponse {
             membership: Some(membership::to_wire(&membership)),
             position: convert::position(position),
@@ -121,9 +101,7 @@ impl MemberService for Services {
     async fn get_membership(&self, request: Request<wire::GetMembershipRequest>) -> Reply<wire::GetMembershipResponse> {
         let (call, message) = self.enter(request)?;
         let membership = call
-            .act(move |issuer, act| async move {
-                issuer.directory.reachable_membership(&act, &message.account_id, &message.member_id).await
-            })
+            .act(move |act| async move { act.reachable_membership(&message.account_id, &message.member_id).await })
             .await?;
         reply(wire::GetMembershipResponse { membership: Some(membership::to_wire(&membership)) })
     }
@@ -134,9 +112,8 @@ impl MemberService for Services {
     ) -> Reply<wire::UpdateMembershipResponse> {
         let (call, message) = self.enter(request)?;
         let (new, etag) = membership::update(message)?;
-        let (membership, position) = call
-            .act(move |issuer, act| async move { issuer.directory.set_membership_roles(&act, &new, &etag).await })
-            .await?;
+        let (membership, position) =
+            call.act(move |act| async move { act.set_membership_roles(&new, &etag).await }).await?;
         reply(wire::UpdateMembershipResponse {
             membership: Some(membership::to_wire(&membership)),
             position: convert::position(position),
@@ -149,11 +126,8 @@ impl MemberService for Services {
     ) -> Reply<wire::DeleteMembershipResponse> {
         let (call, message) = self.enter(request)?;
         let wire::DeleteMembershipRequest { account_id, member_id, etag, .. } = message;
-        let position = call
-            .act(move |issuer, act| async move {
-                issuer.directory.delete_membership(&act, &account_id, &member_id, &etag).await
-            })
-            .await?;
+        let position =
+            call.act(move |act| async move { act.delete_membership(&account_id, &member_id, &etag).await }).await?;
         reply(wire::DeleteMembershipResponse { position: convert::position(position) })
     }
 
@@ -163,11 +137,8 @@ impl MemberService for Services {
     ) -> Reply<wire::ListMembershipsResponse> {
         let (call, message, paging) = self.enter_list(request)?;
         let (of, filter) = (membership::of(message.of)?, Filter::parse(&message.filter, memberships::FIELDS)?);
-        let page = call
-            .list(paging, move |issuer, act, page| async move {
-                issuer.directory.list_memberships(&act, &of, &filter, &page).await
-            })
-            .await?;
+        let page =
+            call.list(paging, move |act, page| async move { act.list_memberships(&of, &filter, &page).await }).await?;
         reply(wire::ListMembershipsResponse {
             memberships: page.items.iter().map(|membership| membership::to_wire(membership)).collect(),
             next_page_token: page.next,
@@ -179,9 +150,9 @@ impl MemberService for Services {
         request: Request<wire::AcceptMembershipRequest>,
     ) -> Reply<wire::AcceptMembershipResponse> {
         let (call, message) = self.enter(request)?;
-        let (membership, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.move_membership(&act, &message.account_id, &message.member_id, Event::Accept).await
+        let (membership, position) =
+            call.act(move |act| async move {
+                act.move_membership(&message.account_id, &message.member_id, Event::Accept).await
             })
             .await?;
         reply(wire::AcceptMembershipResponse {
@@ -195,9 +166,9 @@ impl MemberService for Services {
         request: Request<wire::RejectMembershipRequest>,
     ) -> Reply<wire::RejectMembershipResponse> {
         let (call, message) = self.enter(request)?;
-        let (membership, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.move_membership(&act, &message.account_id, &message.member_id, Event::Reject).await
+        let (membership, position) =
+            call.act(move |act| async move {
+                act.move_membership(&message.account_id, &message.member_id, Event::Reject).await
             })
             .await?;
         reply(wire::RejectMembershipResponse {
@@ -211,9 +182,9 @@ impl MemberService for Services {
         request: Request<wire::EnableMembershipRequest>,
     ) -> Reply<wire::EnableMembershipResponse> {
         let (call, message) = self.enter(request)?;
-        let (membership, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.move_membership(&act, &message.account_id, &message.member_id, Event::Enable).await
+        let (membership, position) =
+            call.act(move |act| async move {
+                act.move_membership(&message.account_id, &message.member_id, Event::Enable).await
             })
             .await?;
         reply(wire::EnableMembershipResponse {
@@ -228,8 +199,8 @@ impl MemberService for Services {
     ) -> Reply<wire::DisableMembershipResponse> {
         let (call, message) = self.enter(request)?;
         let (membership, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.move_membership(&act, &message.account_id, &message.member_id, Event::Disable).await
+            .act(move |act| async move {
+                act.move_membership(&message.account_id, &message.member_id, Event::Disable).await
             })
             .await?;
         reply(wire::DisableMembershipResponse {
@@ -242,7 +213,7 @@ impl MemberService for Services {
         let (call, message) = self.enter(request)?;
         let password = member::password(message);
         let (member, position) =
-            call.act(move |issuer, act| async move { issuer.set_password(&act, &password).await }).await?;
+            call.with_issuer(move |issuer, act| async move { issuer.set_password(&act, &password).await }).await?;
         reply(wire::SetPasswordResponse {
             member: Some(member::to_wire(&member)),
             position: convert::position(position),
@@ -253,10 +224,7 @@ impl MemberService for Services {
         let (call, message) = self.enter(request)?;
         let (member, profile, identity) = member::link(message)?;
         let (member, position) =
-            call.act(move |issuer, act| async move {
-                issuer.directory.link_identity(&act, &member, &profile, &identity).await
-            })
-            .await?;
+            call.act(move |act| async move { act.link_identity(&member, &profile, &identity).await }).await?;
         reply(wire::LinkIdentityResponse {
             member: Some(member::to_wire(&member)),
             position: convert::position(position),
@@ -269,9 +237,7 @@ impl MemberService for Services {
     ) -> Reply<wire::UnlinkIdentityResponse> {
         let (call, message) = self.enter(request)?;
         let (member, position) = call
-            .act(move |issuer, act| async move {
-                issuer.directory.unlink_identity(&act, &message.member_id, &message.identity_profile_id).await
-            })
+            .act(move |act| async move { act.unlink_identity(&message.member_id, &message.identity_profile_id).await })
             .await?;
         reply(wire::UnlinkIdentityResponse {
             member: Some(member::to_wire(&member)),

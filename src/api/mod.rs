@@ -41,17 +41,18 @@ use self::{
         tenant_service_server::TenantServiceServer, token_service_server::TokenServiceServer,
     },
 };
-use crate::{ambient::Time, issuer::Issuer};
+use crate::{ambient::Time, directory::Directory, issuer::Issuer};
 
 /// The services of the contract. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Services {
+    directory: Arc<Directory>,
     issuer: Arc<Issuer>,
 }
 
 impl Services {
-    pub const fn new(issuer: Arc<Issuer>) -> Self {
-        Self { issuer }
+    pub const fn new(directory: Arc<Directory>, issuer: Arc<Issuer>) -> Self {
+        Self { directory, issuer }
     }
 
     /// Registers all services.

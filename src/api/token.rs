@@ -23,14 +23,14 @@ impl TokenService for Services {
     async fn issue_token(&self, request: Request<wire::IssueTokenRequest>) -> Reply<wire::IssueTokenResponse> {
         let (call, message, repeat) = self.enter_repeatable(request)?;
         let wanted = issue::request(message, repeat)?;
-        let issued = call.act(move |issuer, act| async move { issuer.issue(&act, &wanted).await }).await?;
+        let issued = call.with_issuer(move |issuer, act| async move { issuer.issue(&act, &wanted).await }).await?;
         reply(access_token::issue_response(issued, self.now()))
     }
 
     async fn renew_token(&self, request: Request<wire::RenewTokenRequest>) -> Reply<wire::RenewTokenResponse> {
         let (call, message) = self.enter(request)?;
         let wanted = renew::Request { refresh_token: message.refresh_token, scopes: message.scopes };
-        let issued = call.act(move |issuer, act| async move { issuer.renew(&act, &wanted).await }).await?;
+        let issued = call.with_issuer(move |issuer, act| async move { issuer.renew(&act, &wanted).await }).await?;
         reply(access_token::renew_response(issued, self.now()))
     }
 
@@ -59,7 +59,7 @@ impl TokenService for Services {
         let (call, message) = self.enter(request)?;
         let target = revoke::target(message.target)?;
         let position = call
-            .act(move |issuer, act| async move { issuer.revoke_all(&act, &target, message.keep_current).await })
+            .with_issuer(move |issuer, act| async move { issuer.revoke_all(&act, &target, message.keep_current).await })
             .await?;
         reply(wire::RevokeAllTokensResponse { position: convert::position(position) })
     }
@@ -70,7 +70,7 @@ impl TokenService for Services {
     ) -> Reply<wire::IntrospectTokenResponse> {
         let (call, message) = self.enter(request)?;
         let freshness = access_token::freshness(message.consistency(), &message.min_position)?;
-        let answers = call.act_at(freshness, move |issuer, act| async move {
+        let answers = call.with_issuer_at(freshness, move |issuer, act| async move {
             issuer.introspect(&act, freshness, &[message.token], given(&message.account_id)).await
         });
         reply(access_token::introspect_response(&answers.await?)?)
@@ -87,7 +87,8 @@ impl TokenService for Services {
 
     async fn get_token(&self, request: Request<wire::GetTokenRequest>) -> Reply<wire::GetTokenResponse> {
         let (call, message) = self.enter(request)?;
-        let found = call.act(move |issuer, act| async move { issuer.token(&act, &message.token_id).await }).await?;
+        let found =
+            call.with_issuer(move |issuer, act| async move { issuer.token(&act, &message.token_id).await }).await?;
         reply(wire::GetTokenResponse { token: Some(access_token::listed(&found)) })
     }
 
@@ -95,7 +96,9 @@ impl TokenService for Services {
         let (call, message, paging) = self.enter_list(request)?;
         let (owner, filter) = (access_token::owner(message.subject)?, Filter::parse(&message.filter, list::FIELDS)?);
         let page = call
-            .list(paging, move |issuer, act, page| async move { issuer.list(&act, &owner, &filter, &page).await })
+            .list_with_issuer(paging, move |issuer, act, page| async move {
+                issuer.list(&act, &owner, &filter, &page).await
+            })
             .await?;
         reply(wire::ListTokensResponse {
             tokens: page.items.iter().map(access_token::listed).collect(),
@@ -105,7 +108,8 @@ impl TokenService for Services {
 
     async fn get_caller(&self, request: Request<wire::GetCallerRequest>) -> Reply<wire::GetCallerResponse> {
         let (call, wire::GetCallerRequest {}) = self.enter(request)?;
-        let (token, issuer, authority) = call.act(|issuer, act| async move { issuer.bearer(&act).await }).await?;
+        let (token, issuer, authority) =
+            call.with_issuer(|issuer, act| async move { issuer.bearer(&act).await }).await?;
         let caller = access_token::active(&token, &issuer, authority.as_deref(), Frozen::Include)?;
         reply(wire::GetCallerResponse { caller: Some(caller) })
     }
@@ -116,7 +120,7 @@ impl TokenService for Services {
     ) -> Reply<wire::AuthenticateMemberResponse> {
         let (call, message) = self.enter(request)?;
         let wanted = signin::request(message, call.deadline)?;
-        let signed_in = call.act(move |issuer, act| async move { issuer.sign_in(&act, &wanted).await }).await?;
+        let signed_in = call.with_issuer(move |issuer, act| async move { issuer.sign_in(&act, &wanted).await }).await?;
         reply(signin::response(signed_in, self.now()))
     }
 
@@ -126,8 +130,9 @@ impl TokenService for Services {
     ) -> Reply<wire::RequestOneTimePasswordResponse> {
         let (call, message) = self.enter(request)?;
         let wanted = signin::code_request(message);
-        let sent =
-            call.act(move |issuer, act| async move { issuer.request_code(&act, &wanted).await.map(|()| act.head()) });
+        let sent = call.with_issuer(move |issuer, act| async move {
+            issuer.request_code(&act, &wanted).await.map(|()| act.head())
+        });
         reply(wire::RequestOneTimePasswordResponse { position: convert::position(sent.await?) })
     }
 
@@ -136,8 +141,7 @@ impl TokenService for Services {
         request: Request<wire::ListSigningKeysRequest>,
     ) -> Reply<wire::ListSigningKeysResponse> {
         let (call, message) = self.enter(request)?;
-        let listed = call
-            .visit(move |issuer, visit| async move { issuer.directory.public_keys(&visit, &message.tenant_id).await });
+        let listed = call.visit(move |_, visit| async move { visit.public_keys(&message.tenant_id).await });
         let (keys, max_age) = listed.await?;
         reply(wire::ListSigningKeysResponse {
             keys: keys.iter().map(convert::jwk).collect::<Result<_>>()?,
@@ -152,7 +156,7 @@ impl Services {
         let (call, message) = self.enter(request)?;
         let freshness = access_token::freshness(message.consistency(), &message.min_position)?;
         let frozen = if message.include_options { Frozen::Include } else { Frozen::LeaveOut };
-        let answers = call.act_at(freshness, move |issuer, act| async move {
+        let answers = call.with_issuer_at(freshness, move |issuer, act| async move {
             issuer.introspect(&act, freshness, &message.tokens, given(&message.account_id)).await
         });
         let answers = answers.await?;
@@ -170,7 +174,7 @@ async fn revoke_target(call: Call, target: Option<wire::revoke_token_request::Ta
             call.visit(move |issuer, visit| async move { issuer.revoke(&visit, &text).await }).await
         }
         Some(Target::TokenId(id)) => {
-            call.act(move |issuer, act| async move { issuer.revoke_by_id(&act, &id).await }).await
+            call.with_issuer(move |issuer, act| async move { issuer.revoke_by_id(&act, &id).await }).await
         }
         None => Err(Error::field("target", "must be set")),
     }

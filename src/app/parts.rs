@@ -17,7 +17,7 @@ use crate::{
     failure::{Failure, failed},
     federation::RelyingParty,
     http::{self, Http},
-    issuer::{self, Bootstrap, Issuer, authenticate::Recognized, workloads::Workloads},
+    issuer::{self, Bootstrap, Issuer, authenticate::Recognized, passwords::Passwords, workloads::Workloads},
     keys::ring::Keyring,
     metrics::Metrics,
     outbound::{Outbound, jwks::JwksCache},
@@ -31,7 +31,10 @@ use crate::{
 /// The parts that answer calls, without their server.
 #[derive(Debug)]
 pub struct App {
+    pub directory: Arc<Directory>,
     pub issuer: Arc<Issuer>,
+    /// Where the passwords of members are hashed.
+    pub passwords: Arc<Passwords>,
     pub follower: Arc<Follower>,
     pub outbox: Arc<Outbox>,
     pub store: Arc<dyn Store>,
@@ -67,7 +70,7 @@ pub fn routes(
     reflection: bool,
 ) -> Result<impl Fn() -> Routes + Send + Sync + 'static, Failure> {
     let mut builder = health::routes(health, reflection).map_err(failed("read the descriptors for reflection"))?;
-    Services::new(Arc::clone(&app.issuer)).add_to(&mut builder);
+    app.services().add_to(&mut builder);
     let routes = builder.routes();
     Ok(move || routes.clone())
 }
@@ -75,7 +78,7 @@ pub fn routes(
 /// OAuth 2 with the same limits, authentication and handlers as gRPC. `certificates`: whether its listeners accept those of
 /// clients.
 pub fn oauth(app: &App, edge: Arc<Edge<Bearer>>, certificates: bool) -> Arc<dyn Protocol> {
-    let routes = http::oauth::routes::<Bearer>(Services::new(Arc::clone(&app.issuer)), certificates);
+    let routes = http::oauth::routes::<Bearer>(app.services(), certificates);
     Arc::new(Http::new(routes, move |peer| Arc::new(edge.direct(peer))))
 }
 
@@ -99,18 +102,23 @@ impl App {
         let outbox = Outbox::new(Arc::clone(&store), ring, clock.clone(), sink, Arc::clone(&metrics));
         let key_sets = Arc::new(JwksCache::new(Arc::clone(&outbound), clock.clone(), tasks.clone()));
         let relying_party = RelyingParty::new(Arc::clone(&outbound), Arc::clone(&key_sets), clock, tasks.clone());
+        let passwords = Arc::new(Passwords::for_this_machine());
         let issuer = Issuer::new(issuer::Parts {
             core,
-            directory,
+            passwords: Arc::clone(&passwords),
+            directory: Arc::clone(&directory),
             bootstrap,
             workloads,
-            outbound,
             key_sets,
             relying_party,
             outbox: Arc::clone(&outbox),
             metrics,
         });
-        Self { issuer, follower, outbox, store, tasks }
+        Self { directory, issuer, passwords, follower, outbox, store, tasks }
+    }
+
+    fn services(&self) -> Services {
+        Services::new(Arc::clone(&self.directory), Arc::clone(&self.issuer))
     }
 }
 

@@ -135,7 +135,7 @@ async fn open_store(config: &Config, places: usize, shutdown: &Shutdown) -> Resu
 
 /// Makes what every start needs in the store, and writes the credentials of the first administrator.
 async fn prepare(app: &App, config: &Config, bootstrap: Option<Bootstrap>) -> Result<(), Failure> {
-    let directory = &app.issuer.directory;
+    let directory = &app.directory;
     directory.check_master_keys().await.map_err(failed("check the master keys"))?;
     let retiring = Arc::clone(directory);
     app.tasks.spawn(async move {

@@ -64,6 +64,207 @@ pub const FIELDS: &[Field] = &[
 /// What it means that accounts stand below one that is to go.
 const HAS_CHILDREN: Refusal = Refusal::new(Reason::AccountHasChildren, "the account still has children");
 
+// === impl Act ===
+
+impl Act {
+    /// The account that a slot names, if the caller reaches it. Without the declared scope only an account has something of
+    /// its own.
+    pub async fn reachable_account(&self, slot: &str) -> Result<Arc<Account>> {
+        if !matches!(self.caller().subject, Subject::Account(_)) {
+            self.require_scope()?;
+        }
+        self.directory
+            .find_account(self.tenant(), slot)
+            .await?
+            .filter(|account| self.caller().reaches(account, self.right()))
+            .ok_or_else(|| Error::not_found("Account", slot))
+    }
+
+    pub async fn create_account(
+        &self,
+        parent: Option<&str>,
+        patch: AccountPatch,
+        repeat: Option<Repeat>,
+    ) -> Result<(Arc<Account>, Position)> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        self.directory.existing_tenant(tenant).await?;
+        let now = self.directory.now();
+        let id = AccountId::random()?;
+        let mut change = Change::new(tenant.clone(), now);
+        let ancestors = self.place_below(parent, &mut change).await?;
+        let mut account = new_account(tenant, &id, ancestors, now);
+        apply(&mut account, patch, &mut change)?;
+        if account.display_name.is_empty() {
+            return Err(Error::field("account.display_name", "must be set"));
+        }
+        change.index.push((all(tenant), id.to_string()));
+        if let Some(parent) = account.parent() {
+            change.index.push((children(tenant, parent), id.to_string()));
+        }
+        self.directory.create(caller, account, id.to_string(), change, repeat).await
+    }
+
+    pub async fn update_account(
+        &self,
+        slot: &str,
+        etag: &str,
+        patch: AccountPatch,
+    ) -> Result<(Arc<Account>, Position)> {
+        let tenant = self.tenant();
+        self.edit_account(slot, Some(etag), |mut account| {
+            require_not_deleted(&account)?;
+            let mut change = Change::new(tenant.clone(), self.directory.now());
+            apply(&mut account, patch.clone(), &mut change)?;
+            account.updated = self.directory.now();
+            let entries = vec![Entry::changed(account.ident())];
+            Ok(Edit { record: account, change, entries })
+        })
+        .await
+    }
+
+    /// Enables or disables an account. Disabling takes the descendants' tokens along.
+    pub async fn set_account_state(&self, slot: &str, state: State) -> Result<(Arc<Account>, Position)> {
+        let tenant = self.tenant();
+        self.edit_account(slot, None, |mut account| {
+            require_not_deleted(&account)?;
+            account.state = state;
+            account.updated = self.directory.now();
+            let entry = match state {
+                State::Enabled => Entry::changed(account.ident()),
+                State::Disabled | State::Deleted => {
+                    Entry::revoke(Ident::Subtree(account.tenant.clone(), account.id.clone()))
+                }
+            };
+            Ok(Edit {
+                record: account,
+                change: Change::new(tenant.clone(), self.directory.now()),
+                entries: vec![entry],
+            })
+        })
+        .await
+    }
+
+    pub async fn delete_account(&self, slot: &str, etag: &str) -> Result<(Arc<Account>, Position)> {
+        let tenant = self.tenant();
+        self.edit_account(slot, Some(etag), |mut account| {
+            let now = self.directory.now();
+            let id = account.id.to_string();
+            let mut change = Change::new(tenant.clone(), now);
+            change.require_empty.push((children(tenant, &account.id), HAS_CHILDREN));
+            for name in names(&account) {
+                change.free.push((name, id.clone()));
+            }
+            if let Some(parent) = account.parent() {
+                change.unindex.push((children(tenant, parent), id));
+            }
+            account.state = State::Deleted;
+            account.deleted.get_or_insert(now);
+            account.updated = now;
+            let entries = vec![Entry::revoke(Ident::Subtree(account.tenant.clone(), account.id.clone()))];
+            Ok(Edit { record: account, change, entries })
+        })
+        .await
+    }
+
+    pub async fn undelete_account(&self, slot: &str) -> Result<(Arc<Account>, Position)> {
+        let tenant = self.tenant();
+        let found = self.reachable_account(slot).await?;
+        let mut parent_version = None;
+        if let Some(parent) = found.parent() {
+            let parent: Option<Account> = self.directory.fresh(&key::<Account>(tenant, parent)).await?;
+            match parent {
+                Some(parent) if parent.state != State::Deleted => {
+                    parent_version = Some((parent.id.to_string(), parent.version))
+                }
+                _ => return Err(Error::new(Reason::Disabled, "the parent account is deleted")),
+            }
+        }
+        self.edit_account(slot, None, |mut account| {
+            let mut change = Change::new(tenant.clone(), self.directory.now());
+            if account.state == State::Deleted {
+                account.state = State::Enabled;
+                account.deleted = None;
+                account.updated = self.directory.now();
+                let id = account.id.to_string();
+                change.take = names(&account).into_iter().map(|name| (name, id.clone())).collect();
+                if let (Some(parent), Some((parent_id, version))) = (account.parent(), &parent_version) {
+                    change.index.push((children(tenant, parent), id));
+                    change.require.push((Kind::Account, parent_id.clone(), *version));
+                }
+            }
+            let entries = vec![Entry::changed(account.ident())];
+            Ok(Edit { record: account, change, entries })
+        })
+        .await
+    }
+
+    /// Lists the accounts within reach, by id.
+    pub async fn list_accounts(&self, query: &AccountQuery, page: &PageRequest) -> Result<Page<Arc<Account>>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        if !matches!(caller.subject, Subject::Account(_)) {
+            self.require_scope()?;
+        }
+        let right = self.right();
+        let index = match &query.parent {
+            Some(parent) => {
+                let parent = self.reachable_account(parent).await?;
+                children(tenant, &parent.id)
+            }
+            None if right == Right::OwnOnly => match caller.confinement(tenant) {
+                Some(own) => children(tenant, own),
+                None => return Ok(Page { items: Vec::new(), next: String::new() }),
+            },
+            None => all(tenant),
+        };
+        self.directory
+            .list_records(&index, page, |account: &Account| {
+                let shown = query.show_deleted || account.state != State::Deleted;
+                shown && caller.reaches(account, right) && matches(&query.filter, account)
+            })
+            .await
+    }
+
+    /// The ancestors of an account that is created below `parent`, and what must hold for it.
+    async fn place_below(&self, parent: Option<&str>, change: &mut Change) -> Result<Vec<AccountId>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        let parent = match parent {
+            Some(slot) => Some(self.reachable_account(slot).await?),
+            // A confined caller creates below its own account.
+            None => match caller.confinement(tenant) {
+                Some(own) => self.directory.account(tenant, own).await?,
+                None => None,
+            },
+        };
+        let Some(parent) = parent else { return Ok(Vec::new()) };
+        // Read afresh: its version is a condition of the write, so that a parent that is deleted meanwhile gets no child.
+        let parent: Account = self
+            .directory
+            .fresh(&key::<Account>(tenant, &parent.id))
+            .await?
+            .filter(|parent: &Account| parent.state != State::Deleted)
+            .ok_or_else(|| Error::not_found("Account", parent.id.to_string()))?;
+        if parent.children_disabled {
+            return Err(Error::new(Reason::ChildrenDisabled, "the parent account allows no children"));
+        }
+        if parent.ancestors.len() + 2 > MAX_DEPTH {
+            return Err(Error::new(Reason::AccountTooDeep, format!("accounts can stand {MAX_DEPTH} levels deep")));
+        }
+        change.require.push((Kind::Account, parent.id.to_string(), parent.version));
+        Ok(std::iter::once(parent.id).chain(parent.ancestors).collect())
+    }
+
+    async fn edit_account(
+        &self,
+        slot: &str,
+        etag: Option<&str>,
+        edit: impl Fn(Account) -> Result<Edit<Account>>,
+    ) -> Result<(Arc<Account>, Position)> {
+        let tenant = self.tenant();
+        let account = self.reachable_account(slot).await?;
+        self.directory.edit(&key::<Account>(tenant, &account.id), etag, edit).await
+    }
+}
+
 // === impl Directory ===
 
 impl Directory {
@@ -97,18 +298,6 @@ impl Directory {
         Ok(accounts)
     }
 
-    /// The account that a slot names, if the caller reaches it. Without the declared scope only an account has something of
-    /// its own.
-    pub async fn reachable_account(&self, act: &Act, slot: &str) -> Result<Arc<Account>> {
-        if !matches!(act.caller().subject, Subject::Account(_)) {
-            act.require_scope()?;
-        }
-        self.find_account(act.tenant(), slot)
-            .await?
-            .filter(|account| act.caller().reaches(account, act.right()))
-            .ok_or_else(|| Error::not_found("Account", slot))
-    }
-
     /// Whether an account and all of its ancestors are enabled.
     pub async fn is_alive(&self, tenant: &TenantId, confinement: &Confinement) -> Result<bool> {
         let line = || std::iter::once(&confinement.account).chain(&confinement.ancestors);
@@ -120,192 +309,6 @@ impl Directory {
             }
         }
         Ok(true)
-    }
-
-    pub async fn create_account(
-        &self,
-        act: &Act,
-        parent: Option<&str>,
-        patch: AccountPatch,
-        repeat: Option<Repeat>,
-    ) -> Result<(Arc<Account>, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        self.existing_tenant(tenant).await?;
-        let now = self.now();
-        let id = AccountId::random()?;
-        let mut change = Change::new(tenant.clone(), now);
-        let ancestors = self.place_below(act, parent, &mut change).await?;
-        let mut account = new_account(tenant, &id, ancestors, now);
-        apply(&mut account, patch, &mut change)?;
-        if account.display_name.is_empty() {
-            return Err(Error::field("account.display_name", "must be set"));
-        }
-        change.index.push((all(tenant), id.to_string()));
-        if let Some(parent) = account.parent() {
-            change.index.push((children(tenant, parent), id.to_string()));
-        }
-        self.create(caller, account, id.to_string(), change, repeat).await
-    }
-
-    pub async fn update_account(
-        &self,
-        act: &Act,
-        slot: &str,
-        etag: &str,
-        patch: AccountPatch,
-    ) -> Result<(Arc<Account>, Position)> {
-        let tenant = act.tenant();
-        self.edit_account(act, slot, Some(etag), |mut account| {
-            require_not_deleted(&account)?;
-            let mut change = Change::new(tenant.clone(), self.now());
-            apply(&mut account, patch.clone(), &mut change)?;
-            account.updated = self.now();
-            let entries = vec![Entry::changed(account.ident())];
-            Ok(Edit { record: account, change, entries })
-        })
-        .await
-    }
-
-    /// Enables or disables an account. Disabling takes the descendants' tokens along.
-    pub async fn set_account_state(&self, act: &Act, slot: &str, state: State) -> Result<(Arc<Account>, Position)> {
-        let tenant = act.tenant();
-        self.edit_account(act, slot, None, |mut account| {
-            require_not_deleted(&account)?;
-            account.state = state;
-            account.updated = self.now();
-            let entry = match state {
-                State::Enabled => Entry::changed(account.ident()),
-                State::Disabled | State::Deleted => {
-                    Entry::revoke(Ident::Subtree(account.tenant.clone(), account.id.clone()))
-                }
-            };
-            Ok(Edit { record: account, change: Change::new(tenant.clone(), self.now()), entries: vec![entry] })
-        })
-        .await
-    }
-
-    pub async fn delete_account(&self, act: &Act, slot: &str, etag: &str) -> Result<(Arc<Account>, Position)> {
-        let tenant = act.tenant();
-        self.edit_account(act, slot, Some(etag), |mut account| {
-            let now = self.now();
-            let id = account.id.to_string();
-            let mut change = Change::new(tenant.clone(), now);
-            change.require_empty.push((children(tenant, &account.id), HAS_CHILDREN));
-            for name in names(&account) {
-                change.free.push((name, id.clone()));
-            }
-            if let Some(parent) = account.parent() {
-                change.unindex.push((children(tenant, parent), id));
-            }
-            account.state = State::Deleted;
-            account.deleted.get_or_insert(now);
-            account.updated = now;
-            let entries = vec![Entry::revoke(Ident::Subtree(account.tenant.clone(), account.id.clone()))];
-            Ok(Edit { record: account, change, entries })
-        })
-        .await
-    }
-
-    pub async fn undelete_account(&self, act: &Act, slot: &str) -> Result<(Arc<Account>, Position)> {
-        let tenant = act.tenant();
-        let found = self.reachable_account(act, slot).await?;
-        let mut parent_version = None;
-        if let Some(parent) = found.parent() {
-            let parent: Option<Account> = self.fresh(&key::<Account>(tenant, parent)).await?;
-            match parent {
-                Some(parent) if parent.state != State::Deleted => {
-                    parent_version = Some((parent.id.to_string(), parent.version))
-                }
-                _ => return Err(Error::new(Reason::Disabled, "the parent account is deleted")),
-            }
-        }
-        self.edit_account(act, slot, None, |mut account| {
-            let mut change = Change::new(tenant.clone(), self.now());
-            if account.state == State::Deleted {
-                account.state = State::Enabled;
-                account.deleted = None;
-                account.updated = self.now();
-                let id = account.id.to_string();
-                change.take = names(&account).into_iter().map(|name| (name, id.clone())).collect();
-                if let (Some(parent), Some((parent_id, version))) = (account.parent(), &parent_version) {
-                    change.index.push((children(tenant, parent), id));
-                    change.require.push((Kind::Account, parent_id.clone(), *version));
-                }
-            }
-            let entries = vec![Entry::changed(account.ident())];
-            Ok(Edit { record: account, change, entries })
-        })
-        .await
-    }
-
-    /// Lists the accounts within reach, by id.
-    pub async fn list_accounts(
-        &self,
-        act: &Act,
-        query: &AccountQuery,
-        page: &PageRequest,
-    ) -> Result<Page<Arc<Account>>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        if !matches!(caller.subject, Subject::Account(_)) {
-            act.require_scope()?;
-        }
-        let right = act.right();
-        let index = match &query.parent {
-            Some(parent) => {
-                let parent = self.reachable_account(act, parent).await?;
-                children(tenant, &parent.id)
-            }
-            None if right == Right::OwnOnly => match caller.confinement(tenant) {
-                Some(own) => children(tenant, own),
-                None => return Ok(Page { items: Vec::new(), next: String::new() }),
-            },
-            None => all(tenant),
-        };
-        self.list_records(&index, page, |account: &Account| {
-            let shown = query.show_deleted || account.state != State::Deleted;
-            shown && caller.reaches(account, right) && matches(&query.filter, account)
-        })
-        .await
-    }
-
-    /// The ancestors of an account that is created below `parent`, and what must hold for it.
-    async fn place_below(&self, act: &Act, parent: Option<&str>, change: &mut Change) -> Result<Vec<AccountId>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        let parent = match parent {
-            Some(slot) => Some(self.reachable_account(act, slot).await?),
-            // A confined caller creates below its own account.
-            None => match caller.confinement(tenant) {
-                Some(own) => self.account(tenant, own).await?,
-                None => None,
-            },
-        };
-        let Some(parent) = parent else { return Ok(Vec::new()) };
-        // Read afresh: its version is a condition of the write, so that a parent that is deleted meanwhile gets no child.
-        let parent: Account = self
-            .fresh(&key::<Account>(tenant, &parent.id))
-            .await?
-            .filter(|parent: &Account| parent.state != State::Deleted)
-            .ok_or_else(|| Error::not_found("Account", parent.id.to_string()))?;
-        if parent.children_disabled {
-            return Err(Error::new(Reason::ChildrenDisabled, "the parent account allows no children"));
-        }
-        if parent.ancestors.len() + 2 > MAX_DEPTH {
-            return Err(Error::new(Reason::AccountTooDeep, format!("accounts can stand {MAX_DEPTH} levels deep")));
-        }
-        change.require.push((Kind::Account, parent.id.to_string(), parent.version));
-        Ok(std::iter::once(parent.id).chain(parent.ancestors).collect())
-    }
-
-    async fn edit_account(
-        &self,
-        act: &Act,
-        slot: &str,
-        etag: Option<&str>,
-        edit: impl Fn(Account) -> Result<Edit<Account>>,
-    ) -> Result<(Arc<Account>, Position)> {
-        let tenant = act.tenant();
-        let account = self.reachable_account(act, slot).await?;
-        self.edit(&key::<Account>(tenant, &account.id), etag, edit).await
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::{
-    Directory,
     caller::require_unconfined,
     commit::{Edit, refused},
     load::key,
@@ -17,24 +16,23 @@ use crate::{
     token::{ClientId, Error, Ident, Position, Reason, Result, Scopes, TenantId},
 };
 
-// === impl Directory ===
+// === impl Act ===
 
-impl Directory {
+impl Act {
     /// Admits a client, or changes what an admitted one may do.
     pub async fn admit_client(
         &self,
-        act: &Act,
         client: &str,
         ceiling: (Scopes, Vec<String>),
         account: Option<&str>,
     ) -> Result<(Arc<Admission>, Position)> {
-        let tenant = act.tenant();
+        let tenant = self.tenant();
         let client: ClientId =
             client.parse().map_err(|_| Error::field("admission.client_id", "must be a client id"))?;
         let (scopes, audiences) = ceiling;
-        let limits = self.limits(act).await?;
-        let confinement = self.confinement_for(act, account).await?;
-        let now = self.now();
+        let limits = self.limits().await?;
+        let confinement = self.confinement_for(account).await?;
+        let now = self.directory.now();
         let admission = Admission {
             tenant: tenant.clone(),
             client: client.clone(),
@@ -51,7 +49,7 @@ impl Directory {
         let mut change = Change::new(tenant.clone(), now);
         change.index.push((all(tenant), id.clone()));
         change.puts.push(Put::new(Kind::Admission, id.clone(), Some(0), admission.to_bytes()));
-        let (written, position) = self.commit(change, &[Entry::changed(admission.ident())]).await?;
+        let (written, position) = self.directory.commit(change, &[Entry::changed(admission.ident())]).await?;
         match written {
             Written::Done => return Ok((Arc::new(admission), position)),
             Written::Conflict(..) => {}
@@ -59,33 +57,35 @@ impl Directory {
                 return Err(refused(other));
             }
         }
-        self.edit(&key::<Admission>(tenant, &client), None, |old: Admission| {
-            if old.state == State::Enabled {
-                limits.check_admission(&old)?;
-            }
-            let created = if old.state == State::Enabled { old.created } else { now };
-            let mut change = Change::new(tenant.clone(), now);
-            change.index.push((all(tenant), id.clone()));
-            let record = Admission { created, version: old.version, ..admission.clone() };
-            Ok(Edit { entries: vec![Entry::changed(record.ident())], record, change })
-        })
-        .await
+        self.directory
+            .edit(&key::<Admission>(tenant, &client), None, |old: Admission| {
+                if old.state == State::Enabled {
+                    limits.check_admission(&old)?;
+                }
+                let created = if old.state == State::Enabled { old.created } else { now };
+                let mut change = Change::new(tenant.clone(), now);
+                change.index.push((all(tenant), id.clone()));
+                let record = Admission { created, version: old.version, ..admission.clone() };
+                Ok(Edit { entries: vec![Entry::changed(record.ident())], record, change })
+            })
+            .await
     }
 
     /// Ends an admission. Its tokens die even if there was none.
-    pub async fn expel_client(&self, act: &Act, client: &str) -> Result<Position> {
-        let (caller, tenant) = (act.caller(), act.tenant());
+    pub async fn expel_client(&self, client: &str) -> Result<Position> {
+        let (caller, tenant) = (self.caller(), self.tenant());
         require_unconfined(caller)?;
         let client: ClientId = client.parse().map_err(|_| Error::field("client_id", "must be a client id"))?;
-        let limits = self.limits(act).await?;
+        let limits = self.limits().await?;
         let expelled = self
+            .directory
             .edit(&key::<Admission>(tenant, &client), None, |mut admission: Admission| {
                 if admission.state == State::Enabled {
                     limits.check_admission(&admission)?;
                 }
                 admission.state = State::Deleted;
-                admission.updated = self.now();
-                let mut change = Change::new(tenant.clone(), self.now());
+                admission.updated = self.directory.now();
+                let mut change = Change::new(tenant.clone(), self.directory.now());
                 change.unindex.push((all(tenant), client.to_string()));
                 Ok(Edit { entries: vec![Entry::revoke(admission.ident())], record: admission, change })
             })
@@ -93,16 +93,18 @@ impl Directory {
         match expelled {
             Ok((_, position)) => Ok(position),
             Err(error) if error.reason() == Reason::NotFound => {
-                self.core.log.append(&[Entry::revoke(Ident::Admission(tenant.clone(), client))]).await
+                self.directory.core.log.append(&[Entry::revoke(Ident::Admission(tenant.clone(), client))]).await
             }
             Err(error) => Err(error),
         }
     }
 
     /// Lists the admissions of a tenant, by client id.
-    pub async fn list_admissions(&self, act: &Act, page: &PageRequest) -> Result<Page<Arc<Admission>>> {
-        require_unconfined(act.caller())?;
-        self.list_records(&all(act.tenant()), page, |admission: &Admission| admission.state == State::Enabled).await
+    pub async fn list_admissions(&self, page: &PageRequest) -> Result<Page<Arc<Admission>>> {
+        require_unconfined(self.caller())?;
+        self.directory
+            .list_records(&all(self.tenant()), page, |admission: &Admission| admission.state == State::Enabled)
+            .await
     }
 }
 

@@ -33,6 +33,55 @@ impl Authority {
     }
 }
 
+// === impl Act ===
+
+impl Act {
+    /// The group that a slot names, and the member of it, if one is named.
+    pub async fn place_in_group(&self, group: &str, member: Option<&str>) -> Result<(GroupId, Option<MemberId>)> {
+        let tenant = self.tenant();
+        let group = self.reachable_group(group).await?;
+        let Some(slot) = member else { return Ok((group.id.clone(), None)) };
+        let not_a_member = || Error::not_found(Member::NAME, slot);
+        let id: MemberId = self.directory.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_a_member)?;
+        if self.directory.group_member(&group, &id).await?.is_none() {
+            return Err(not_a_member());
+        }
+        if self.directory.group_authority(tenant, &group.id, Some(&id), None).await?.is_none() {
+            return Err(Error::new(Reason::Disabled, "the member is disabled"));
+        }
+        Ok((group.id.clone(), Some(id)))
+    }
+
+    /// The account that a member is to act in, and the member: by slots, or the only account that there is to choose.
+    pub async fn place_of(&self, member: &str, account: Option<&str>) -> Result<(Arc<Account>, MemberId)> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        let not_a_member = || Error::not_found(Member::NAME, member);
+        let account = match account {
+            Some(slot) => Some(self.reachable_account(slot).await?),
+            None => match caller.confinement(tenant) {
+                Some(own) => self.directory.account(tenant, own).await?,
+                None => None,
+            },
+        };
+        let id: MemberId = self.directory.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_a_member)?;
+        let account = match account {
+            Some(account) => account,
+            None => self.directory.only_account(tenant, &id).await?.ok_or_else(not_a_member)?,
+        };
+        let membership = self.directory.membership(tenant, &account.id, &id).await?;
+        if membership.is_none_or(|membership| membership.state == MembershipState::Deleted) {
+            return Err(not_a_member());
+        }
+        if account.state == State::Deleted {
+            return Err(Error::not_found(Account::NAME, account.id.to_string()));
+        }
+        if self.directory.authority(tenant, &account.id, &id).await?.is_none() {
+            return Err(Error::new(Reason::Disabled, "the member or the membership is not active"));
+        }
+        Ok((account, id))
+    }
+}
+
 // === impl Directory ===
 
 impl Directory {
@@ -99,56 +148,6 @@ impl Directory {
             }
         }
         Ok(Arc::new(authority))
-    }
-
-    /// The group that a slot names, and the member of it, if one is named.
-    pub async fn place_in_group(
-        &self,
-        act: &Act,
-        group: &str,
-        member: Option<&str>,
-    ) -> Result<(GroupId, Option<MemberId>)> {
-        let tenant = act.tenant();
-        let group = self.reachable_group(act, group).await?;
-        let Some(slot) = member else { return Ok((group.id.clone(), None)) };
-        let not_a_member = || Error::not_found(Member::NAME, slot);
-        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_a_member)?;
-        if self.group_member(&group, &id).await?.is_none() {
-            return Err(not_a_member());
-        }
-        if self.group_authority(tenant, &group.id, Some(&id), None).await?.is_none() {
-            return Err(Error::new(Reason::Disabled, "the member is disabled"));
-        }
-        Ok((group.id.clone(), Some(id)))
-    }
-
-    /// The account that a member is to act in, and the member: by slots, or the only account that there is to choose.
-    pub async fn place_of(&self, act: &Act, member: &str, account: Option<&str>) -> Result<(Arc<Account>, MemberId)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        let not_a_member = || Error::not_found(Member::NAME, member);
-        let account = match account {
-            Some(slot) => Some(self.reachable_account(act, slot).await?),
-            None => match caller.confinement(tenant) {
-                Some(own) => self.account(tenant, own).await?,
-                None => None,
-            },
-        };
-        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_a_member)?;
-        let account = match account {
-            Some(account) => account,
-            None => self.only_account(tenant, &id).await?.ok_or_else(not_a_member)?,
-        };
-        let membership = self.membership(tenant, &account.id, &id).await?;
-        if membership.is_none_or(|membership| membership.state == MembershipState::Deleted) {
-            return Err(not_a_member());
-        }
-        if account.state == State::Deleted {
-            return Err(Error::not_found(Account::NAME, account.id.to_string()));
-        }
-        if self.authority(tenant, &account.id, &id).await?.is_none() {
-            return Err(Error::new(Reason::Disabled, "the member or the membership is not active"));
-        }
-        Ok((account, id))
     }
 
     /// One page of the accounts that a member may act in now, by their ids from after `after` on, and where the next page

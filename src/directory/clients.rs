@@ -6,7 +6,7 @@ use super::{
     Directory,
     accounts::{any, name_of, state_name},
     commit::{Edit, Remembered, Repeat, refused},
-    credentials::{self, MAX_SECRETS},
+    credentials::{self, MAX_SECRETS, SecretUse},
     grantable::Limits,
     load::key,
     names::rename,
@@ -67,40 +67,213 @@ pub const FIELDS: &[Field] = &[
 /// How many revoked secrets are still listed.
 const REMEMBERED_SECRETS: usize = 20;
 
-// === impl Directory ===
+// === impl Act ===
 
-impl Directory {
+impl Act {
     pub async fn create_client(
         &self,
-        act: &Act,
         account: Option<&str>,
         patch: ClientPatch,
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Client>, ShownSecret, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        let limits = self.limits(act).await?;
-        let confinement = self.confinement_for(act, account).await?;
-        let client = apply(new_client(ClientId::random()?, tenant, confinement, self.now()), patch)?;
+        let (caller, tenant) = (self.caller(), self.tenant());
+        let limits = self.limits().await?;
+        let confinement = self.confinement_for(account).await?;
+        let client = apply(new_client(ClientId::random()?, tenant, confinement, self.directory.now()), patch)?;
         limits.check_client(&client)?;
-        let (client, shown) = self.with_first_secret(client)?;
+        let (client, shown) = self.directory.with_first_secret(client)?;
         if !client.certificate_identities.is_empty() {
-            self.note_home(tenant, &client.id).await?;
+            self.directory.note_home(tenant, &client.id).await?;
         }
         let result = remember(&client.id, &shown.secret);
-        let request = repeat.map(|repeat| repeat.request(tenant, caller, result, self.now()));
-        let (written, client, position) = self.insert_client(client, request).await?;
+        let request = repeat.map(|repeat| repeat.request(tenant, caller, result, self.directory.now()));
+        let (written, client, position) = self.directory.insert_client(client, request).await?;
         match (written, repeat) {
             (Written::Done, _) => Ok((client, shown, position)),
             (Written::Repeated { body, result }, Some(repeat)) => {
                 repeat.check(body)?;
-                let (client, shown) = self.remembered(&limits, tenant, &result).await?;
-                let position = self.core.log.append(&[Entry::changed(client.ident())]).await?;
+                let (client, shown) = self.directory.remembered(&limits, tenant, &result).await?;
+                let position = self.directory.core.log.append(&[Entry::changed(client.ident())]).await?;
                 Ok((client, shown, position))
             }
             (other, _) => Err(refused(other)),
         }
     }
 
+    /// The client that a slot names, if the caller reaches it.
+    pub async fn reachable_client(&self, slot: &str) -> Result<Arc<Client>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        let not_found = || Error::not_found("Client", slot);
+        let id: ClientId = slot.parse().map_err(|_| not_found())?;
+        let client = self.directory.client(tenant, &id).await?.ok_or_else(not_found)?;
+        if is_within(&client, caller.confinement(tenant)) { Ok(client) } else { Err(not_found()) }
+    }
+
+    pub async fn update_client(&self, slot: &str, etag: &str, patch: ClientPatch) -> Result<(Arc<Client>, Position)> {
+        if patch.certificate_identities.as_ref().is_some_and(|identities| !identities.is_empty()) {
+            let client = self.reachable_client(slot).await?;
+            self.limits().await?.check_client(&client)?;
+            self.directory.note_home(self.tenant(), &client.id).await?;
+        }
+        self.edit_client(slot, Some(etag), |client| {
+            let mut client = apply(client, patch.clone())?;
+            client.updated = self.directory.now();
+            Ok((vec![Entry::changed(client.ident())], client))
+        })
+        .await
+    }
+
+    /// Enables, disables or deletes a client.
+    pub async fn set_client_state(
+        &self,
+        slot: &str,
+        etag: Option<&str>,
+        state: State,
+    ) -> Result<(Arc<Client>, Position)> {
+        let caller = self.caller();
+        if state != State::Enabled && caller.standing.client.id.to_string() == slot {
+            // The last administrator would lock everybody out.
+            return Err(Error::new(Reason::BuiltIn, "a client cannot disable or delete itself"));
+        }
+        self.edit_client(slot, etag, |mut client| {
+            client.state = state;
+            client.updated = self.directory.now();
+            let entry = match state {
+                State::Enabled => Entry::changed(client.ident()),
+                State::Disabled | State::Deleted => Entry::revoke(client.ident()),
+            };
+            Ok((vec![entry], client))
+        })
+        .await
+    }
+
+    /// Lists the clients within reach, by id.
+    pub async fn list_clients(&self, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Client>>> {
+        let root = self.caller().confinement(self.tenant());
+        self.directory
+            .list_records(&all(self.tenant()), page, |client: &Client| {
+                client.state != State::Deleted && is_within(client, root) && matches(filter, client)
+            })
+            .await
+    }
+
+    pub async fn create_client_secret(&self, slot: &str, repeat: Option<Repeat>) -> Result<(ShownSecret, Position)> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        let found = self.reachable_client(slot).await?;
+        let limits = self.limits().await?;
+        limits.check_client(&found)?;
+        if let Some(repeat) = repeat {
+            // Before the limit is checked: the repeat of the request that reached it is no new secret.
+            let remembered =
+                self.directory.core.store.remembered(tenant, repeat.key(tenant, caller), self.directory.now()).await?;
+            if let Some((body, result)) = remembered {
+                return self.directory.repeat_secret(&limits, tenant, repeat, (body, result)).await;
+            }
+        }
+        let secret = self.directory.new_secret()?;
+        let edited = self
+            .directory
+            .edit_repeatable(&key::<Client>(tenant, &found.id), None, |mut client: Client| {
+                limits.check_client(&client)?;
+                let now = self.directory.now();
+                if client.secrets.iter().filter(|secret| secret.is_live(now)).count() >= MAX_SECRETS {
+                    return Err(Error::new(
+                        Reason::SecretLimit,
+                        format!("the client has its {MAX_SECRETS} live secrets"),
+                    ));
+                }
+                forget_old(&mut client.secrets, now);
+                client.secrets.push(secret.clone());
+                client.updated = now;
+                let mut change = Change::new(tenant.clone(), now);
+                change.request =
+                    repeat.map(|repeat| repeat.request(tenant, caller, remember(&client.id, &secret), now));
+                Ok(Edit { entries: vec![Entry::changed(client.ident())], record: client, change })
+            })
+            .await?;
+        match (edited, repeat) {
+            (Ok((client, position)), _) => {
+                Ok((ShownSecret { text: self.directory.secret_text(&client, &secret)?, secret }, position))
+            }
+            (Err(remembered), Some(repeat)) => self.directory.repeat_secret(&limits, tenant, repeat, remembered).await,
+            (Err(_), None) => Err(Error::internal("handle a repeat that was not asked for")),
+        }
+    }
+
+    /// Revokes a secret at `now + delay`, unless it stops earlier already.
+    /// The client whose secrets are listed, and when they were last used.
+    pub async fn client_secrets(&self, slot: &str) -> Result<(Arc<Client>, SecretUse)> {
+        let client = self.reachable_client(slot).await?;
+        let uses = self.directory.secret_use(&client).await?;
+        Ok((client, uses))
+    }
+
+    pub async fn revoke_client_secret(&self, slot: &str, secret: &str, delay: Duration) -> Result<(Secret, Position)> {
+        let (client, position) = self
+            .edit_client(slot, None, |mut client| {
+                let now = self.directory.now();
+                let found = client.secrets.iter_mut().find(|own| own.id_text() == secret);
+                let found = found.ok_or_else(|| Error::not_found("ClientSecret", secret))?;
+                let revokes = now.plus(delay);
+                found.revokes = Some(found.revokes.map_or(revokes, |earlier| earlier.min(revokes)));
+                client.updated = now;
+                Ok((vec![Entry::changed(client.ident())], client))
+            })
+            .await?;
+        let found = client.secrets.iter().find(|own| own.id_text() == secret).cloned();
+        Ok((found.ok_or_else(|| Error::internal("find the secret that was revoked"))?, position))
+    }
+
+    /// The account that confines a client that `caller` creates or admits.
+    pub(super) async fn confinement_for(&self, account: Option<&str>) -> Result<Option<Confinement>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        match account {
+            Some(slot) => {
+                let account = self.reachable_account(slot).await?;
+                if account.state == State::Deleted {
+                    return Err(Error::not_found("Account", slot));
+                }
+                Ok(Some(account.confinement()))
+            }
+            // What a confined caller makes stays within its confinement.
+            None => match caller.confinement(tenant) {
+                Some(own) => Ok(self.directory.account(tenant, own).await?.map(|account| account.confinement())),
+                None => Ok(None),
+            },
+        }
+    }
+
+    async fn edit_client(
+        &self,
+        slot: &str,
+        etag: Option<&str>,
+        edit: impl Fn(Client) -> Result<(Vec<Entry>, Client)>,
+    ) -> Result<(Arc<Client>, Position)> {
+        let tenant = self.tenant();
+        let found = self.reachable_client(slot).await?;
+        let limits = self.limits().await?;
+        limits.check_client(&found)?;
+        self.directory
+            .edit(&key::<Client>(tenant, &found.id), etag, |client: Client| {
+                if client.state == State::Deleted {
+                    return Err(Error::not_found("Client", slot));
+                }
+                limits.check_client(&client)?;
+                let (entries, record) = edit(client.clone())?;
+                limits.check_client(&record)?;
+                limits.check_own(&client, &record)?;
+                let mut change = Change::new(tenant.clone(), self.directory.now());
+                let (before, after) = (credentials::names(&client), credentials::names(&record));
+                rename(&mut change, &record.id.to_string(), before, after);
+                Ok(Edit { record, change, entries })
+            })
+            .await
+    }
+}
+
+// === impl Directory ===
+
+impl Directory {
     /// Gives a new client its first secret.
     pub(super) fn with_first_secret(&self, mut client: Client) -> Result<(Client, ShownSecret)> {
         let secret = self.new_secret()?;
@@ -124,157 +297,6 @@ impl Directory {
         let (written, position) = self.commit(change, &[Entry::changed(client.ident())]).await?;
         client.version = 1;
         Ok((written, Arc::new(client), position))
-    }
-
-    /// The client that a slot names, if the caller reaches it.
-    pub async fn reachable_client(&self, act: &Act, slot: &str) -> Result<Arc<Client>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        let not_found = || Error::not_found("Client", slot);
-        let id: ClientId = slot.parse().map_err(|_| not_found())?;
-        let client = self.client(tenant, &id).await?.ok_or_else(not_found)?;
-        if is_within(&client, caller.confinement(tenant)) { Ok(client) } else { Err(not_found()) }
-    }
-
-    pub async fn update_client(
-        &self,
-        act: &Act,
-        slot: &str,
-        etag: &str,
-        patch: ClientPatch,
-    ) -> Result<(Arc<Client>, Position)> {
-        if patch.certificate_identities.as_ref().is_some_and(|identities| !identities.is_empty()) {
-            let client = self.reachable_client(act, slot).await?;
-            self.limits(act).await?.check_client(&client)?;
-            self.note_home(act.tenant(), &client.id).await?;
-        }
-        self.edit_client(act, slot, Some(etag), |client| {
-            let mut client = apply(client, patch.clone())?;
-            client.updated = self.now();
-            Ok((vec![Entry::changed(client.ident())], client))
-        })
-        .await
-    }
-
-    /// Enables, disables or deletes a client.
-    pub async fn set_client_state(
-        &self,
-        act: &Act,
-        slot: &str,
-        etag: Option<&str>,
-        state: State,
-    ) -> Result<(Arc<Client>, Position)> {
-        let caller = act.caller();
-        if state != State::Enabled && caller.standing.client.id.to_string() == slot {
-            // The last administrator would lock everybody out.
-            return Err(Error::new(Reason::BuiltIn, "a client cannot disable or delete itself"));
-        }
-        self.edit_client(act, slot, etag, |mut client| {
-            client.state = state;
-            client.updated = self.now();
-            let entry = match state {
-                State::Enabled => Entry::changed(client.ident()),
-                State::Disabled | State::Deleted => Entry::revoke(client.ident()),
-            };
-            Ok((vec![entry], client))
-        })
-        .await
-    }
-
-    /// Lists the clients within reach, by id.
-    pub async fn list_clients(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Client>>> {
-        let root = act.caller().confinement(act.tenant());
-        self.list_records(&all(act.tenant()), page, |client: &Client| {
-            client.state != State::Deleted && is_within(client, root) && matches(filter, client)
-        })
-        .await
-    }
-
-    pub async fn create_client_secret(
-        &self,
-        act: &Act,
-        slot: &str,
-        repeat: Option<Repeat>,
-    ) -> Result<(ShownSecret, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        let found = self.reachable_client(act, slot).await?;
-        let limits = self.limits(act).await?;
-        limits.check_client(&found)?;
-        if let Some(repeat) = repeat {
-            // Before the limit is checked: the repeat of the request that reached it is no new secret.
-            let remembered = self.core.store.remembered(tenant, repeat.key(tenant, caller), self.now()).await?;
-            if let Some((body, result)) = remembered {
-                return self.repeat_secret(&limits, tenant, repeat, (body, result)).await;
-            }
-        }
-        let secret = self.new_secret()?;
-        let edited = self
-            .edit_repeatable(&key::<Client>(tenant, &found.id), None, |mut client: Client| {
-                limits.check_client(&client)?;
-                let now = self.now();
-                if client.secrets.iter().filter(|secret| secret.is_live(now)).count() >= MAX_SECRETS {
-                    return Err(Error::new(
-                        Reason::SecretLimit,
-                        format!("the client has its {MAX_SECRETS} live secrets"),
-                    ));
-                }
-                forget_old(&mut client.secrets, now);
-                client.secrets.push(secret.clone());
-                client.updated = now;
-                let mut change = Change::new(tenant.clone(), now);
-                change.request =
-                    repeat.map(|repeat| repeat.request(tenant, caller, remember(&client.id, &secret), now));
-                Ok(Edit { entries: vec![Entry::changed(client.ident())], record: client, change })
-            })
-            .await?;
-        match (edited, repeat) {
-            (Ok((client, position)), _) => {
-                Ok((ShownSecret { text: self.secret_text(&client, &secret)?, secret }, position))
-            }
-            (Err(remembered), Some(repeat)) => self.repeat_secret(&limits, tenant, repeat, remembered).await,
-            (Err(_), None) => Err(Error::internal("handle a repeat that was not asked for")),
-        }
-    }
-
-    /// Revokes a secret at `now + delay`, unless it stops earlier already.
-    pub async fn revoke_client_secret(
-        &self,
-        act: &Act,
-        slot: &str,
-        secret: &str,
-        delay: Duration,
-    ) -> Result<(Secret, Position)> {
-        let (client, position) = self
-            .edit_client(act, slot, None, |mut client| {
-                let now = self.now();
-                let found = client.secrets.iter_mut().find(|own| own.id_text() == secret);
-                let found = found.ok_or_else(|| Error::not_found("ClientSecret", secret))?;
-                let revokes = now.plus(delay);
-                found.revokes = Some(found.revokes.map_or(revokes, |earlier| earlier.min(revokes)));
-                client.updated = now;
-                Ok((vec![Entry::changed(client.ident())], client))
-            })
-            .await?;
-        let found = client.secrets.iter().find(|own| own.id_text() == secret).cloned();
-        Ok((found.ok_or_else(|| Error::internal("find the secret that was revoked"))?, position))
-    }
-
-    /// The account that confines a client that `caller` creates or admits.
-    pub(super) async fn confinement_for(&self, act: &Act, account: Option<&str>) -> Result<Option<Confinement>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        match account {
-            Some(slot) => {
-                let account = self.reachable_account(act, slot).await?;
-                if account.state == State::Deleted {
-                    return Err(Error::not_found("Account", slot));
-                }
-                Ok(Some(account.confinement()))
-            }
-            // What a confined caller makes stays within its confinement.
-            None => match caller.confinement(tenant) {
-                Some(own) => Ok(self.account(tenant, own).await?.map(|account| account.confinement())),
-                None => Ok(None),
-            },
-        }
     }
 
     pub(super) fn secret_text(&self, client: &Client, secret: &Secret) -> Result<SecretText> {
@@ -310,33 +332,6 @@ impl Directory {
         let secret = client.secrets.iter().find(|own| own.id_text() == secret).cloned().ok_or_else(lost)?;
         let text = self.secret_text(&client, &secret)?;
         Ok((Arc::new(client), ShownSecret { secret, text }))
-    }
-
-    async fn edit_client(
-        &self,
-        act: &Act,
-        slot: &str,
-        etag: Option<&str>,
-        edit: impl Fn(Client) -> Result<(Vec<Entry>, Client)>,
-    ) -> Result<(Arc<Client>, Position)> {
-        let tenant = act.tenant();
-        let found = self.reachable_client(act, slot).await?;
-        let limits = self.limits(act).await?;
-        limits.check_client(&found)?;
-        self.edit(&key::<Client>(tenant, &found.id), etag, |client: Client| {
-            if client.state == State::Deleted {
-                return Err(Error::not_found("Client", slot));
-            }
-            limits.check_client(&client)?;
-            let (entries, record) = edit(client.clone())?;
-            limits.check_client(&record)?;
-            limits.check_own(&client, &record)?;
-            let mut change = Change::new(tenant.clone(), self.now());
-            let (before, after) = (credentials::names(&client), credentials::names(&record));
-            rename(&mut change, &record.id.to_string(), before, after);
-            Ok(Edit { record, change, entries })
-        })
-        .await
     }
 }
 

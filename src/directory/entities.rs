@@ -34,44 +34,47 @@ pub struct Moved {
     pub position: Position,
 }
 
-// === impl Directory ===
+// === impl Act ===
 
-impl Directory {
+impl Act {
     /// Puts accounts into a group, and members of one of its accounts behind them, if asked to.
     pub async fn add_entities(
         &self,
-        act: &Act,
         slot: &str,
         accounts: &[String],
         copy: Option<&CopyMembers>,
     ) -> Result<(Moved, Option<Synced>)> {
-        let tenant = act.tenant();
-        let group = self.reachable_group(act, slot).await?;
-        let accounts = self.living_accounts(tenant, accounts).await?;
+        let tenant = self.tenant();
+        let group = self.reachable_group(slot).await?;
+        let accounts = self.directory.living_accounts(tenant, accounts).await?;
         let Some(copy) = copy else {
-            return Ok((self.move_entities(&group, &accounts, State::Enabled).await?, None));
+            return Ok((self.directory.move_entities(&group, &accounts, State::Enabled).await?, None));
         };
         // Before anything is written: an account to copy from that is not there stops the whole call.
-        let source = self.named_source(&group, copy, &accounts).await?;
-        let moved = self.move_entities(&group, &accounts, State::Enabled).await?;
-        let synced = self.copy_members(&moved.group, source, copy).await?;
+        let source = self.directory.named_source(&group, copy, &accounts).await?;
+        let moved = self.directory.move_entities(&group, &accounts, State::Enabled).await?;
+        let synced = self.directory.copy_members(&moved.group, source, copy).await?;
         Ok((Moved { group: Arc::clone(&synced.group), position: synced.position, ..moved }, Some(synced)))
     }
 
     /// Takes accounts out of a group, deleted ones as well.
-    pub async fn remove_entities(&self, act: &Act, slot: &str, accounts: &[String]) -> Result<Moved> {
-        let tenant = act.tenant();
-        let group = self.reachable_group(act, slot).await?;
-        let accounts = self.find_accounts(tenant, accounts).await?;
-        self.move_entities(&group, &accounts, State::Deleted).await
+    pub async fn remove_entities(&self, slot: &str, accounts: &[String]) -> Result<Moved> {
+        let tenant = self.tenant();
+        let group = self.reachable_group(slot).await?;
+        let accounts = self.directory.find_accounts(tenant, accounts).await?;
+        self.directory.move_entities(&group, &accounts, State::Deleted).await
     }
 
     /// Lists the accounts of a group, by id. Deleted ones count as not there.
-    pub async fn list_group_entities(&self, act: &Act, slot: &str, page: &PageRequest) -> Result<Page<Arc<Account>>> {
-        let group = self.reachable_group(act, slot).await?;
-        self.list_records(&places(&group), page, |account: &Account| account.state != State::Deleted).await
+    pub async fn list_group_entities(&self, slot: &str, page: &PageRequest) -> Result<Page<Arc<Account>>> {
+        let group = self.reachable_group(slot).await?;
+        self.directory.list_records(&places(&group), page, |account: &Account| account.state != State::Deleted).await
     }
+}
 
+// === impl Directory ===
+
+impl Directory {
     /// The accounts that were last put into a group, newest first, as many as a page may have.
     pub(super) async fn newest_entities(&self, group: &EntityGroup) -> Result<Vec<AccountId>> {
         let parse = |id: &str| id.parse().map_err(|_| Error::internal("read an index of entities"));

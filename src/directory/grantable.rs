@@ -6,7 +6,6 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Directory,
     caller::Caller,
     permit::Act,
     record::{Admission, Client, Confinement, Grantable, Tenant},
@@ -50,15 +49,15 @@ struct Lifetimes {
 /// What stands for all.
 const ANY: &str = "*";
 
-// === impl Directory ===
+// === impl Act ===
 
-impl Directory {
+impl Act {
     /// What a call may hand on where it acts. A client that holds more is not touched: to disable or delete it is no less a
     /// way to rule over it than to change it.
-    pub(super) async fn limits(&self, act: &Act) -> Result<Limits> {
-        let tenant = self.existing_tenant(act.tenant()).await?;
-        let issuer = self.issuer(&tenant.id);
-        let caller = Arc::clone(act.caller());
+    pub(super) async fn limits(&self) -> Result<Limits> {
+        let tenant = self.directory.existing_tenant(self.tenant()).await?;
+        let issuer = self.directory.issuer(&tenant.id);
+        let caller = Arc::clone(self.caller());
         let bounds = (!caller.is_admin()).then(|| Bounds::held(&caller.standing, &tenant));
         Ok(Limits { caller, tenant, issuer, bounds })
     }

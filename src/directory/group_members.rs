@@ -75,36 +75,38 @@ pub const FIELDS: &[Field] = &[
 /// How many places one write changes at most, so that none keeps the store for long.
 pub(super) const PLACES_PER_WRITE: usize = 100;
 
-// === impl Directory ===
+// === impl Act ===
 
-impl Directory {
+impl Act {
     /// The place of a member in a group.
-    pub async fn reachable_group_member(&self, act: &Act, group: &str, member: &str) -> Result<Placed> {
-        let tenant = act.tenant();
-        let group = self.reachable_group(act, group).await?;
+    pub async fn reachable_group_member(&self, group: &str, member: &str) -> Result<Placed> {
+        let tenant = self.tenant();
+        let group = self.reachable_group(group).await?;
         let not_found = || Error::not_found(GroupMember::NAME, member);
-        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
-        let place = self.group_member(&group, &id).await?.ok_or_else(not_found)?;
-        let member = self.member(tenant, &id).await?.ok_or_else(not_found)?;
+        let id: MemberId = self.directory.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
+        let place = self.directory.group_member(&group, &id).await?.ok_or_else(not_found)?;
+        let member = self.directory.member(tenant, &id).await?.ok_or_else(not_found)?;
         Ok(Placed { place, member })
     }
 
     /// Gives a member a place in a group, or other roles in the place that it has; creates the member if asked to.
-    pub async fn upsert_group_member(&self, act: &Act, new: &NewGroupMember, etag: &str) -> Result<(Placed, Position)> {
-        let tenant = act.tenant();
-        let found = self.reachable_group(act, &new.group).await?;
+    pub async fn upsert_group_member(&self, new: &NewGroupMember, etag: &str) -> Result<(Placed, Position)> {
+        let tenant = self.tenant();
+        let found = self.reachable_group(&new.group).await?;
         for _ in 0..MAX_RACES {
-            let mut edit = self.edit_contents(&found).await?;
-            let (member, is_new) = self.member_to_place(new, &mut edit.change).await?;
+            let mut edit = self.directory.edit_contents(&found).await?;
+            let (member, is_new) = self.directory.member_to_place(new, &mut edit.change).await?;
             let before = if is_new {
                 None
             } else {
                 edit.change.require.push((Kind::Member, member.id.to_string(), member.version));
-                self.fresh::<GroupMember>(&GroupMember::place(tenant, &(found.id.clone(), member.id.clone()))).await?
+                self.directory
+                    .fresh::<GroupMember>(&GroupMember::place(tenant, &(found.id.clone(), member.id.clone())))
+                    .await?
             };
             let stands = before.as_ref().filter(|before| before.state == State::Enabled);
             check_etag(Some(etag), stands.map_or(0, |before| before.version))?;
-            let (roles, overrides) = self.roles_to_place(&edit.group, stands, new, &mut edit.change).await?;
+            let (roles, overrides) = self.directory.roles_to_place(&edit.group, stands, new, &mut edit.change).await?;
             let mut place = GroupMember {
                 tenant: tenant.clone(),
                 group: found.id.clone(),
@@ -120,7 +122,7 @@ impl Directory {
                 edit.entries.push(Entry::changed(member.ident()));
             }
             edit.put_place(before.as_ref(), &place);
-            if let Some((_, position)) = self.write_contents(edit).await? {
+            if let Some((_, position)) = self.directory.write_contents(edit).await? {
                 place.version += 1;
                 return Ok((Placed { place: Arc::new(place), member: Arc::new(member) }, position));
             }
@@ -129,49 +131,52 @@ impl Directory {
     }
 
     /// Takes a member out of a group. What it obtained for the group is dead.
-    pub async fn delete_group_member(&self, act: &Act, group: &str, member: &str, etag: &str) -> Result<Position> {
-        let tenant = act.tenant();
-        let group = self.reachable_group(act, group).await?;
+    pub async fn delete_group_member(&self, group: &str, member: &str, etag: &str) -> Result<Position> {
+        let tenant = self.tenant();
+        let group = self.reachable_group(group).await?;
         let not_found = || Error::not_found(GroupMember::NAME, member);
-        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
+        let id: MemberId = self.directory.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
         let key = GroupMember::place(tenant, &(group.id.clone(), id.clone()));
-        let place: GroupMember = self.fresh(&key).await?.ok_or_else(not_found)?;
+        let place: GroupMember = self.directory.fresh(&key).await?.ok_or_else(not_found)?;
         if place.state == State::Enabled {
             check_etag(Some(etag), place.version)?;
         }
         let expected = (!etag.is_empty()).then_some(place.version);
-        let (_, position) = self.remove_members(&group, &[id], expected).await?;
+        let (_, position) = self.directory.remove_members(&group, &[id], expected).await?;
         Ok(position)
     }
 
     /// Lists the members of a group, by id, and tells how many it has in all.
     pub async fn list_group_members(
         &self,
-        act: &Act,
         slot: &str,
         query: &GroupMemberQuery,
         page: &PageRequest,
     ) -> Result<(Page<Placed>, u64)> {
-        let tenant = act.tenant();
-        let group = self.reachable_group(act, slot).await?;
+        let tenant = self.tenant();
+        let group = self.reachable_group(slot).await?;
         let index = members_of(&group);
         let mut listing = Listing::new(&index, page);
-        while let Some(rows) = self.next_rows::<GroupMember, _>(&mut listing).await? {
+        while let Some(rows) = self.directory.next_rows::<GroupMember, _>(&mut listing).await? {
             let places = rows.iter().filter_map(|(_, place)| place.as_ref());
-            self.load_all::<Member>(tenant, places.map(|place| &place.member)).await?;
+            self.directory.load_all::<Member>(tenant, places.map(|place| &place.member)).await?;
             let mut placed = Vec::with_capacity(rows.len());
             for (id, place) in rows {
                 let place = match place.filter(|place| place.state == State::Enabled) {
-                    Some(place) => self.placed(tenant, place).await?.filter(|placed| query.matches(placed)),
+                    Some(place) => self.directory.placed(tenant, place).await?.filter(|placed| query.matches(placed)),
                     None => None,
                 };
                 placed.push((id, place));
             }
             listing.take(placed);
         }
-        Ok((listing.into_page(&self.core.ring)?, group.member_count))
+        Ok((listing.into_page(&self.directory.core.ring)?, group.member_count))
     }
+}
 
+// === impl Directory ===
+
+impl Directory {
     /// A place with the member that has it, unless the member is deleted.
     async fn placed(&self, tenant: &TenantId, place: Arc<GroupMember>) -> Result<Option<Placed>> {
         let member = self.member(tenant, &place.member).await?.filter(|member| member.state != State::Deleted);

@@ -87,22 +87,20 @@ impl Copied {
     }
 }
 
+// === impl Act ===
+
+impl Act {
+    /// Makes the members of a group those of one of its accounts.
+    pub async fn sync_group_members(&self, slot: &str, copy: &CopyMembers, sync: SyncOptions) -> Result<Synced> {
+        let group = self.reachable_group(slot).await?;
+        let source = self.directory.named_source(&group, copy, &[]).await?;
+        self.directory.sync(Synced::none(group, self.head()), source, copy, sync).await
+    }
+}
+
 // === impl Directory ===
 
 impl Directory {
-    /// Makes the members of a group those of one of its accounts.
-    pub async fn sync_group_members(
-        &self,
-        act: &Act,
-        slot: &str,
-        copy: &CopyMembers,
-        sync: SyncOptions,
-    ) -> Result<Synced> {
-        let group = self.reachable_group(act, slot).await?;
-        let source = self.named_source(&group, copy, &[]).await?;
-        self.sync(Synced::none(group, act.head()), source, copy, sync).await
-    }
-
     /// Copies members of an account into a group; `source` is the one that the caller named.
     pub(super) async fn copy_members(
         &self,

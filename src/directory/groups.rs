@@ -55,22 +55,22 @@ pub(super) struct ContentEdit {
     pub entries: Vec<Entry>,
 }
 
-// === impl Directory ===
+// === impl Act ===
 
-impl Directory {
+impl Act {
     /// The group that a slot names, if the caller may see it: any by scope, and its own with a token for a group.
-    pub async fn visible_group(&self, act: &Act, slot: &str) -> Result<Arc<EntityGroup>> {
-        let tenant = act.tenant();
-        let Some(own) = own_group(act)? else { return self.reachable_group(act, slot).await };
-        let id: Option<GroupId> = self.id_of(tenant, EntityGroup::FOREIGN_IDS, slot).await?;
-        let group = if id.as_ref() == Some(own) { self.group(tenant, own).await? } else { None };
+    pub async fn visible_group(&self, slot: &str) -> Result<Arc<EntityGroup>> {
+        let tenant = self.tenant();
+        let Some(own) = own_group(self)? else { return self.reachable_group(slot).await };
+        let id: Option<GroupId> = self.directory.id_of(tenant, EntityGroup::FOREIGN_IDS, slot).await?;
+        let group = if id.as_ref() == Some(own) { self.directory.group(tenant, own).await? } else { None };
         group.filter(|group| group.state != State::Deleted).ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))
     }
 
     /// The group that a slot names, if the caller reaches it. Confined callers reach none: a group spans accounts, and
     /// whoever changes it changes what reaches all of them.
-    pub async fn reachable_group(&self, act: &Act, slot: &str) -> Result<Arc<EntityGroup>> {
-        self.group_or_tombstone(act, slot)
+    pub async fn reachable_group(&self, slot: &str) -> Result<Arc<EntityGroup>> {
+        self.group_or_tombstone(slot)
             .await?
             .filter(|group| group.state != State::Deleted)
             .ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))
@@ -78,15 +78,14 @@ impl Directory {
 
     pub async fn create_group(
         &self,
-        act: &Act,
         patch: GroupPatch,
         accounts: &[String],
         repeat: Option<Repeat>,
     ) -> Result<(Arc<EntityGroup>, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
+        let (caller, tenant) = (self.caller(), self.tenant());
         require_unconfined(caller)?;
-        self.existing_tenant(tenant).await?;
-        let now = self.now();
+        self.directory.existing_tenant(tenant).await?;
+        let now = self.directory.now();
         let id = GroupId::random()?;
         let mut change = Change::new(tenant.clone(), now);
         let mut group = EntityGroup {
@@ -108,10 +107,10 @@ impl Directory {
         if group.display_name.is_empty() {
             return Err(Error::field("entity_group.display_name", "must be set"));
         }
-        let accounts = self.living_accounts(tenant, accounts).await?;
-        self.put_first_entities(&mut group, &accounts, &mut change);
+        let accounts = self.directory.living_accounts(tenant, accounts).await?;
+        self.directory.put_first_entities(&mut group, &accounts, &mut change);
         change.index.push((all(tenant), id.to_string()));
-        let (group, position) = self.create(caller, group, id.to_string(), change, repeat).await?;
+        let (group, position) = self.directory.create(caller, group, id.to_string(), change, repeat).await?;
         // A repeat may come after the group's end.
         require_not_deleted(&group)?;
         Ok((group, position))
@@ -119,33 +118,33 @@ impl Directory {
 
     pub async fn update_group(
         &self,
-        act: &Act,
         slot: &str,
         etag: &str,
         patch: GroupPatch,
     ) -> Result<(Arc<EntityGroup>, Position)> {
-        let tenant = act.tenant();
-        let found = self.reachable_group(act, slot).await?;
-        self.edit(&key::<EntityGroup>(tenant, &found.id), Some(etag), |mut group: EntityGroup| {
-            require_not_deleted(&group)?;
-            let mut change = Change::new(tenant.clone(), self.now());
-            apply(&mut group, patch.clone(), &mut change)?;
-            group.updated = self.now();
-            let entries = vec![Entry::changed(group.ident())];
-            Ok(Edit { record: group, change, entries })
-        })
-        .await
+        let tenant = self.tenant();
+        let found = self.reachable_group(slot).await?;
+        self.directory
+            .edit(&key::<EntityGroup>(tenant, &found.id), Some(etag), |mut group: EntityGroup| {
+                require_not_deleted(&group)?;
+                let mut change = Change::new(tenant.clone(), self.directory.now());
+                apply(&mut group, patch.clone(), &mut change)?;
+                group.updated = self.directory.now();
+                let entries = vec![Entry::changed(group.ident())];
+                Ok(Edit { record: group, change, entries })
+            })
+            .await
     }
 
     /// Deletes a group. The places of its accounts are left: nobody gets to them but by the group's record, and its id is
     /// never used again. Those of its members end, because they hold roles.
-    pub async fn delete_group(&self, act: &Act, slot: &str, etag: &str) -> Result<Position> {
-        let tenant = act.tenant();
-        let found = self.group_or_tombstone(act, slot).await?;
+    pub async fn delete_group(&self, slot: &str, etag: &str) -> Result<Position> {
+        let tenant = self.tenant();
+        let found = self.group_or_tombstone(slot).await?;
         let found = found.ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))?;
         let key = key::<EntityGroup>(tenant, &found.id);
-        let edited = self.edit(&key, Some(etag), |mut group: EntityGroup| {
-            let now = self.now();
+        let edited = self.directory.edit(&key, Some(etag), |mut group: EntityGroup| {
+            let now = self.directory.now();
             let id = group.id.to_string();
             let mut change = Change::new(tenant.clone(), now);
             rename(&mut change, &id, names(&group), Vec::new());
@@ -157,25 +156,40 @@ impl Directory {
             Ok(Edit { record: group, change, entries })
         });
         let (group, position) = edited.await?;
-        self.end_members(&group).await?;
+        self.directory.end_members(&group).await?;
         Ok(position)
     }
 
     /// Lists groups by id.
-    pub async fn list_groups(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<EntityGroup>>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        if let Some(own) = own_group(act)? {
-            let group = self.group(tenant, own).await?.filter(|group| group.state != State::Deleted);
+    pub async fn list_groups(&self, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<EntityGroup>>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        if let Some(own) = own_group(self)? {
+            let group = self.directory.group(tenant, own).await?.filter(|group| group.state != State::Deleted);
             let items = group.filter(|group| matches(filter, group)).into_iter().collect();
             return Ok(Page { items, next: String::new() });
         }
         require_unconfined(caller)?;
-        self.list_records(&all(tenant), page, |group: &EntityGroup| {
-            group.state != State::Deleted && matches(filter, group)
-        })
-        .await
+        self.directory
+            .list_records(&all(tenant), page, |group: &EntityGroup| {
+                group.state != State::Deleted && matches(filter, group)
+            })
+            .await
     }
 
+    /// The group that a slot names by id or foreign id, deleted ones included.
+    async fn group_or_tombstone(&self, slot: &str) -> Result<Option<Arc<EntityGroup>>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        require_unconfined(caller)?;
+        match self.directory.id_of(tenant, EntityGroup::FOREIGN_IDS, slot).await? {
+            Some(id) => self.directory.group(tenant, &id).await,
+            None => Ok(None),
+        }
+    }
+}
+
+// === impl Directory ===
+
+impl Directory {
     /// Begins a change of what is in a group.
     pub(super) async fn edit_contents(&self, found: &EntityGroup) -> Result<ContentEdit> {
         let group: Option<EntityGroup> = self.fresh(&key::<EntityGroup>(&found.tenant, &found.id)).await?;
@@ -204,16 +218,6 @@ impl Directory {
             // A name can only have been taken by another call that creates the same member.
             Written::Conflict(..) | Written::Taken(_) => Ok(None),
             other @ (Written::NotEmpty(_) | Written::Repeated { .. }) => Err(refused(other)),
-        }
-    }
-
-    /// The group that a slot names by id or foreign id, deleted ones included.
-    async fn group_or_tombstone(&self, act: &Act, slot: &str) -> Result<Option<Arc<EntityGroup>>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        require_unconfined(caller)?;
-        match self.id_of(tenant, EntityGroup::FOREIGN_IDS, slot).await? {
-            Some(id) => self.group(tenant, &id).await,
-            None => Ok(None),
         }
     }
 }

@@ -61,6 +61,60 @@ pub struct Newcomer {
 /// What it means that an address is known, in a tenant where each is one member's.
 const EMAIL_TAKEN: Refusal = Refusal::new(Reason::EmailTaken, "a member has this e-mail address");
 
+// === impl Act ===
+
+impl Act {
+    /// Makes a profile know a member. It may do so already, but not as somebody else.
+    pub async fn link_identity(&self, slot: &str, profile: &str, new: &NewIdentity) -> Result<(Arc<Member>, Position)> {
+        let member = self.reachable_member(slot).await?;
+        let profile = self.reachable_profile(profile).await?;
+        let kind = match (new, &profile.kind) {
+            (NewIdentity::Username(username), ProfileKind::Password(_)) => {
+                let username = check_username("username", &profile, username)?;
+                IdentityKind::Password(PasswordIdentity { username, hash: None, password_set: None })
+            }
+            (NewIdentity::Subject(subject), ProfileKind::Oidc(oidc)) => {
+                IdentityKind::Oidc(OidcIdentity { issuer: oidc.issuer.clone(), subject: subject.clone() })
+            }
+            (NewIdentity::Username(_), ProfileKind::Oidc(_)) => {
+                return Err(Error::field("username", "must not be set for an identity profile of an OpenID provider"));
+            }
+            (NewIdentity::Subject(_), ProfileKind::Password(_)) => {
+                return Err(Error::field("subject", "must not be set for an identity profile with passwords"));
+            }
+        };
+        let identity = Identity { profile: profile.id.clone(), kind };
+        self.directory
+            .edit_identities(&member, &profile, |member, _| {
+                match member.identity(&profile.id) {
+                    None => put_identity(member, identity.clone()),
+                    Some(own) if own.unique() == identity.unique() => {}
+                    Some(_) => {
+                        let message = "the member has another identity in the identity profile; unlink it first";
+                        return Err(Error::new(Reason::IdentityTaken, message));
+                    }
+                }
+                Ok(Entry::changed(member.ident()))
+            })
+            .await
+    }
+
+    /// Takes a member's way in through a profile. What it obtained is dead, whichever way it came.
+    pub async fn unlink_identity(&self, slot: &str, profile: &str) -> Result<(Arc<Member>, Position)> {
+        let member = self.reachable_member(slot).await?;
+        let profile = self.reachable_profile(profile).await?;
+        self.directory
+            .edit_identities(&member, &profile, |member, _| {
+                let Some(identities) = member.identities.as_mut() else { return Ok(Entry::changed(member.ident())) };
+                let before = identities.len();
+                identities.retain(|own| own.profile != profile.id);
+                let is_gone = identities.len() < before;
+                Ok(if is_gone { Entry::revoke(member.ident()) } else { Entry::changed(member.ident()) })
+            })
+            .await
+    }
+}
+
 // === impl Directory ===
 
 impl Directory {
@@ -143,60 +197,6 @@ impl Directory {
         })
         .await
         .map(|_| ())
-    }
-
-    /// Makes a profile know a member. It may do so already, but not as somebody else.
-    pub async fn link_identity(
-        &self,
-        act: &Act,
-        slot: &str,
-        profile: &str,
-        new: &NewIdentity,
-    ) -> Result<(Arc<Member>, Position)> {
-        let member = self.reachable_member(act, slot).await?;
-        let profile = self.reachable_profile(act, profile).await?;
-        let kind = match (new, &profile.kind) {
-            (NewIdentity::Username(username), ProfileKind::Password(_)) => {
-                let username = check_username("username", &profile, username)?;
-                IdentityKind::Password(PasswordIdentity { username, hash: None, password_set: None })
-            }
-            (NewIdentity::Subject(subject), ProfileKind::Oidc(oidc)) => {
-                IdentityKind::Oidc(OidcIdentity { issuer: oidc.issuer.clone(), subject: subject.clone() })
-            }
-            (NewIdentity::Username(_), ProfileKind::Oidc(_)) => {
-                return Err(Error::field("username", "must not be set for an identity profile of an OpenID provider"));
-            }
-            (NewIdentity::Subject(_), ProfileKind::Password(_)) => {
-                return Err(Error::field("subject", "must not be set for an identity profile with passwords"));
-            }
-        };
-        let identity = Identity { profile: profile.id.clone(), kind };
-        self.edit_identities(&member, &profile, |member, _| {
-            match member.identity(&profile.id) {
-                None => put_identity(member, identity.clone()),
-                Some(own) if own.unique() == identity.unique() => {}
-                Some(_) => {
-                    let message = "the member has another identity in the identity profile; unlink it first";
-                    return Err(Error::new(Reason::IdentityTaken, message));
-                }
-            }
-            Ok(Entry::changed(member.ident()))
-        })
-        .await
-    }
-
-    /// Takes a member's way in through a profile. What it obtained is dead, whichever way it came.
-    pub async fn unlink_identity(&self, act: &Act, slot: &str, profile: &str) -> Result<(Arc<Member>, Position)> {
-        let member = self.reachable_member(act, slot).await?;
-        let profile = self.reachable_profile(act, profile).await?;
-        self.edit_identities(&member, &profile, |member, _| {
-            let Some(identities) = member.identities.as_mut() else { return Ok(Entry::changed(member.ident())) };
-            let before = identities.len();
-            identities.retain(|own| own.profile != profile.id);
-            let is_gone = identities.len() < before;
-            Ok(if is_gone { Entry::revoke(member.ident()) } else { Entry::changed(member.ident()) })
-        })
-        .await
     }
 
     /// Makes somebody a member by their own wish: the one who stands for their address if they were invited by it; else a

@@ -21,20 +21,20 @@ use crate::{
     token::{Error, MemberId, Position, Reason, Result, TenantId},
 };
 
-// === impl Directory ===
+// === impl Act ===
 
-impl Directory {
+impl Act {
     /// The member to invite by an e-mail address: the only one who is known to have it, else the one who stands for it.
-    pub(super) async fn member_to_invite(&self, act: &Act, email: &str) -> Result<MemberId> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        if let Some(known) = self.member_known_by(tenant, email).await? {
+    pub(super) async fn member_to_invite(&self, email: &str) -> Result<MemberId> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        if let Some(known) = self.directory.member_known_by(tenant, email).await? {
             return Ok(known.id.clone());
         }
         for _ in 0..MAX_RACES {
-            if let Some(invited) = self.invited_member(tenant, email).await? {
+            if let Some(invited) = self.directory.invited_member(tenant, email).await? {
                 return Ok(invited.id.clone());
             }
-            let mut change = Change::new(tenant.clone(), self.now());
+            let mut change = Change::new(tenant.clone(), self.directory.now());
             let patch = MemberPatch {
                 display_name: Some(email.to_owned()),
                 email: Some(email.to_owned()),
@@ -44,7 +44,7 @@ impl Directory {
             let id = member.id.to_string();
             member.invited = Some(true);
             rename(&mut change, &id, Vec::new(), members::names(&member));
-            match self.create(caller, member, id, change, None).await {
+            match self.directory.create(caller, member, id, change, None).await {
                 Ok((member, _)) => return Ok(member.id.clone()),
                 // Somebody else invited the same address at the same time.
                 Err(error) if error.reason() == Reason::IdentityTaken => {}
@@ -53,7 +53,11 @@ impl Directory {
         }
         Err(Error::new(Reason::ConcurrentUpdate, "the address is invited and joins too often at a time"))
     }
+}
 
+// === impl Directory ===
+
+impl Directory {
     /// The only enabled member whose own an e-mail address is known to be.
     pub async fn member_known_by(&self, tenant: &TenantId, email: &str) -> Result<Option<Arc<Member>>> {
         let ids = self.core.store.list(&with_email(tenant, email), None, MAX_SIZE).await?;

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Directory,
     accounts::{any, name_of, state_name},
     caller::Right,
     commit::{Edit, Repeat},
@@ -68,25 +67,25 @@ pub const FIELDS: &[Field] = &[
     Field { name: "metadata.", ops: TEXT_OPS, value: any },
 ];
 
-// === impl Directory ===
+// === impl Act ===
 
-impl Directory {
+impl Act {
     /// The member that a slot names by id or foreign id, deleted ones included, if the caller reaches it.
-    pub async fn reachable_member(&self, act: &Act, slot: &str) -> Result<Arc<Member>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
+    pub async fn reachable_member(&self, slot: &str) -> Result<Arc<Member>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
         let not_found = || Error::not_found(Member::NAME, slot);
         if caller.confinement(tenant).is_some() {
             return Err(not_found());
         }
-        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_found)?;
-        self.member(tenant, &id).await?.ok_or_else(not_found)
+        let id: MemberId = self.directory.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_found)?;
+        self.directory.member(tenant, &id).await?.ok_or_else(not_found)
     }
 
     /// The member that a slot names, if the caller may read it: within reach by scope, or itself.
-    pub async fn readable_member(&self, act: &Act, slot: &str) -> Result<Arc<Member>> {
-        match act.right() {
-            Right::Scope => self.reachable_member(act, slot).await,
-            Right::OwnOnly => self.own_member(act, slot).await?.ok_or_else(|| Error::not_found(Member::NAME, slot)),
+    pub async fn readable_member(&self, slot: &str) -> Result<Arc<Member>> {
+        match self.right() {
+            Right::Scope => self.reachable_member(slot).await,
+            Right::OwnOnly => self.own_member(slot).await?.ok_or_else(|| Error::not_found(Member::NAME, slot)),
         }
     }
 
@@ -94,30 +93,30 @@ impl Directory {
     ///
     /// # Errors
     /// SCOPE_INSUFFICIENT for a caller that is no member: without the declared scope it has nothing of its own.
-    pub(super) async fn own_member(&self, act: &Act, slot: &str) -> Result<Option<Arc<Member>>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        let own = caller.own_member().ok_or_else(|| act.insufficient())?;
+    pub(super) async fn own_member(&self, slot: &str) -> Result<Option<Arc<Member>>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        let own = caller.own_member().ok_or_else(|| self.insufficient())?;
         if *tenant != caller.tenant {
             return Ok(None);
         }
-        match self.id_of(tenant, Member::FOREIGN_IDS, slot).await? {
-            Some(id) if id == *own => self.member(tenant, own).await,
+        match self.directory.id_of(tenant, Member::FOREIGN_IDS, slot).await? {
+            Some(id) if id == *own => self.directory.member(tenant, own).await,
             Some(_) | None => Ok(None),
         }
     }
 
     /// The member that a slot names and by which right the caller may change it: within reach by scope, or itself, if it
     /// signed in and the tenant lets members manage themselves.
-    pub async fn manageable_member(&self, act: &Act, slot: &str) -> Result<(Arc<Member>, Right)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        let right = act.right();
+    pub async fn manageable_member(&self, slot: &str) -> Result<(Arc<Member>, Right)> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        let right = self.right();
         if right == Right::Scope {
-            return Ok((self.reachable_member(act, slot).await?, right));
+            return Ok((self.reachable_member(slot).await?, right));
         }
-        let member = self.own_member(act, slot).await?;
+        let member = self.own_member(slot).await?;
         let member = member.ok_or_else(|| Error::not_found(Member::NAME, slot))?;
         caller.require_signed_in()?;
-        match self.existing_tenant(tenant).await?.settings.member_self_management() {
+        match self.directory.existing_tenant(tenant).await?.settings.member_self_management() {
             SelfManagement::UpdateOnly => Ok((member, right)),
             SelfManagement::Disabled => {
                 Err(Error::new(Reason::ScopeInsufficient, "in this tenant members do not manage themselves"))
@@ -125,70 +124,60 @@ impl Directory {
         }
     }
 
-    pub async fn create_member(
-        &self,
-        act: &Act,
-        patch: MemberPatch,
-        repeat: Option<Repeat>,
-    ) -> Result<(Arc<Member>, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        self.existing_tenant(tenant).await?;
+    pub async fn create_member(&self, patch: MemberPatch, repeat: Option<Repeat>) -> Result<(Arc<Member>, Position)> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        self.directory.existing_tenant(tenant).await?;
         if caller.confinement(tenant).is_some() {
             return Err(Error::new(
                 Reason::ScopeInsufficient,
                 "members belong to the tenant: a caller that is confined to an account cannot create one",
             ));
         }
-        let mut change = Change::new(tenant.clone(), self.now());
+        let mut change = Change::new(tenant.clone(), self.directory.now());
         let member = new_member(patch, &mut change)?;
         let id = member.id.to_string();
-        self.create(caller, member, id, change, repeat).await
+        self.directory.create(caller, member, id, change, repeat).await
     }
 
-    pub async fn update_member(
-        &self,
-        act: &Act,
-        slot: &str,
-        etag: &str,
-        patch: MemberPatch,
-    ) -> Result<(Arc<Member>, Position)> {
-        let tenant = act.tenant();
-        let (found, right) = self.manageable_member(act, slot).await?;
+    pub async fn update_member(&self, slot: &str, etag: &str, patch: MemberPatch) -> Result<(Arc<Member>, Position)> {
+        let tenant = self.tenant();
+        let (found, right) = self.manageable_member(slot).await?;
         if right == Right::OwnOnly && patch.is_beyond_the_member() {
             let message = "members change their names, e-mail address, phone number and title only";
             return Err(Error::new(Reason::ScopeInsufficient, message));
         }
-        self.edit(&key::<Member>(tenant, &found.id), Some(etag), |mut member: Member| {
-            require_not_deleted(&member)?;
-            let mut change = Change::new(tenant.clone(), self.now());
-            apply(&mut member, patch.clone(), &mut change)?;
-            member.updated = change.now;
-            let entries = vec![Entry::changed(member.ident())];
-            Ok(Edit { record: member, change, entries })
-        })
-        .await
+        self.directory
+            .edit(&key::<Member>(tenant, &found.id), Some(etag), |mut member: Member| {
+                require_not_deleted(&member)?;
+                let mut change = Change::new(tenant.clone(), self.directory.now());
+                apply(&mut member, patch.clone(), &mut change)?;
+                member.updated = change.now;
+                let entries = vec![Entry::changed(member.ident())];
+                Ok(Edit { record: member, change, entries })
+            })
+            .await
     }
 
     /// Enables or disables a member. What it obtained before stays dead.
-    pub async fn set_member_state(&self, act: &Act, slot: &str, state: State) -> Result<(Arc<Member>, Position)> {
-        let tenant = act.tenant();
-        self.edit_member(act, slot, "", |mut member| {
+    pub async fn set_member_state(&self, slot: &str, state: State) -> Result<(Arc<Member>, Position)> {
+        let tenant = self.tenant();
+        self.edit_member(slot, "", |mut member| {
             require_not_deleted(&member)?;
             member.state = state;
             let entry = match state {
                 State::Enabled => Entry::changed(member.ident()),
                 State::Disabled | State::Deleted => Entry::revoke(member.ident()),
             };
-            Ok(Edit { record: member, change: Change::new(tenant.clone(), self.now()), entries: vec![entry] })
+            Ok(Edit { record: member, change: Change::new(tenant.clone(), self.directory.now()), entries: vec![entry] })
         })
         .await
     }
 
     /// Deletes a member, forgets the person, and ends all memberships. The tombstone says that the id was used.
-    pub async fn delete_member(&self, act: &Act, slot: &str, etag: &str) -> Result<(Arc<Member>, Position)> {
-        let tenant = act.tenant();
-        let deleted = self.edit_member(act, slot, etag, |mut member| {
-            let now = self.now();
+    pub async fn delete_member(&self, slot: &str, etag: &str) -> Result<(Arc<Member>, Position)> {
+        let tenant = self.tenant();
+        let deleted = self.edit_member(slot, etag, |mut member| {
+            let now = self.directory.now();
             let mut change = Change::new(tenant.clone(), now);
             let id = member.id.to_string();
             rename(&mut change, &id, names(&member), Vec::new());
@@ -205,39 +194,39 @@ impl Directory {
         });
         let (member, position) = deleted.await?;
         // The member is dead already, and a deleted one gets no new places.
-        self.end_memberships(tenant, &member.id).await?;
-        self.end_group_places(tenant, &member.id).await?;
+        self.directory.end_memberships(tenant, &member.id).await?;
+        self.directory.end_group_places(tenant, &member.id).await?;
         Ok((member, position))
     }
 
     /// Lists a tenant's members, by id.
-    pub async fn list_members(&self, act: &Act, query: &MemberQuery, page: &PageRequest) -> Result<Page<Arc<Member>>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
+    pub async fn list_members(&self, query: &MemberQuery, page: &PageRequest) -> Result<Page<Arc<Member>>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
         if caller.confinement(tenant).is_some() {
             return Ok(Page { items: Vec::new(), next: String::new() });
         }
-        self.list_records(&all(tenant), page, |member: &Member| {
-            (query.show_deleted || member.state != State::Deleted) && matches(&query.filter, member)
-        })
-        .await
+        self.directory
+            .list_records(&all(tenant), page, |member: &Member| {
+                (query.show_deleted || member.state != State::Deleted) && matches(&query.filter, member)
+            })
+            .await
     }
 
     async fn edit_member(
         &self,
-        act: &Act,
         slot: &str,
         etag: &str,
         edit: impl Fn(Member) -> Result<Edit<Member>>,
     ) -> Result<(Arc<Member>, Position)> {
-        let tenant = act.tenant();
-        let member = self.reachable_member(act, slot).await?;
-        let now = self.now();
+        let tenant = self.tenant();
+        let member = self.reachable_member(slot).await?;
+        let now = self.directory.now();
         let edit = |member| {
             let mut edit = edit(member)?;
             edit.record.updated = now;
             Ok(edit)
         };
-        self.edit(&key::<Member>(tenant, &member.id), Some(etag), edit).await
+        self.directory.edit(&key::<Member>(tenant, &member.id), Some(etag), edit).await
     }
 }
 

@@ -83,64 +83,66 @@ impl Invitee {
     }
 }
 
-// === impl Directory ===
+// === impl Act ===
 
-impl Directory {
+impl Act {
     /// The membership of a member in an account within reach.
-    pub async fn reachable_membership(&self, act: &Act, account: &str, member: &str) -> Result<Arc<Membership>> {
-        let tenant = act.tenant();
-        let account = self.reachable_account(act, account).await?;
+    pub async fn reachable_membership(&self, account: &str, member: &str) -> Result<Arc<Membership>> {
+        let tenant = self.tenant();
+        let account = self.reachable_account(account).await?;
         let not_found = || Error::not_found(Membership::NAME, member);
-        let member: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
-        let membership = self.membership(tenant, &account.id, &member).await?;
+        let member: MemberId =
+            self.directory.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
+        let membership = self.directory.membership(tenant, &account.id, &member).await?;
         membership.filter(|membership| membership.state != MembershipState::Deleted).ok_or_else(not_found)
     }
 
     /// The membership of a member in an account, if the caller may confirm or refuse it: within reach by scope, or its own.
-    async fn answerable_membership(&self, act: &Act, account: &str, member: &str) -> Result<Arc<Membership>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        if act.right() == Right::Scope {
-            return self.reachable_membership(act, account, member).await;
+    async fn answerable_membership(&self, account: &str, member: &str) -> Result<Arc<Membership>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        if self.right() == Right::Scope {
+            return self.reachable_membership(account, member).await;
         }
         let not_found = || Error::not_found(Membership::NAME, member);
-        let own = self.own_member(act, member).await?.ok_or_else(not_found)?;
+        let own = self.own_member(member).await?.ok_or_else(not_found)?;
         caller.require_signed_in()?;
         // An account that the member is not in looks as if it had never existed.
-        let account = self.find_account(tenant, account).await?.ok_or_else(not_found)?;
-        let membership = self.membership(tenant, &account.id, &own.id).await?;
+        let account = self.directory.find_account(tenant, account).await?.ok_or_else(not_found)?;
+        let membership = self.directory.membership(tenant, &account.id, &own.id).await?;
         membership.filter(|membership| membership.state != MembershipState::Deleted).ok_or_else(not_found)
     }
 
     /// Gives a member a place in an account.
     pub async fn create_membership(
         &self,
-        act: &Act,
         new: &NewMembership,
         repeat: Option<Repeat>,
     ) -> Result<(Membership, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
+        let (caller, tenant) = (self.caller(), self.tenant());
         // Whoever cannot see members must not find out by their foreign ids who is one.
         require_unconfined(caller)?;
         let not_a_member = || Error::not_found(Member::NAME, new.member.slot());
-        let settings = &self.existing_tenant(tenant).await?.settings;
-        let account_id = self.living_account(act, &new.account).await?.id.clone();
+        let settings = &self.directory.existing_tenant(tenant).await?.settings;
+        let account_id = self.living_account(&new.account).await?.id.clone();
         let member_id: MemberId = match &new.member {
-            Invitee::Member(slot) => self.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_a_member)?,
-            Invitee::Email(email) => self.member_to_invite(act, email).await?,
+            Invitee::Member(slot) => {
+                self.directory.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_a_member)?
+            }
+            Invitee::Email(email) => self.member_to_invite(email).await?,
         };
         for _ in 0..MAX_RACES {
             // All read afresh: their versions are conditions of the write.
-            let account: Option<Account> = self.fresh(&key::<Account>(tenant, &account_id)).await?;
+            let account: Option<Account> = self.directory.fresh(&key::<Account>(tenant, &account_id)).await?;
             let account = account.filter(|account| account.state != State::Deleted);
             let account = account.ok_or_else(|| Error::not_found(Account::NAME, &*new.account))?;
-            let member: Option<Member> = self.fresh(&key::<Member>(tenant, &member_id)).await?;
+            let member: Option<Member> = self.directory.fresh(&key::<Member>(tenant, &member_id)).await?;
             let member = member.filter(|member| member.state != State::Deleted).ok_or_else(not_a_member)?;
-            let roles = self.find_roles(&account, &new.roles).await?;
+            let roles = self.directory.find_roles(&account, &new.roles).await?;
             let key = place(tenant, &account, &member_id);
-            let before: Option<Membership> = self.fresh(&key).await?;
-            let now = self.now();
+            let before: Option<Membership> = self.directory.fresh(&key).await?;
+            let now = self.directory.now();
             if let Some(before) = before.as_ref().filter(|before| before.state != MembershipState::Deleted) {
-                return self.existing(caller, before, repeat).await;
+                return self.directory.existing(caller, before, repeat).await;
             }
             let version = before.map_or(0, |before| before.version);
             let membership = Membership {
@@ -153,7 +155,7 @@ impl Directory {
                 updated: now,
                 version: version + 1,
             };
-            let [of_account, of_member] = self.tallies(&membership).await?;
+            let [of_account, of_member] = self.directory.tallies(&membership).await?;
             check_limits(settings, of_account.count, of_member.count)?;
             let mut change = Change::new(tenant.clone(), now);
             change.puts = vec![
@@ -168,7 +170,7 @@ impl Directory {
             change.require.extend(roles.iter().map(|role| (Kind::Role, role.id.to_string(), role.version)));
             change.index = lists(&membership);
             change.request = repeat.map(|repeat| repeat.request(tenant, caller, membership.id(), now));
-            let (written, position) = self.commit(change, &[Entry::changed(membership.ident())]).await?;
+            let (written, position) = self.directory.commit(change, &[Entry::changed(membership.ident())]).await?;
             match written {
                 Written::Done => return Ok((membership, position)),
                 // Also of a repeat that came in between: the next round finds its membership.
@@ -185,92 +187,99 @@ impl Directory {
     }
 
     /// Replaces the roles of a membership.
-    pub async fn set_membership_roles(
-        &self,
-        act: &Act,
-        new: &NewMembership,
-        etag: &str,
-    ) -> Result<(Arc<Membership>, Position)> {
-        let tenant = act.tenant();
-        let found = self.reachable_membership(act, &new.account, new.member.slot()).await?;
-        let account = self.account(tenant, &found.account).await?;
+    pub async fn set_membership_roles(&self, new: &NewMembership, etag: &str) -> Result<(Arc<Membership>, Position)> {
+        let tenant = self.tenant();
+        let found = self.reachable_membership(&new.account, new.member.slot()).await?;
+        let account = self.directory.account(tenant, &found.account).await?;
         let account = account.ok_or_else(|| Error::not_found(Account::NAME, &*new.account))?;
-        let roles = self.find_roles(&account, &new.roles).await?;
+        let roles = self.directory.find_roles(&account, &new.roles).await?;
         let ids: Vec<RoleId> = roles.iter().map(|role| role.id.clone()).collect();
-        self.edit(&place(tenant, &account, &found.member), Some(etag), |mut membership: Membership| {
-            require_not_deleted(&membership)?;
-            let mut change = Change::new(tenant.clone(), self.now());
-            let id = membership.id();
-            let list = |role: &RoleId| (holders_of(tenant, Kind::Membership, role), id.clone());
-            change.require = roles.iter().map(|role| (Kind::Role, role.id.to_string(), role.version)).collect();
-            change.unindex = membership.roles.iter().filter(|role| !ids.contains(role)).map(list).collect();
-            change.index = ids.iter().map(list).collect();
-            membership.roles.clone_from(&ids);
-            membership.updated = self.now();
-            let entries = vec![Entry::changed(membership.ident())];
-            Ok(Edit { record: membership, change, entries })
-        })
-        .await
+        self.directory
+            .edit(&place(tenant, &account, &found.member), Some(etag), |mut membership: Membership| {
+                require_not_deleted(&membership)?;
+                let mut change = Change::new(tenant.clone(), self.directory.now());
+                let id = membership.id();
+                let list = |role: &RoleId| (holders_of(tenant, Kind::Membership, role), id.clone());
+                change.require = roles.iter().map(|role| (Kind::Role, role.id.to_string(), role.version)).collect();
+                change.unindex = membership.roles.iter().filter(|role| !ids.contains(role)).map(list).collect();
+                change.index = ids.iter().map(list).collect();
+                membership.roles.clone_from(&ids);
+                membership.updated = self.directory.now();
+                let entries = vec![Entry::changed(membership.ident())];
+                Ok(Edit { record: membership, change, entries })
+            })
+            .await
     }
 
     /// Moves a membership on.
     pub async fn move_membership(
         &self,
-        act: &Act,
         account: &str,
         member: &str,
         event: Event,
     ) -> Result<(Arc<Membership>, Position)> {
-        let tenant = act.tenant();
+        let tenant = self.tenant();
         let found = match event {
-            Event::Accept | Event::Reject => self.answerable_membership(act, account, member).await?,
-            Event::Enable | Event::Disable => self.reachable_membership(act, account, member).await?,
+            Event::Accept | Event::Reject => self.answerable_membership(account, member).await?,
+            Event::Enable | Event::Disable => self.reachable_membership(account, member).await?,
         };
         let key = RecordKey { tenant: tenant.clone(), kind: Kind::Membership, id: found.id() };
-        self.edit(&key, None, |mut membership: Membership| {
-            require_not_deleted(&membership)?;
-            membership.state = event.of(membership.state)?;
-            membership.updated = self.now();
-            let ident = membership.ident();
-            let entry =
-                if membership.state == MembershipState::Active { Entry::changed(ident) } else { Entry::revoke(ident) };
-            Ok(Edit { record: membership, change: Change::new(tenant.clone(), self.now()), entries: vec![entry] })
-        })
-        .await
+        self.directory
+            .edit(&key, None, |mut membership: Membership| {
+                require_not_deleted(&membership)?;
+                membership.state = event.of(membership.state)?;
+                membership.updated = self.directory.now();
+                let ident = membership.ident();
+                let entry = if membership.state == MembershipState::Active {
+                    Entry::changed(ident)
+                } else {
+                    Entry::revoke(ident)
+                };
+                Ok(Edit {
+                    record: membership,
+                    change: Change::new(tenant.clone(), self.directory.now()),
+                    entries: vec![entry],
+                })
+            })
+            .await
     }
 
     /// Takes a member out of an account. What it obtained there is dead.
-    pub async fn delete_membership(&self, act: &Act, account: &str, member: &str, etag: &str) -> Result<Position> {
-        let tenant = act.tenant();
-        let account = self.reachable_account(act, account).await?;
+    pub async fn delete_membership(&self, account: &str, member: &str, etag: &str) -> Result<Position> {
+        let tenant = self.tenant();
+        let account = self.reachable_account(account).await?;
         let not_found = || Error::not_found(Membership::NAME, member);
-        let id: MemberId = self.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
-        self.remove(&place(tenant, &account, &id), member, etag).await
+        let id: MemberId = self.directory.id_of(tenant, Member::FOREIGN_IDS, member).await?.ok_or_else(not_found)?;
+        self.directory.remove(&place(tenant, &account, &id), member, etag).await
     }
 
     /// Lists memberships: those of an account by member, or those of a member by account.
     pub async fn list_memberships(
         &self,
-        act: &Act,
         of: &ListMemberships,
         filter: &Filter,
         page: &PageRequest,
     ) -> Result<Page<Arc<Membership>>> {
-        let tenant = act.tenant();
+        let tenant = self.tenant();
         let parent = match of {
             ListMemberships::Account(slot) => {
-                act.require_scope()?;
-                self.reachable_account(act, slot).await?.id.to_string()
+                self.require_scope()?;
+                self.reachable_account(slot).await?.id.to_string()
             }
-            ListMemberships::Member(slot) => self.readable_member(act, slot).await?.id.to_string(),
+            ListMemberships::Member(slot) => self.readable_member(slot).await?.id.to_string(),
         };
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(parent) };
-        self.list_records(&index, page, |membership: &Membership| {
-            membership.state != MembershipState::Deleted && matches(filter, membership)
-        })
-        .await
+        self.directory
+            .list_records(&index, page, |membership: &Membership| {
+                membership.state != MembershipState::Deleted && matches(filter, membership)
+            })
+            .await
     }
+}
 
+// === impl Directory ===
+
+impl Directory {
     /// Ends all memberships of a member that is deleted. A call that is broken off is finished by its repeat.
     pub(super) async fn end_memberships(&self, tenant: &TenantId, member: &MemberId) -> Result<()> {
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(member.to_string()) };

@@ -34,26 +34,29 @@ pub enum Access {
 }
 
 /// That a caller may do what a rule is declared for: who, by which right, in which tenant.
-///
-/// Only [`Directory::permit`] makes one.
 #[derive(Clone, Debug)]
-pub struct Permit {
+struct Permit {
     caller: Arc<Caller>,
     rule: &'static Rule,
     right: Right,
     tenant: TenantId,
 }
 
-/// One call that may act: its permit, and the log's head that was read for it before anything else.
+/// One call that may act: its permit, and the log's head that was read for it before anything else. What it may do in the
+/// directory are its methods, each in the file of what it is done to.
+///
+/// Only [`Directory::permit`] makes one.
 #[derive(Clone, Debug)]
 pub struct Act {
     permit: Permit,
     head: Position,
+    pub(super) directory: Arc<Directory>,
 }
 
 /// One call of what is open to anyone: possession of what it brings is its permit.
 #[derive(Clone, Debug)]
 pub struct Visit {
+    pub(super) directory: Arc<Directory>,
     /// The caller's, if somebody calls.
     tenant: Option<TenantId>,
     head: Position,
@@ -103,37 +106,40 @@ impl Rule {
 
 impl Directory {
     /// The one place that decides whether a call may be made, and where it acts: in the caller's own tenant, or in one that
-    /// exists and that the caller may name.
+    /// exists and that the caller may name. `head`: the log's head that was read for the call.
     ///
     /// # Errors
     /// SCOPE_INSUFFICIENT; NOT_FOUND of the tenant; INVALID_FIELD if it has to be named.
-    pub async fn permit(&self, rule: &'static Rule, caller: Arc<Caller>, about: &About) -> Result<Permit> {
+    pub async fn permit(
+        self: &Arc<Self>,
+        rule: &'static Rule,
+        caller: Arc<Caller>,
+        about: &About,
+        head: Position,
+    ) -> Result<Act> {
         let right = rule.right(|scope| caller.holds(scope))?;
         let tenant = caller.nameable_tenant(about)?;
         if tenant != caller.tenant {
             self.existing_tenant(&tenant).await?;
         }
-        Ok(Permit { caller, rule, right, tenant })
+        Ok(Act { permit: Permit { caller, rule, right, tenant }, head, directory: Arc::clone(self) })
     }
 
-    /// The page of a list that is asked for; `query` is what the list is of, besides its tenant.
+    /// Lets nobody in particular call what is open to anyone.
     ///
     /// # Errors
-    /// PAGE_TOKEN_INVALID.
-    pub fn page(&self, act: &Act, size: i32, token: &str, query: &[&[u8]]) -> Result<PageRequest> {
-        let tenant = act.tenant().to_string();
-        let parts: Vec<&[u8]> = std::iter::once(tenant.as_bytes()).chain(query.iter().copied()).collect();
-        PageRequest::new(size, token, act.caller(), &parts, &self.core.ring)
+    /// TOKEN_MISSING under a rule that is not public.
+    pub fn visit(self: &Arc<Self>, rule: &Rule, head: Position) -> Result<Visit> {
+        match rule.access {
+            Access::Public => Ok(Visit { directory: Arc::clone(self), tenant: None, head }),
+            Access::Authenticated | Access::Scope(_) => Err(rule.missing()),
+        }
     }
 }
 
 // === impl Act ===
 
 impl Act {
-    pub const fn new(permit: Permit, head: Position) -> Self {
-        Self { permit, head }
-    }
-
     pub fn caller(&self) -> &Arc<Caller> {
         &self.permit.caller
     }
@@ -187,6 +193,16 @@ impl Act {
         }
     }
 
+    /// The page of a list that is asked for; `query` is what the list is of, besides its tenant.
+    ///
+    /// # Errors
+    /// PAGE_TOKEN_INVALID.
+    pub fn page(&self, size: i32, token: &str, query: &[&[u8]]) -> Result<PageRequest> {
+        let tenant = self.tenant().to_string();
+        let parts: Vec<&[u8]> = std::iter::once(tenant.as_bytes()).chain(query.iter().copied()).collect();
+        PageRequest::new(size, token, self.caller(), &parts, &self.directory.core.ring)
+    }
+
     /// Refuses a caller that does not hold the declared scope: what it acts on cannot be its own.
     pub fn require_scope(&self) -> Result<()> {
         match self.permit.right {
@@ -203,20 +219,9 @@ impl Act {
 // === impl Visit ===
 
 impl Visit {
-    /// Of nobody in particular.
-    ///
-    /// # Errors
-    /// TOKEN_MISSING under a rule that is not public.
-    pub fn new(rule: &Rule, head: Position) -> Result<Self> {
-        match rule.access {
-            Access::Public => Ok(Self { tenant: None, head }),
-            Access::Authenticated | Access::Scope(_) => Err(rule.missing()),
-        }
-    }
-
     /// Of somebody who proved who it is.
     pub fn of(act: &Act) -> Self {
-        Self { tenant: Some(act.tenant().clone()), head: act.head }
+        Self { directory: Arc::clone(&act.directory), tenant: Some(act.tenant().clone()), head: act.head }
     }
 
     /// The tenant that is meant unless another one is named.

@@ -73,33 +73,27 @@ const IN_USE: Refusal =
 /// What the tally of a tenant's profiles is called.
 const TALLY: &str = "identity_profiles";
 
-// === impl Directory ===
+// === impl Act ===
 
-impl Directory {
+impl Act {
     /// The identity profile of an id, if the caller reaches it. Confined callers reach none: members are the tenant's.
-    pub async fn reachable_profile(&self, act: &Act, id: &str) -> Result<Arc<IdentityProfile>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
+    pub async fn reachable_profile(&self, id: &str) -> Result<Arc<IdentityProfile>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
         require_unconfined(caller)?;
         let not_found = || Error::not_found(IdentityProfile::NAME, id);
         let profile_id: IdentityProfileId = id.parse().map_err(|_| not_found())?;
-        self.profile(tenant, &profile_id).await?.ok_or_else(not_found)
-    }
-
-    /// The identity profile. Deleted ones are `None`.
-    pub async fn profile(&self, tenant: &TenantId, id: &IdentityProfileId) -> Result<Option<Arc<IdentityProfile>>> {
-        Ok(self.find::<IdentityProfile>(tenant, id).await?.filter(|profile| profile.state != State::Deleted))
+        self.directory.profile(tenant, &profile_id).await?.ok_or_else(not_found)
     }
 
     pub async fn create_profile(
         &self,
-        act: &Act,
         patch: ProfilePatch,
         repeat: Option<Repeat>,
     ) -> Result<(Arc<IdentityProfile>, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
+        let (caller, tenant) = (self.caller(), self.tenant());
         require_unconfined(caller)?;
-        self.existing_tenant(tenant).await?;
-        let now = self.now();
+        self.directory.existing_tenant(tenant).await?;
+        let now = self.directory.now();
         let kind = match &patch.kind {
             Some(KindPatch::Password(_)) => ProfileKind::Password(PasswordProfile {
                 username_format: UsernameFormat::default(),
@@ -121,12 +115,14 @@ impl Directory {
             updated: now,
             version: 1,
         };
-        apply(&mut profile, patch, &self.core.ring)?;
+        apply(&mut profile, patch, &self.directory.core.ring)?;
         for _ in 0..MAX_RACES {
             let mut change = Change::new(tenant.clone(), now);
-            let tally = self.profile_tally(tenant).await?;
+            let tally = self.directory.profile_tally(tenant).await?;
             let is_repeat = match repeat {
-                Some(repeat) => self.core.store.remembered(tenant, repeat.key(tenant, caller), now).await?.is_some(),
+                Some(repeat) => {
+                    self.directory.core.store.remembered(tenant, repeat.key(tenant, caller), now).await?.is_some()
+                }
                 None => false,
             };
             if tally.count >= MAX_IDENTITY_PROFILES && !is_repeat {
@@ -136,7 +132,7 @@ impl Directory {
             change.puts.push(tally.put(tally.count + 1));
             let id = profile.id.to_string();
             change.index.push((all(tenant), id.clone()));
-            match self.create(caller, profile.clone(), id, change, repeat).await {
+            match self.directory.create(caller, profile.clone(), id, change, repeat).await {
                 // Another profile of the tenant came or went: the tally is another one.
                 Err(error) if error.reason() == Reason::ConcurrentUpdate => {}
                 // A repeat may come after the profile's end.
@@ -151,36 +147,36 @@ impl Directory {
 
     pub async fn update_profile(
         &self,
-        act: &Act,
         id: &str,
         etag: &str,
         patch: ProfilePatch,
     ) -> Result<(Arc<IdentityProfile>, Position)> {
-        let tenant = act.tenant();
-        let found = self.reachable_profile(act, id).await?;
-        self.edit(&key::<IdentityProfile>(tenant, &found.id), Some(etag), |mut profile: IdentityProfile| {
-            require_not_deleted(&profile)?;
-            apply(&mut profile, patch.clone(), &self.core.ring)?;
-            profile.updated = self.now();
-            let entries = vec![Entry::changed(profile.ident())];
-            Ok(Edit { record: profile, change: Change::new(tenant.clone(), self.now()), entries })
-        })
-        .await
+        let tenant = self.tenant();
+        let found = self.reachable_profile(id).await?;
+        self.directory
+            .edit(&key::<IdentityProfile>(tenant, &found.id), Some(etag), |mut profile: IdentityProfile| {
+                require_not_deleted(&profile)?;
+                apply(&mut profile, patch.clone(), &self.directory.core.ring)?;
+                profile.updated = self.directory.now();
+                let entries = vec![Entry::changed(profile.ident())];
+                Ok(Edit { record: profile, change: Change::new(tenant.clone(), self.directory.now()), entries })
+            })
+            .await
     }
 
     /// Deletes a profile through which no member signs in.
-    pub async fn delete_profile(&self, act: &Act, id: &str, etag: &str) -> Result<Position> {
-        let tenant = act.tenant();
-        let found = self.reachable_profile(act, id).await?;
+    pub async fn delete_profile(&self, id: &str, etag: &str) -> Result<Position> {
+        let tenant = self.tenant();
+        let found = self.reachable_profile(id).await?;
         for _ in 0..MAX_RACES {
-            let tally = self.profile_tally(tenant).await?;
+            let tally = self.directory.profile_tally(tenant).await?;
             let key = key::<IdentityProfile>(tenant, &found.id);
-            let profile: Option<IdentityProfile> = self.fresh(&key).await?;
+            let profile: Option<IdentityProfile> = self.directory.fresh(&key).await?;
             let mut profile = profile.ok_or_else(|| Error::not_found(IdentityProfile::NAME, id))?;
             require_not_deleted(&profile)?;
             check_etag(Some(etag), profile.version)?;
             let version = profile.version;
-            let mut change = Change::new(tenant.clone(), self.now());
+            let mut change = Change::new(tenant.clone(), self.directory.now());
             change.require_empty.push((identities_of(tenant, &profile.id), IN_USE));
             change.unindex.push((all(tenant), profile.id.to_string()));
             change.puts.push(tally.put(tally.count.saturating_sub(1)));
@@ -190,7 +186,7 @@ impl Directory {
                 oidc.sealed_secret = None;
             }
             change.puts.push(Put::new(key.kind, key.id, Some(version), profile.to_bytes()));
-            let (written, position) = self.commit(change, &[Entry::changed(profile.ident())]).await?;
+            let (written, position) = self.directory.commit(change, &[Entry::changed(profile.ident())]).await?;
             match written {
                 Written::Done => return Ok(position),
                 Written::Conflict(..) => {}
@@ -203,18 +199,23 @@ impl Directory {
     }
 
     /// Lists a tenant's identity profiles, by id.
-    pub async fn list_profiles(
-        &self,
-        act: &Act,
-        filter: &Filter,
-        page: &PageRequest,
-    ) -> Result<Page<Arc<IdentityProfile>>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
+    pub async fn list_profiles(&self, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<IdentityProfile>>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
         require_unconfined(caller)?;
-        self.list_records(&all(tenant), page, |profile: &IdentityProfile| {
-            profile.state != State::Deleted && filter.matches(|_, _| Value::Text(Some(&profile.display_name)))
-        })
-        .await
+        self.directory
+            .list_records(&all(tenant), page, |profile: &IdentityProfile| {
+                profile.state != State::Deleted && filter.matches(|_, _| Value::Text(Some(&profile.display_name)))
+            })
+            .await
+    }
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// The identity profile. Deleted ones are `None`.
+    pub async fn profile(&self, tenant: &TenantId, id: &IdentityProfileId) -> Result<Option<Arc<IdentityProfile>>> {
+        Ok(self.find::<IdentityProfile>(tenant, id).await?.filter(|profile| profile.state != State::Deleted))
     }
 
     /// The secret of this service at a profile's provider; `None`: it is a public client there.

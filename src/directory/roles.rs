@@ -42,35 +42,34 @@ static NAMES: Name = Name {
 /// What it means that somebody has a role that is to go.
 const IN_USE: Refusal = Refusal::new(Reason::RoleInUse, "memberships or members of entity groups still have the role");
 
-// === impl Directory ===
+// === impl Act ===
 
-impl Directory {
+impl Act {
     /// The role of an id, if the caller may see it: those of the tenant, and those of accounts within its reach.
-    pub async fn reachable_role(&self, act: &Act, id: &str) -> Result<Arc<Role>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
+    pub async fn reachable_role(&self, id: &str) -> Result<Arc<Role>> {
+        let (caller, tenant) = (self.caller(), self.tenant());
         let not_found = || Error::not_found(Role::NAME, id);
         let role_id: RoleId = id.parse().map_err(|_| not_found())?;
-        let role = self.role(tenant, &role_id).await?;
+        let role = self.directory.role(tenant, &role_id).await?;
         role.filter(|role| role.state != State::Deleted && is_visible(caller, role)).ok_or_else(not_found)
     }
 
     pub async fn create_role(
         &self,
-        act: &Act,
         account: Option<&str>,
         patch: RolePatch,
         repeat: Option<Repeat>,
     ) -> Result<(Arc<Role>, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        self.existing_tenant(tenant).await?;
+        let (caller, tenant) = (self.caller(), self.tenant());
+        self.directory.existing_tenant(tenant).await?;
         let account = match account {
-            Some(slot) => Some(self.living_account(act, slot).await?.confinement()),
+            Some(slot) => Some(self.living_account(slot).await?.confinement()),
             None => {
                 require_unconfined(caller)?;
                 None
             }
         };
-        let now = self.now();
+        let now = self.directory.now();
         let id = RoleId::random()?;
         let mut change = Change::new(tenant.clone(), now);
         let mut role = Role {
@@ -89,19 +88,13 @@ impl Directory {
             return Err(Error::field("role.name", "must be set"));
         }
         change.index.push((list_of(tenant, role.account.as_ref().map(|line| &line.account)), id.to_string()));
-        self.create(caller, role, id.to_string(), change, repeat).await
+        self.directory.create(caller, role, id.to_string(), change, repeat).await
     }
 
-    pub async fn update_role(
-        &self,
-        act: &Act,
-        id: &str,
-        etag: &str,
-        patch: RolePatch,
-    ) -> Result<(Arc<Role>, Position)> {
-        let tenant = act.tenant();
-        self.edit_role(act, id, etag, |mut role| {
-            let mut change = Change::new(tenant.clone(), self.now());
+    pub async fn update_role(&self, id: &str, etag: &str, patch: RolePatch) -> Result<(Arc<Role>, Position)> {
+        let tenant = self.tenant();
+        self.edit_role(id, etag, |mut role| {
+            let mut change = Change::new(tenant.clone(), self.directory.now());
             apply(&mut role, patch.clone(), &mut change)?;
             Ok((role, change))
         })
@@ -109,10 +102,10 @@ impl Directory {
     }
 
     /// Deletes a role that no membership and no member of an entity group has.
-    pub async fn delete_role(&self, act: &Act, id: &str, etag: &str) -> Result<Position> {
-        let tenant = act.tenant();
-        let deleted = self.edit_role(act, id, etag, |mut role| {
-            let mut change = Change::new(tenant.clone(), self.now());
+    pub async fn delete_role(&self, id: &str, etag: &str) -> Result<Position> {
+        let tenant = self.tenant();
+        let deleted = self.edit_role(id, etag, |mut role| {
+            let mut change = Change::new(tenant.clone(), self.directory.now());
             let id = role.id.to_string();
             change.require_empty.push((holders_of(tenant, Kind::Membership, &role.id), IN_USE));
             change.require_empty.push((holders_of(tenant, Kind::GroupMember, &role.id), IN_USE));
@@ -127,23 +120,58 @@ impl Directory {
     /// Lists the roles of an account, or those of the tenant, by id.
     pub async fn list_roles(
         &self,
-        act: &Act,
         account: Option<&str>,
         filter: &Filter,
         page: &PageRequest,
     ) -> Result<Page<Arc<Role>>> {
-        let tenant = act.tenant();
+        let tenant = self.tenant();
         let account = match account {
-            Some(slot) => Some(self.living_account(act, slot).await?),
+            Some(slot) => Some(self.living_account(slot).await?),
             None => None,
         };
         let index = list_of(tenant, account.as_ref().map(|account| &account.id));
-        self.list_records(&index, page, |role: &Role| {
-            role.state != State::Deleted && filter.matches(|_, _| Value::Text(Some(&role.name)))
-        })
-        .await
+        self.directory
+            .list_records(&index, page, |role: &Role| {
+                role.state != State::Deleted && filter.matches(|_, _| Value::Text(Some(&role.name)))
+            })
+            .await
     }
 
+    /// The account that a slot names, unless it is deleted.
+    pub(super) async fn living_account(&self, slot: &str) -> Result<Arc<Account>> {
+        let account = self.reachable_account(slot).await?;
+        if account.state == State::Deleted { Err(Error::not_found(Account::NAME, slot)) } else { Ok(account) }
+    }
+
+    async fn edit_role(
+        &self,
+        id: &str,
+        etag: &str,
+        edit: impl Fn(Role) -> Result<(Role, Change)>,
+    ) -> Result<(Arc<Role>, Position)> {
+        let (caller, tenant) = (self.caller(), self.tenant());
+        let found = self.reachable_role(id).await?;
+        if found.account.is_none() {
+            require_unconfined(caller)?;
+        }
+        let key: RecordKey = key::<Role>(tenant, &found.id);
+        self.directory
+            .edit(&key, Some(etag), |role: Role| {
+                if role.state == State::Deleted {
+                    return Err(Error::not_found(Role::NAME, id));
+                }
+                let (mut record, change) = edit(role)?;
+                record.updated = self.directory.now();
+                let entries = vec![Entry::changed(record.ident())];
+                Ok(Edit { record, change, entries })
+            })
+            .await
+    }
+}
+
+// === impl Directory ===
+
+impl Directory {
     /// The roles that slots name for members of `account`, each once: by id, or by the name that the account has a role
     /// of, else the tenant.
     pub(super) async fn find_roles(&self, account: &Account, slots: &[String]) -> Result<Vec<Role>> {
@@ -195,37 +223,6 @@ impl Directory {
             found.push(roles);
         }
         Ok(found)
-    }
-
-    /// The account that a slot names, unless it is deleted.
-    pub(super) async fn living_account(&self, act: &Act, slot: &str) -> Result<Arc<Account>> {
-        let account = self.reachable_account(act, slot).await?;
-        if account.state == State::Deleted { Err(Error::not_found(Account::NAME, slot)) } else { Ok(account) }
-    }
-
-    async fn edit_role(
-        &self,
-        act: &Act,
-        id: &str,
-        etag: &str,
-        edit: impl Fn(Role) -> Result<(Role, Change)>,
-    ) -> Result<(Arc<Role>, Position)> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        let found = self.reachable_role(act, id).await?;
-        if found.account.is_none() {
-            require_unconfined(caller)?;
-        }
-        let key: RecordKey = key::<Role>(tenant, &found.id);
-        self.edit(&key, Some(etag), |role: Role| {
-            if role.state == State::Deleted {
-                return Err(Error::not_found(Role::NAME, id));
-            }
-            let (mut record, change) = edit(role)?;
-            record.updated = self.now();
-            let entries = vec![Entry::changed(record.ident())];
-            Ok(Edit { record, change, entries })
-        })
-        .await
     }
 }
 

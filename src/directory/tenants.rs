@@ -47,6 +47,134 @@ pub const FIELDS: &[Field] = &[
 
 // === impl Directory: tenants ===
 
+impl Act {
+    pub async fn create_tenant(
+        &self,
+        id: Option<TenantId>,
+        patch: TenantPatch,
+        repeat: Option<Repeat>,
+    ) -> Result<(Arc<Tenant>, Position)> {
+        let id = match id {
+            Some(id) => id,
+            None => TenantId::random()?,
+        };
+        let mut tenant = new_tenant(id, self.directory.now());
+        apply(&mut tenant, patch)?;
+        let system = TenantId::system();
+        let request =
+            repeat.map(|repeat| repeat.request(&system, self.caller(), tenant.id.to_string(), self.directory.now()));
+        match (self.directory.insert_tenant(tenant, request).await?, repeat) {
+            (Inserted::New(tenant, position), _) => Ok((tenant, position)),
+            (Inserted::Repeated(body, id), Some(repeat)) => {
+                repeat.check(body)?;
+                let id: TenantId = id.parse().map_err(|_| Error::internal("read a remembered request"))?;
+                let tenant: Tenant = self
+                    .directory
+                    .fresh(&Tenant::place(&id, &id))
+                    .await?
+                    .ok_or_else(|| Error::internal("find what a remembered request made"))?;
+                let position = self.directory.core.log.append(&[Entry::changed(tenant.ident())]).await?;
+                Ok((Arc::new(tenant), position))
+            }
+            (Inserted::Repeated(..), None) => Err(Error::internal("handle a repeat that was not asked for")),
+        }
+    }
+
+    /// The tenant that the call is about.
+    pub async fn tenant_of(&self) -> Result<Arc<Tenant>> {
+        self.directory.existing_tenant(self.tenant()).await
+    }
+
+    pub async fn update_tenant(&self, etag: &str, patch: TenantPatch) -> Result<(Arc<Tenant>, Position)> {
+        let caller = self.caller();
+        let found = self.tenant_of().await?;
+        require_unconfined(caller)?;
+        if patch.settings.eternal_tokens == Some(true) {
+            caller.require(crate::token::scope::management::TOKENS_ETERNAL)?;
+        }
+        if let Some(Some(audience)) = &patch.settings.default_audience {
+            // Every client may ask for it from then on.
+            self.limits().await?.check_audiences(std::slice::from_ref(audience))?;
+        }
+        let before = found.settings.clone();
+        let (tenant, position) = self
+            .directory
+            .edit_tenant(&found.id, Some(etag), |tenant| {
+                apply(tenant, patch.clone())?;
+                Ok(Entry::changed(Ident::Tenant(tenant.id.clone())))
+            })
+            .await?;
+        if tenant.settings.signing_algorithm() != before.signing_algorithm() {
+            let (_, position) = self.directory.rotate_key(&tenant, Rotation::NewAlgorithm).await?;
+            return Ok((tenant, position));
+        }
+        if tenant.settings.key_announcement() != before.key_announcement() {
+            let tell = |set: &mut StoredKeySet, now| {
+                set.tell(tenant.settings.key_announcement(), now);
+                Ok(Entry::changed(Ident::Tenant(tenant.id.clone())))
+            };
+            let (_, position) = self.directory.edit_keys(&tenant, tell).await?;
+            return Ok((tenant, position));
+        }
+        Ok((tenant, position))
+    }
+
+    pub async fn set_tenant_state(&self, etag: Option<&str>, state: State) -> Result<(Arc<Tenant>, Position)> {
+        let id = self.tenant();
+        let requested = self.tenant_of().await?.id.to_string();
+        if state != State::Enabled && (requested == SYSTEM || (requested == DEFAULT && state == State::Deleted)) {
+            return Err(Error::new(Reason::BuiltIn, format!("the tenant {requested} is built in")));
+        }
+        self.directory
+            .edit_tenant(id, etag, |tenant| {
+                tenant.state = state;
+                let ident = Ident::Tenant(tenant.id.clone());
+                Ok(match state {
+                    State::Enabled => Entry::changed(ident),
+                    State::Disabled | State::Deleted => Entry::revoke(ident),
+                })
+            })
+            .await
+    }
+
+    /// Lists the tenants within reach, by id.
+    pub async fn list_tenants(&self, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Tenant>>> {
+        let caller = self.caller();
+        let matches = |tenant: &Tenant| {
+            filter.matches(|field, _| match field {
+                "display_name" => Value::Text(Some(&tenant.display_name)),
+                _ => Value::Name(name_of(tenant.state)),
+            })
+        };
+        if !caller.is_admin() {
+            let own = self.directory.tenant(&caller.tenant).await?.filter(|tenant| matches(tenant));
+            return Ok(Page { items: own.into_iter().collect(), next: String::new() });
+        }
+        let shown = |tenant: &Tenant| tenant.state != State::Deleted && matches(tenant);
+        self.directory.list_records(&tenant_index(), page, shown).await
+    }
+}
+
+// === impl Visit ===
+
+impl Visit {
+    /// The keys that verify a tenant's JWTs, and how long that may be believed.
+    pub async fn public_keys(&self, named: &str) -> Result<(Vec<StoredKey>, Duration)> {
+        let own = self.tenant().map_or_else(|| DEFAULT.to_owned(), ToString::to_string);
+        let requested = if named.is_empty() { own.as_str() } else { named };
+        let not_found = || Error::not_found("Tenant", requested);
+        let id: TenantId = requested.parse().map_err(|_| not_found())?;
+        self.directory.tenant(&id).await?.ok_or_else(not_found)?;
+        let now = self.directory.now();
+        // What is told stands in the set itself, so that whoever announces a key knows what was told of the sets without it.
+        let StoredKeySet { mut keys, max_age, .. } = self.directory.listed_set(&id).await?;
+        keys.retain(|key| key.state(now) != KeyState::Revoked);
+        Ok((keys, max_age))
+    }
+}
+
+// === impl Directory ===
+
 impl Directory {
     /// Makes what every start needs: the tenants `system` and `default`, and the bootstrap client if there is none yet.
     /// Returns the client's secret if one was made here.
@@ -105,114 +233,6 @@ impl Directory {
             Written::Conflict(..) => Ok(None),
             other @ (Written::Taken(_) | Written::NotEmpty(_) | Written::Repeated { .. }) => Err(refused(other)),
         }
-    }
-
-    pub async fn create_tenant(
-        &self,
-        act: &Act,
-        id: Option<TenantId>,
-        patch: TenantPatch,
-        repeat: Option<Repeat>,
-    ) -> Result<(Arc<Tenant>, Position)> {
-        let id = match id {
-            Some(id) => id,
-            None => TenantId::random()?,
-        };
-        let mut tenant = new_tenant(id, self.now());
-        apply(&mut tenant, patch)?;
-        let system = TenantId::system();
-        let request = repeat.map(|repeat| repeat.request(&system, act.caller(), tenant.id.to_string(), self.now()));
-        match (self.insert_tenant(tenant, request).await?, repeat) {
-            (Inserted::New(tenant, position), _) => Ok((tenant, position)),
-            (Inserted::Repeated(body, id), Some(repeat)) => {
-                repeat.check(body)?;
-                let id: TenantId = id.parse().map_err(|_| Error::internal("read a remembered request"))?;
-                let tenant: Tenant = self
-                    .fresh(&Tenant::place(&id, &id))
-                    .await?
-                    .ok_or_else(|| Error::internal("find what a remembered request made"))?;
-                let position = self.core.log.append(&[Entry::changed(tenant.ident())]).await?;
-                Ok((Arc::new(tenant), position))
-            }
-            (Inserted::Repeated(..), None) => Err(Error::internal("handle a repeat that was not asked for")),
-        }
-    }
-
-    /// The tenant that the call is about.
-    pub async fn tenant_of(&self, act: &Act) -> Result<Arc<Tenant>> {
-        self.existing_tenant(act.tenant()).await
-    }
-
-    pub async fn update_tenant(&self, act: &Act, etag: &str, patch: TenantPatch) -> Result<(Arc<Tenant>, Position)> {
-        let caller = act.caller();
-        let found = self.tenant_of(act).await?;
-        require_unconfined(caller)?;
-        if patch.settings.eternal_tokens == Some(true) {
-            caller.require(crate::token::scope::management::TOKENS_ETERNAL)?;
-        }
-        if let Some(Some(audience)) = &patch.settings.default_audience {
-            // Every client may ask for it from then on.
-            self.limits(act).await?.check_audiences(std::slice::from_ref(audience))?;
-        }
-        let before = found.settings.clone();
-        let (tenant, position) = self
-            .edit_tenant(&found.id, Some(etag), |tenant| {
-                apply(tenant, patch.clone())?;
-                Ok(Entry::changed(Ident::Tenant(tenant.id.clone())))
-            })
-            .await?;
-        if tenant.settings.signing_algorithm() != before.signing_algorithm() {
-            let (_, position) = self.rotate_key(&tenant, Rotation::NewAlgorithm).await?;
-            return Ok((tenant, position));
-        }
-        if tenant.settings.key_announcement() != before.key_announcement() {
-            let tell = |set: &mut StoredKeySet, now| {
-                set.tell(tenant.settings.key_announcement(), now);
-                Ok(Entry::changed(Ident::Tenant(tenant.id.clone())))
-            };
-            let (_, position) = self.edit_keys(&tenant, tell).await?;
-            return Ok((tenant, position));
-        }
-        Ok((tenant, position))
-    }
-
-    pub async fn set_tenant_state(
-        &self,
-        act: &Act,
-        etag: Option<&str>,
-        state: State,
-    ) -> Result<(Arc<Tenant>, Position)> {
-        let id = act.tenant();
-        let requested = self.tenant_of(act).await?.id.to_string();
-        if state != State::Enabled && (requested == SYSTEM || (requested == DEFAULT && state == State::Deleted)) {
-            return Err(Error::new(Reason::BuiltIn, format!("the tenant {requested} is built in")));
-        }
-        self.edit_tenant(id, etag, |tenant| {
-            tenant.state = state;
-            let ident = Ident::Tenant(tenant.id.clone());
-            Ok(match state {
-                State::Enabled => Entry::changed(ident),
-                State::Disabled | State::Deleted => Entry::revoke(ident),
-            })
-        })
-        .await
-    }
-
-    /// Lists the tenants within reach, by id.
-    pub async fn list_tenants(&self, act: &Act, filter: &Filter, page: &PageRequest) -> Result<Page<Arc<Tenant>>> {
-        let caller = act.caller();
-        let matches = |tenant: &Tenant| {
-            filter.matches(|field, _| match field {
-                "display_name" => Value::Text(Some(&tenant.display_name)),
-                _ => Value::Name(name_of(tenant.state)),
-            })
-        };
-        if !caller.is_admin() {
-            let own = self.tenant(&caller.tenant).await?.filter(|tenant| matches(tenant));
-            return Ok(Page { items: own.into_iter().collect(), next: String::new() });
-        }
-        let shown = |tenant: &Tenant| tenant.state != State::Deleted && matches(tenant);
-        self.list_records(&tenant_index(), page, shown).await
     }
 
     /// Writes the keys, then the tenant: a tenant that can be seen has keys.
@@ -283,6 +303,42 @@ pub enum Rotation {
     NewAlgorithm,
 }
 
+impl Act {
+    /// Announces a new key of the tenant that the call is about, unless one is announced already.
+    pub async fn rotate_signing_key(&self) -> Result<(StoredKey, Position)> {
+        require_unconfined(self.caller())?;
+        let tenant = self.tenant_of().await?;
+        self.directory.rotate_key(&tenant, Rotation::Asked).await
+    }
+
+    /// Revokes a key. If it was the one that signs, or the next, a new one signs from now on.
+    pub async fn revoke_signing_key(&self, id: &str) -> Result<(StoredKey, Position)> {
+        require_unconfined(self.caller())?;
+        let tenant = &*self.tenant_of().await?;
+        let settings = &tenant.settings;
+        let id = KeyId::new(id);
+        let fresh = self.directory.generate_key(&tenant.id, settings.signing_algorithm()).await?;
+        let (keys, position) = self
+            .directory
+            .edit_keys(tenant, |set, now| {
+                if !set.revoke(&id, now) {
+                    return Err(Error::not_found("SigningKey", id.as_str()));
+                }
+                if set.active(now).is_none() {
+                    set.announce(fresh.clone(), now, now);
+                }
+                // What another key signs once the revoked one would have taken over is not decided yet.
+                set.extend_active(now);
+                Ok(Entry::revoke(Ident::SigningKey(tenant.id.clone(), id.shared())))
+            })
+            .await?;
+        let key = keys.set.keys.iter().find(|key| key.id == id).cloned();
+        Ok((key.ok_or_else(|| Error::internal("find the key that was revoked"))?, position))
+    }
+}
+
+// === impl Directory ===
+
 impl Directory {
     /// Announces a new key of a tenant, and returns the one that is announced.
     pub async fn rotate_key(&self, tenant: &Tenant, why: Rotation) -> Result<(StoredKey, Position)> {
@@ -312,37 +368,6 @@ impl Directory {
         let now = self.now();
         let key = keys.set.announced(now).or_else(|| keys.set.active(now)).cloned();
         Ok((key.ok_or_else(|| Error::internal("find the key that was announced"))?, position))
-    }
-
-    /// Announces a new key of the tenant that the call is about, unless one is announced already.
-    pub async fn rotate_signing_key(&self, act: &Act) -> Result<(StoredKey, Position)> {
-        require_unconfined(act.caller())?;
-        let tenant = self.tenant_of(act).await?;
-        self.rotate_key(&tenant, Rotation::Asked).await
-    }
-
-    /// Revokes a key. If it was the one that signs, or the next, a new one signs from now on.
-    pub async fn revoke_signing_key(&self, act: &Act, id: &str) -> Result<(StoredKey, Position)> {
-        require_unconfined(act.caller())?;
-        let tenant = &*self.tenant_of(act).await?;
-        let settings = &tenant.settings;
-        let id = KeyId::new(id);
-        let fresh = self.generate_key(&tenant.id, settings.signing_algorithm()).await?;
-        let (keys, position) = self
-            .edit_keys(tenant, |set, now| {
-                if !set.revoke(&id, now) {
-                    return Err(Error::not_found("SigningKey", id.as_str()));
-                }
-                if set.active(now).is_none() {
-                    set.announce(fresh.clone(), now, now);
-                }
-                // What another key signs once the revoked one would have taken over is not decided yet.
-                set.extend_active(now);
-                Ok(Entry::revoke(Ident::SigningKey(tenant.id.clone(), id.shared())))
-            })
-            .await?;
-        let key = keys.set.keys.iter().find(|key| key.id == id).cloned();
-        Ok((key.ok_or_else(|| Error::internal("find the key that was revoked"))?, position))
     }
 
     /// Notes that a key is about to sign tokens that expire up to `expires`. False if it may not any more.
@@ -380,20 +405,6 @@ impl Directory {
         let mut set = record.map(|record| record.set).unwrap_or_default();
         set.keys.retain(|key| key.state(now) != KeyState::Removed);
         Ok(set)
-    }
-
-    /// The keys that verify a tenant's JWTs, and how long that may be believed.
-    pub async fn public_keys(&self, visit: &Visit, named: &str) -> Result<(Vec<StoredKey>, Duration)> {
-        let own = visit.tenant().map_or_else(|| DEFAULT.to_owned(), ToString::to_string);
-        let requested = if named.is_empty() { own.as_str() } else { named };
-        let not_found = || Error::not_found("Tenant", requested);
-        let id: TenantId = requested.parse().map_err(|_| not_found())?;
-        self.tenant(&id).await?.ok_or_else(not_found)?;
-        let now = self.now();
-        // What is told stands in the set itself, so that whoever announces a key knows what was told of the sets without it.
-        let StoredKeySet { mut keys, max_age, .. } = self.listed_set(&id).await?;
-        keys.retain(|key| key.state(now) != KeyState::Revoked);
-        Ok((keys, max_age))
     }
 
     /// Seals keys again that are sealed under an old master key, so that it can be taken away.

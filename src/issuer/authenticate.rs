@@ -125,7 +125,7 @@ impl Issuer {
         }
         let head = self.reach(*freshness).await?;
         let caller = self.prove(proof, *freshness, head).await?;
-        Ok(Act::new(self.directory.permit(rule, caller, about).await?, head))
+        self.directory.permit(rule, caller, about, head).await
     }
 
     /// Who calls, as of `head`.

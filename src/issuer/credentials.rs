@@ -50,7 +50,7 @@ impl Issuer {
     pub async fn set_password(&self, act: &Act, request: &SetPassword) -> Result<(Arc<Member>, Position)> {
         let caller = act.caller();
         let tenant = act.tenant();
-        let (member, right) = self.directory.manageable_member(act, &request.member).await?;
+        let (member, right) = act.manageable_member(&request.member).await?;
         let profile = self.password_profile(tenant, &request.profile, "identity_profile_id").await?;
         let place = self.passwords.place()?;
         let (replaces, except) = match right {

@@ -66,7 +66,7 @@ impl Issuer {
 
     pub(super) async fn grant_account(&self, act: &Act, slot: &str) -> Result<Granted> {
         let (caller, right) = (act.caller(), act.right());
-        let account = self.directory.reachable_account(act, slot).await?;
+        let account = act.reachable_account(slot).await?;
         if account.state == State::Deleted {
             return Err(Error::not_found("Account", slot));
         }
@@ -106,7 +106,7 @@ impl Issuer {
 
     pub(super) async fn grant_member(&self, act: &Act, member: &str, account: Option<&str>) -> Result<Granted> {
         let standing = self.standing_for_grant(act, GrantType::Member).await?;
-        let (account, member) = self.directory.place_of(act, member, account).await?;
+        let (account, member) = act.place_of(member, account).await?;
         self.require_alive(&standing.tenant, &account).await?;
         Ok(Granted {
             grant: GrantType::Member,
@@ -125,7 +125,7 @@ impl Issuer {
 
     pub(super) async fn grant_group(&self, act: &Act, group: &str, member: Option<&str>) -> Result<Granted> {
         let standing = self.standing_for_grant(act, GrantType::EntityGroup).await?;
-        let (group, member) = self.directory.place_in_group(act, group, member).await?;
+        let (group, member) = act.place_in_group(group, member).await?;
         if standing.tenant.state != State::Enabled {
             return Err(Error::new(Reason::Disabled, "the tenant is disabled"));
         }
@@ -155,7 +155,7 @@ impl Issuer {
 
     /// What the caller's client may do, in the tenant that the call is about.
     pub(super) async fn standing_in(&self, act: &Act) -> Result<Arc<Standing>> {
-        let tenant = self.directory.tenant_of(act).await?;
+        let tenant = act.tenant_of().await?;
         Ok(Arc::new(Standing { tenant, ..(*act.caller().standing).clone() }))
     }
 

@@ -74,16 +74,16 @@ impl Issuer {
         let (caller, tenant) = (act.caller(), act.tenant());
         let key = match subject {
             ListSubject::Account(slot) => {
-                let account = self.directory.reachable_account(act, slot).await?;
+                let account = act.reachable_account(slot).await?;
                 SubjectKey::Account(account.id.clone())
             }
             ListSubject::Member(slot) => {
                 act.require_scope()?;
-                SubjectKey::Member(self.directory.reachable_member(act, slot).await?.id.clone())
+                SubjectKey::Member(act.reachable_member(slot).await?.id.clone())
             }
             ListSubject::Group(slot) => {
                 act.require_scope()?;
-                SubjectKey::Group(self.directory.reachable_group(act, slot).await?.id.clone())
+                SubjectKey::Group(act.reachable_group(slot).await?.id.clone())
             }
             ListSubject::Client(slot) => {
                 let own =

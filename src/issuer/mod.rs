@@ -46,7 +46,7 @@ use crate::{
     directory::Directory,
     federation::RelyingParty,
     metrics::Metrics,
-    outbound::{Outbound, jwks::JwksCache},
+    outbound::jwks::JwksCache,
     outbox::Outbox,
     token::{ClientId, secret::SecretText},
 };
@@ -59,15 +59,13 @@ use workloads::Workloads;
 /// Issues and judges tokens.
 pub struct Issuer {
     core: Arc<Core>,
-    pub directory: Arc<Directory>,
-    /// Calls to other services.
-    pub outbound: Arc<Outbound>,
+    directory: Arc<Directory>,
     /// Their public keys.
-    pub key_sets: Arc<JwksCache>,
+    key_sets: Arc<JwksCache>,
     /// Sign-in with identity providers.
-    pub relying_party: RelyingParty,
+    relying_party: RelyingParty,
     /// What the platform is told.
-    pub outbox: Arc<Outbox>,
+    outbox: Arc<Outbox>,
     /// Tokens whose text was checked, by digest.
     verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,
     /// The client that the configuration names.
@@ -77,7 +75,7 @@ pub struct Issuer {
     /// When the use of a secret was last written.
     uses: Mutex<std::collections::HashMap<[u8; 8], Time>>,
     /// Where members' passwords are hashed.
-    pub passwords: Arc<Passwords>,
+    passwords: Arc<Passwords>,
     failures: PerClient,
     /// How many one-time passwords are asked for through each client.
     codes: PerClient,
@@ -90,10 +88,10 @@ pub struct Issuer {
 #[derive(Debug)]
 pub struct Parts {
     pub core: Arc<Core>,
+    pub passwords: Arc<Passwords>,
     pub directory: Arc<Directory>,
     pub bootstrap: Option<Bootstrap>,
     pub workloads: Workloads,
-    pub outbound: Arc<Outbound>,
     pub key_sets: Arc<JwksCache>,
     pub relying_party: RelyingParty,
     pub outbox: Arc<Outbox>,
@@ -116,11 +114,11 @@ const VERIFIED_TOKENS: usize = 100_000;
 
 impl Issuer {
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { core, directory, bootstrap, workloads, outbound, key_sets, relying_party, outbox, metrics } = parts;
+        let Parts { core, passwords, directory, bootstrap, workloads, key_sets, relying_party, outbox, metrics } =
+            parts;
         Arc::new(Self {
             core,
             directory,
-            outbound,
             key_sets,
             relying_party,
             outbox,
@@ -128,7 +126,7 @@ impl Issuer {
             bootstrap,
             workloads,
             uses: Mutex::default(),
-            passwords: Arc::new(Passwords::for_this_machine()),
+            passwords,
             failures: PerClient::failures(),
             codes: PerClient::codes(),
             waiting: Waiting::default(),

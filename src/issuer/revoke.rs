@@ -189,7 +189,7 @@ impl Issuer {
         let (caller, tenant) = (act.caller(), act.tenant());
         match target {
             Target::Account { slot, descendants } => {
-                let account = self.directory.reachable_account(act, slot).await?;
+                let account = act.reachable_account(slot).await?;
                 let id = account.id.clone();
                 let tenant = tenant.clone();
                 Ok(if *descendants { Ident::Subtree(tenant, id) } else { Ident::Account(tenant, id) })
@@ -206,12 +206,12 @@ impl Issuer {
             }
             Target::Member(slot) => {
                 act.require_scope()?;
-                let member = self.directory.reachable_member(act, slot).await?;
+                let member = act.reachable_member(slot).await?;
                 Ok(Ident::Member(tenant.clone(), member.id.clone()))
             }
             Target::Group(slot) => {
                 act.require_scope()?;
-                let group = self.directory.reachable_group(act, slot).await?;
+                let group = act.reachable_group(slot).await?;
                 Ok(Ident::Group(tenant.clone(), group.id.clone()))
             }
             Target::Sessions(_) => Err(Error::internal("name one target of many")),
@@ -227,7 +227,7 @@ impl Issuer {
     /// Refuses a client that is neither at home in the tenant, within the caller's reach, nor admitted to it.
     pub(super) async fn client_in_reach(&self, act: &Act, slot: &str) -> Result<()> {
         let (caller, tenant) = (act.caller(), act.tenant());
-        match self.directory.reachable_client(act, slot).await {
+        match act.reachable_client(slot).await {
             Err(error) if error.reason() == Reason::NotFound => {
                 let Ok(client) = slot.parse() else { return Err(error) };
                 let admitted = self.directory.admission(tenant, &client).await?.is_some();

@@ -184,7 +184,7 @@ impl Service {
         let proof = match proof {
             Some(proof) => proof,
             None => {
-                let (client, shown) = app.issuer.directory.bootstrap(None).await.unwrap().unwrap();
+                let (client, shown) = app.directory.bootstrap(None).await.unwrap().unwrap();
                 Proof::Client { id: client.id.to_string(), secret: shown.text }
             }
         };
@@ -277,10 +277,10 @@ impl Service {
         let act = self.act().await;
         let mut calls = tokio::task::JoinSet::new();
         for _ in 0..count {
-            let (directory, act) = (Arc::clone(&self.app.issuer.directory), act.clone());
+            let act = act.clone();
             calls.spawn(async move {
                 let patch = AccountPatch { display_name: Some("n".into()), ..Default::default() };
-                let made = directory.create_account(&act, None, patch, None).await;
+                let made = act.create_account(None, patch, None).await;
                 made.unwrap().0.id.to_string()
             });
         }
@@ -290,27 +290,27 @@ impl Service {
     /// What the first page of a group reads, and what it reads and writes to put one more account in, by a replica that
     /// knows its caller only: waits and rows.
     async fn costs_of_a_group(&self, of: usize) -> [(usize, usize); 2] {
-        let (act, directory) = (self.act().await, &self.app.issuer.directory);
+        let act = self.act().await;
         let patch = GroupPatch { display_name: Some("n".into()), ..Default::default() };
-        let (group, _) = directory.create_group(&act, patch, &[], None).await.unwrap();
+        let (group, _) = act.create_group(patch, &[], None).await.unwrap();
         let (group, accounts, more) = (group.id.to_string(), self.accounts(of).await, self.accounts(1).await);
         for accounts in accounts.chunks(1000) {
-            directory.add_entities(&act, &group, accounts, None).await.unwrap();
+            act.add_entities(&group, accounts, None).await.unwrap();
         }
         self.rest().await;
         let cold = Self::on(Arc::clone(&self.store.inner), Some(self.proof.clone())).await;
-        let (act, directory) = (cold.act().await, &cold.app.issuer.directory);
+        let act = cold.act().await;
         let ring = Keyring::new(&[MasterKey::new([7; 32])]).unwrap();
         let page = PageRequest::new(50, "", act.caller(), &[], &ring).unwrap();
         let rows = || cold.store.rows.swap(0, Ordering::SeqCst);
         rows();
         let listed = async {
-            let page = directory.list_group_entities(&act, &group, &page).await.unwrap();
+            let page = act.list_group_entities(&group, &page).await.unwrap();
             assert_eq!((page.items.len(), page.next.is_empty()), (50, false));
         };
         let listed = (cold.waits(listed).await, rows());
         let added = async {
-            assert_eq!(directory.add_entities(&act, &group, &more, None).await.unwrap().0.changed, 1);
+            assert_eq!(act.add_entities(&group, &more, None).await.unwrap().0.changed, 1);
         };
         [listed, (cold.waits(added).await, rows())]
     }
@@ -368,16 +368,16 @@ async fn write_all(service: &Service, records: impl IntoIterator<Item = (Put, Ve
 /// What it costs a replica that knows nothing yet to introspect the token of a member of a group of so many accounts, about one
 /// of them; and to look for the account with the most members: waits and rows of each. From memory the first costs nothing.
 async fn costs_of_a_group_token(service: &Service, of: usize) -> [(usize, usize); 2] {
-    let (act, directory) = (service.act().await, &service.app.issuer.directory);
+    let act = service.act().await;
     let patch = GroupPatch { display_name: Some("n".into()), ..Default::default() };
-    let (group, _) = directory.create_group(&act, patch, &[], None).await.unwrap();
+    let (group, _) = act.create_group(patch, &[], None).await.unwrap();
     let group = group.id.to_string();
     let accounts = stored_accounts(service, of).await;
     for accounts in accounts.chunks(1000) {
-        directory.add_entities(&act, &group, accounts, None).await.unwrap();
+        act.add_entities(&group, accounts, None).await.unwrap();
     }
     let role = RolePatch { name: Some(group.clone()), permissions: Some(vec!["invoice.read".into()]) };
-    directory.create_role(&act, None, role, None).await.unwrap();
+    act.create_role(None, role, None).await.unwrap();
     let new = NewGroupMember {
         group: group.clone(),
         member: format!("m-{group}"),
@@ -385,7 +385,7 @@ async fn costs_of_a_group_token(service: &Service, of: usize) -> [(usize, usize)
         overrides: vec![(accounts[0].clone(), vec![group.clone()])],
         create: Some(MemberPatch { display_name: Some("n".into()), ..Default::default() }),
     };
-    let (placed, _) = directory.upsert_group_member(&act, &new, "").await.unwrap();
+    let (placed, _) = act.upsert_group_member(&new, "").await.unwrap();
     let grant = Grant::EntityGroup { group: group.clone(), member: Some(placed.member.id.to_string()) };
     let text = service.grant(grant, Format::Jwt).await.text;
     service.rest().await;
@@ -400,11 +400,11 @@ async fn costs_of_a_group_token(service: &Service, of: usize) -> [(usize, usize)
         cold.reaches(&text, account).await;
         assert_eq!(cold.waits(cold.reaches(&text, account)).await, 0, "warm");
     }
+    let act = cold.act().await;
     rows();
     let copy = CopyMembers { from: CopyFrom::Auto, roles: Vec::new() };
     let sync = SyncOptions { add: true, remove: true };
-    let directory = &cold.app.issuer.directory;
-    let synced = async { directory.sync_group_members(&act, &group, &copy, sync).await.unwrap() };
+    let synced = async { act.sync_group_members(&group, &copy, sync).await.unwrap() };
     [introspected, (cold.waits(synced).await, rows())]
 }
 

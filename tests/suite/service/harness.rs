@@ -233,7 +233,7 @@ impl Service {
             metrics: Arc::default(),
         };
         let app = App::new(store, setup);
-        let made = app.issuer.directory.bootstrap(None).await.unwrap();
+        let made = app.directory.bootstrap(None).await.unwrap();
         let admin = admin.unwrap_or_else(|| {
             let (client, shown) = made.expect("an empty store gets an administrator");
             Credentials::new(&client.id.to_string(), shown.text.expose())
@@ -372,7 +372,7 @@ impl Service {
     /// Whether an account is in a group of tenant `default`, as this replica knows at the head.
     pub async fn is_entity(&self, group: &str, account: &str) -> bool {
         self.app.follower.head().await.unwrap();
-        let directory = &self.app.issuer.directory;
+        let directory = &self.app.directory;
         let group = directory.group(&"default".parse().unwrap(), &group.parse().unwrap()).await.unwrap().unwrap();
         directory.is_entity(&group, &account.parse().unwrap()).await.unwrap()
     }
@@ -380,7 +380,7 @@ impl Service {
     /// The secret at the provider of an identity profile of tenant `default`.
     pub async fn provider_secret(&self, profile: &str) -> Option<String> {
         self.app.follower.head().await.unwrap();
-        let directory = &self.app.issuer.directory;
+        let directory = &self.app.directory;
         let profile = directory.profile(&"default".parse().unwrap(), &profile.parse().unwrap()).await.unwrap().unwrap();
         directory.provider_secret(&profile).unwrap().map(|secret| secret.expose().to_owned())
     }
@@ -399,7 +399,7 @@ impl Service {
 
     /// Every place for a password to be hashed, until they are dropped.
     pub fn all_places_to_hash(&self) -> Vec<Place> {
-        let passwords = &self.app.issuer.passwords;
+        let passwords = &self.app.passwords;
         std::iter::from_fn(|| passwords.place().ok()).collect()
     }
 
@@ -416,19 +416,19 @@ impl Service {
         let (member, profile) = self.identity(member, profile).await;
         let hash = PasswordHash(hash.to_owned());
         let new = NewPassword { username: None, hash, replaces: None, except: None };
-        self.app.issuer.directory.set_password(&member, &profile, &new).await.unwrap();
+        self.app.directory.set_password(&member, &profile, &new).await.unwrap();
     }
 
     async fn identity(&self, member: &str, profile: &str) -> (Arc<Member>, Arc<IdentityProfile>) {
         self.app.follower.head().await.unwrap();
-        let (directory, tenant) = (&self.app.issuer.directory, "default".parse().unwrap());
+        let (directory, tenant) = (&self.app.directory, "default".parse().unwrap());
         let member = directory.member(&tenant, &member.parse().unwrap()).await.unwrap().unwrap();
         (member, directory.profile(&tenant, &profile.parse().unwrap()).await.unwrap().unwrap())
     }
 
     /// Moves what is sealed under old master keys to the current one, as a start does.
     pub async fn retire_master_keys(&self) {
-        Arc::clone(&self.app.issuer.directory).retire_master_keys().await.unwrap();
+        Arc::clone(&self.app.directory).retire_master_keys().await.unwrap();
     }
 
     /// What the administrator is told of a token.
@@ -455,7 +455,7 @@ impl Service {
     /// A JWT with any header and claims, signed by the genuine key of tenant `default`.
     pub async fn sign(&self, header: &str, claims: &str) -> String {
         let tenant = "default".parse().unwrap();
-        let keys = self.app.issuer.directory.listed_keys(&tenant).await.unwrap();
+        let keys = self.app.directory.listed_keys(&tenant).await.unwrap();
         let ring = Arc::new(Keyring::new(&self.masters).unwrap());
         let keys =
             KeySet::read(&StoredKeySet { keys, ..Default::default() }, &tenant, &ring, self.clock.now()).unwrap();

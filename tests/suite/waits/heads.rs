@@ -78,52 +78,50 @@ async fn calls_on_tokens_read_the_head_once() {
 async fn calls_on_records_read_the_head_once() {
     let dir = tempfile::tempdir().unwrap();
     let service = Service::on(embedded(&dir), None).await;
-    let directory = &service.app.issuer.directory;
     let mut wrong = Vec::new();
     let account = || AccountPatch { display_name: Some("n".into()), ..Default::default() };
     let accounts = AccountQuery { parent: None, filter: Filter::default(), show_deleted: false };
     let id = service.accounts(1).await.remove(0);
     once! { service, wrong:
-        "CreateAccount", |act| directory.create_account(&act, Some(&id), account(), None);
-        "GetAccount", |act| directory.reachable_account(&act, &id);
-        "UpdateAccount", |act| directory.update_account(&act, &id, "", account());
-        "DisableAccount", |act| directory.set_account_state(&act, &id, State::Disabled);
-        "EnableAccount", |act| directory.set_account_state(&act, &id, State::Enabled);
-        "ListAccounts", |act| directory.list_accounts(&act, &accounts, &first_page(&act));
+        "CreateAccount", |act| act.create_account(Some(&id), account(), None);
+        "GetAccount", |act| act.reachable_account(&id);
+        "UpdateAccount", |act| act.update_account(&id, "", account());
+        "DisableAccount", |act| act.set_account_state(&id, State::Disabled);
+        "EnableAccount", |act| act.set_account_state(&id, State::Enabled);
+        "ListAccounts", |act| act.list_accounts(&accounts, &first_page(&act));
     }
     let act = service.act().await;
-    let client = directory.create_client(&act, None, ClientPatch::default(), None).await.unwrap().0.id.to_string();
+    let client = act.create_client(None, ClientPatch::default(), None).await.unwrap().0.id.to_string();
     once! { service, wrong:
-        "CreateClient", |act| directory.create_client(&act, None, ClientPatch::default(), None);
-        "UpdateClient", |act| directory.update_client(&act, &client, "", ClientPatch::default());
-        "CreateClientSecret", |act| directory.create_client_secret(&act, &client, None);
-        "ListClients", |act| directory.list_clients(&act, &Filter::default(), &first_page(&act));
-        "DisableClient", |act| directory.set_client_state(&act, &client, None, State::Disabled);
-        "DeleteClient", |act| directory.set_client_state(&act, &client, None, State::Deleted);
-        "AdmitClient", |act| directory.admit_client(
-            &act, "cli_1111111111111111111111", (Scopes::default(), Vec::new()), None);
-        "ListAdmittedClients", |act| directory.list_admissions(&act, &first_page(&act));
-        "ExpelClient", |act| directory.expel_client(&act, "cli_1111111111111111111111");
-        "UpdateTenant", |act| directory.update_tenant(&act, "", Default::default());
-        "ListTenants", |act| directory.list_tenants(&act, &Filter::default(), &first_page(&act));
-        "RotateSigningKey", |act| directory.rotate_signing_key(&act);
-        "ListSigningKeys", |act| directory.public_keys(&Visit::of(&act), "default");
+        "CreateClient", |act| act.create_client(None, ClientPatch::default(), None);
+        "UpdateClient", |act| act.update_client(&client, "", ClientPatch::default());
+        "CreateClientSecret", |act| act.create_client_secret(&client, None);
+        "ListClients", |act| act.list_clients(&Filter::default(), &first_page(&act));
+        "DisableClient", |act| act.set_client_state(&client, None, State::Disabled);
+        "DeleteClient", |act| act.set_client_state(&client, None, State::Deleted);
+        "AdmitClient", |act| act.admit_client("cli_1111111111111111111111", (Scopes::default(), Vec::new()), None);
+        "ListAdmittedClients", |act| act.list_admissions(&first_page(&act));
+        "ExpelClient", |act| act.expel_client("cli_1111111111111111111111");
+        "UpdateTenant", |act| act.update_tenant("", Default::default());
+        "ListTenants", |act| act.list_tenants(&Filter::default(), &first_page(&act));
+        "RotateSigningKey", |act| act.rotate_signing_key();
+        "ListSigningKeys", |act| Visit::of(&act).public_keys("default");
     }
     let role = || RolePatch { name: Some("clerk".into()), permissions: None };
     let profile = |name: &str| ProfilePatch {
         display_name: Some(name.into()),
         kind: Some(KindPatch::Password(PasswordPatch::default())),
     };
-    let role_id = directory.create_role(&act, None, role(), None).await.unwrap().0.id.to_string();
-    let made = directory.create_profile(&act, profile("p"), None).await.unwrap().0;
+    let role_id = act.create_role(None, role(), None).await.unwrap().0.id.to_string();
+    let made = act.create_profile(profile("p"), None).await.unwrap().0;
     assert!(matches!(made.kind, ProfileKind::Password(_)));
     once! { service, wrong:
-        "UpdateRole", |act| directory.update_role(&act, &role_id, "", RolePatch::default());
-        "ListRoles", |act| directory.list_roles(&act, None, &Filter::default(), &first_page(&act));
-        "CreateIdentityProfile", |act| directory.create_profile(&act, profile("q"), None);
-        "ListIdentityProfiles", |act| directory.list_profiles(&act, &Filter::default(), &first_page(&act));
-        "DeleteIdentityProfile", |act| directory.delete_profile(&act, &made.id.to_string(), "");
-        "DeleteRole", |act| directory.delete_role(&act, &role_id, "");
+        "UpdateRole", |act| act.update_role(&role_id, "", RolePatch::default());
+        "ListRoles", |act| act.list_roles(None, &Filter::default(), &first_page(&act));
+        "CreateIdentityProfile", |act| act.create_profile(profile("q"), None);
+        "ListIdentityProfiles", |act| act.list_profiles(&Filter::default(), &first_page(&act));
+        "DeleteIdentityProfile", |act| act.delete_profile(&made.id.to_string(), "");
+        "DeleteRole", |act| act.delete_role(&role_id, "");
     }
     assert_eq!(wrong, Vec::<String>::new());
 }
@@ -132,11 +130,10 @@ async fn calls_on_records_read_the_head_once() {
 async fn calls_on_members_and_groups_read_the_head_once() {
     let dir = tempfile::tempdir().unwrap();
     let service = Service::on(embedded(&dir), None).await;
-    let directory = &service.app.issuer.directory;
     let mut wrong = Vec::new();
     let act = service.act().await;
     let patch = || MemberPatch { display_name: Some("n".into()), ..Default::default() };
-    let member = directory.create_member(&act, patch(), None).await.unwrap().0.id.to_string();
+    let member = act.create_member(patch(), None).await.unwrap().0.id.to_string();
     let accounts = service.accounts(2).await;
     let place = NewMembership {
         account: accounts[0].clone(),
@@ -147,30 +144,30 @@ async fn calls_on_members_and_groups_read_the_head_once() {
     let members = MemberQuery { filter: Filter::default(), show_deleted: false };
     let of = ListMemberships::Member(member.clone());
     once! { service, wrong:
-        "CreateMember", |act| directory.create_member(&act, patch(), None);
-        "GetMember", |act| directory.readable_member(&act, &member);
-        "UpdateMember", |act| directory.update_member(&act, &member, "", patch());
-        "ListMembers", |act| directory.list_members(&act, &members, &first_page(&act));
-        "CreateMembership", |act| directory.create_membership(&act, &place, None);
-        "AcceptMembership", |act| directory.move_membership(&act, &accounts[0], &member, Event::Accept);
-        "UpdateMembership", |act| directory.set_membership_roles(&act, &place, "");
-        "ListMemberships", |act| directory.list_memberships(&act, &of, &Filter::default(), &first_page(&act));
+        "CreateMember", |act| act.create_member(patch(), None);
+        "GetMember", |act| act.readable_member(&member);
+        "UpdateMember", |act| act.update_member(&member, "", patch());
+        "ListMembers", |act| act.list_members(&members, &first_page(&act));
+        "CreateMembership", |act| act.create_membership(&place, None);
+        "AcceptMembership", |act| act.move_membership(&accounts[0], &member, Event::Accept);
+        "UpdateMembership", |act| act.set_membership_roles(&place, "");
+        "ListMemberships", |act| act.list_memberships(&of, &Filter::default(), &first_page(&act));
     }
     let group = GroupPatch { display_name: Some("g".into()), ..Default::default() };
-    let id = directory.create_group(&act, group.clone(), &[], None).await.unwrap().0.id.to_string();
+    let id = act.create_group(group.clone(), &[], None).await.unwrap().0.id.to_string();
     let copy = CopyMembers { from: CopyFrom::Auto, roles: Vec::new() };
     let sync = SyncOptions { add: true, remove: false };
     once! { service, wrong:
-        "CreateEntityGroup", |act| directory.create_group(&act, group.clone(), &accounts, None);
-        "UpdateEntityGroup", |act| directory.update_group(&act, &id, "", group.clone());
-        "AddEntities", |act| directory.add_entities(&act, &id, &accounts, None);
-        "SyncGroupMembers", |act| directory.sync_group_members(&act, &id, &copy, sync);
-        "ListGroupEntities", |act| directory.list_group_entities(&act, &id, &first_page(&act));
-        "RemoveEntities", |act| directory.remove_entities(&act, &id, &accounts[..1]);
-        "ListEntityGroups", |act| directory.list_groups(&act, &Filter::default(), &first_page(&act));
-        "DeleteEntityGroup", |act| directory.delete_group(&act, &id, "");
-        "DeleteMembership", |act| directory.delete_membership(&act, &accounts[0], &member, "");
-        "DeleteMember", |act| directory.delete_member(&act, &member, "");
+        "CreateEntityGroup", |act| act.create_group(group.clone(), &accounts, None);
+        "UpdateEntityGroup", |act| act.update_group(&id, "", group.clone());
+        "AddEntities", |act| act.add_entities(&id, &accounts, None);
+        "SyncGroupMembers", |act| act.sync_group_members(&id, &copy, sync);
+        "ListGroupEntities", |act| act.list_group_entities(&id, &first_page(&act));
+        "RemoveEntities", |act| act.remove_entities(&id, &accounts[..1]);
+        "ListEntityGroups", |act| act.list_groups(&Filter::default(), &first_page(&act));
+        "DeleteEntityGroup", |act| act.delete_group(&id, "");
+        "DeleteMembership", |act| act.delete_membership(&accounts[0], &member, "");
+        "DeleteMember", |act| act.delete_member(&member, "");
     }
     assert_eq!(wrong, Vec::<String>::new());
 }

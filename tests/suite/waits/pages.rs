@@ -83,9 +83,9 @@ async fn a_page_of_fifty_of_ten_thousand_reads_one_row_more_in_one_wait() {
     for kind in LISTED {
         write_ten_thousand(&service, kind).await;
         let (cold, act) = cold(&service).await;
-        assert_eq!(cost(&cold, list(&cold, &act, kind, ""), 50).await, (1, 51), "{kind:?}");
+        assert_eq!(cost(&cold, list(&act, kind, ""), 50).await, (1, 51), "{kind:?}");
         // And once more with copies in memory, which only save the decoding.
-        assert_eq!(cost(&cold, list(&cold, &act, kind, ""), 50).await, (1, 51), "{kind:?}");
+        assert_eq!(cost(&cold, list(&act, kind, ""), 50).await, (1, 51), "{kind:?}");
     }
 }
 
@@ -102,7 +102,7 @@ async fn a_filter_examines_at_most_a_thousand_rows_and_no_more_than_it_needs() {
         {
             let (cold, act) = cold(&service).await;
             let filter = format!("display_name = {filter}");
-            let (waits, rows) = cost(&cold, list(&cold, &act, kind, &filter), shown).await;
+            let (waits, rows) = cost(&cold, list(&act, kind, &filter), shown).await;
             // The record of the caller itself stands in the list, too.
             assert!(waits <= expected.0 + 1 && rows <= expected.1 + 205, "{kind:?} {filter}: {waits} {rows}");
             assert!(rows <= 1000, "{kind:?} {filter}: {rows}");
@@ -134,7 +134,7 @@ impl Listed {
 
 /// Records of a kind, every other one called "odd" or "even", written straight into the store.
 async fn write_ten_thousand(service: &Service, listed: Listed) {
-    let (directory, act) = (&service.app.issuer.directory, service.act().await);
+    let (directory, act) = (&service.app.directory, service.act().await);
     let tenant = act.tenant();
     let Proof::Client { id, .. } = &service.proof else { unreachable!() };
     let (client, now) =
@@ -179,17 +179,17 @@ async fn write_ten_thousand(service: &Service, listed: Listed) {
 }
 
 /// How many items the first page has.
-async fn list(service: &Service, act: &Act, listed: Listed, filter: &str) -> usize {
-    let (directory, page) = (&service.app.issuer.directory, first_page(act));
+async fn list(act: &Act, listed: Listed, filter: &str) -> usize {
+    let page = first_page(act);
     let filter = |fields| Filter::parse(filter, fields).unwrap();
     match listed {
-        Listed::Clients => directory.list_clients(act, &filter(clients::FIELDS), &page).await.unwrap().items.len(),
+        Listed::Clients => act.list_clients(&filter(clients::FIELDS), &page).await.unwrap().items.len(),
         Listed::Accounts => {
             let query = AccountQuery { parent: None, filter: filter(accounts::FIELDS), show_deleted: false };
-            directory.list_accounts(act, &query, &page).await.unwrap().items.len()
+            act.list_accounts(&query, &page).await.unwrap().items.len()
         }
-        Listed::Tenants => directory.list_tenants(act, &filter(tenants::FIELDS), &page).await.unwrap().items.len(),
-        Listed::Admissions => directory.list_admissions(act, &page).await.unwrap().items.len(),
+        Listed::Tenants => act.list_tenants(&filter(tenants::FIELDS), &page).await.unwrap().items.len(),
+        Listed::Admissions => act.list_admissions(&page).await.unwrap().items.len(),
     }
 }
 
@@ -232,22 +232,22 @@ async fn stored_memberships(service: &Service, tenant: &TenantId, pairs: &[(Acco
     write_all(service, records).await;
 }
 
-async fn a_member(service: &Service, act: &Act) -> MemberId {
+async fn a_member(act: &Act) -> MemberId {
     let patch = MemberPatch { display_name: Some("n".into()), ..Default::default() };
-    service.app.issuer.directory.create_member(act, patch, None).await.unwrap().0.id.clone()
+    act.create_member(patch, None).await.unwrap().0.id.clone()
 }
 
 /// Of ListMemberships, and of AuthenticateMember by password.
 async fn costs_of_a_member(service: &Service, accounts: usize) -> [Cost; 2] {
-    let (act, directory) = (service.act().await, &service.app.issuer.directory);
+    let act = service.act().await;
     let tenant = act.tenant();
-    let member = a_member(service, &act).await;
+    let member = a_member(&act).await;
     let accounts = stored_accounts(service, accounts).await;
     let pairs: Vec<_> = accounts.iter().map(|account| (account.parse().unwrap(), member.clone())).collect();
     stored_memberships(service, tenant, &pairs).await;
     let kind = Some(KindPatch::Password(PasswordPatch::default()));
     let patch = ProfilePatch { display_name: Some("p".into()), kind };
-    let profile = directory.create_profile(&act, patch, None).await.unwrap().0.id.to_string();
+    let profile = act.create_profile(patch, None).await.unwrap().0.id.to_string();
     let (username, password) = (member.to_string(), SecretText::new(PASSWORD.to_owned()));
     let set = SetPassword {
         member: member.to_string(),
@@ -261,8 +261,7 @@ async fn costs_of_a_member(service: &Service, accounts: usize) -> [Cost; 2] {
     let (fresh, act) = cold(service).await;
     let list = async {
         let (of, page) = (ListMemberships::Member(member.to_string()), first_page(&act));
-        let directory = &fresh.app.issuer.directory;
-        directory.list_memberships(&act, &of, &Filter::default(), &page).await.unwrap().items.len()
+        act.list_memberships(&of, &Filter::default(), &page).await.unwrap().items.len()
     };
     let listed = cost(&fresh, list, 50).await;
     let (fresh, _) = cold(service).await;
@@ -298,8 +297,7 @@ async fn cost_of_an_account(service: &Service, members: usize) -> Cost {
     let (cold, act) = cold(service).await;
     let list = async {
         let (of, page) = (ListMemberships::Account(account.to_string()), first_page(&act));
-        let directory = &cold.app.issuer.directory;
-        directory.list_memberships(&act, &of, &Filter::default(), &page).await.unwrap().items.len()
+        act.list_memberships(&of, &Filter::default(), &page).await.unwrap().items.len()
     };
     cost(&cold, list, 50).await
 }
@@ -309,8 +307,7 @@ async fn cost_of_a_group(service: &Service, entities: usize) -> Cost {
     let act = service.act().await;
     let tenant = act.tenant();
     let patch = GroupPatch { display_name: Some("n".into()), ..Default::default() };
-    let directory = &service.app.issuer.directory;
-    let group = directory.create_group(&act, patch, &[], None).await.unwrap().0.id.clone();
+    let group = act.create_group(patch, &[], None).await.unwrap().0.id.clone();
     let accounts = stored_accounts(service, entities).await;
     let index = Index { tenant: tenant.clone(), kind: Kind::Entity, parent: Some(group.to_string()) };
     let records = accounts.into_iter().map(|account| {
@@ -324,9 +321,9 @@ async fn cost_of_a_group(service: &Service, entities: usize) -> Cost {
     write_all(service, records).await;
     let (cold, act) = cold(service).await;
     let list = async {
-        let (directory, page) = (&cold.app.issuer.directory, first_page(&act));
+        let page = first_page(&act);
         let group = group.to_string();
-        directory.list_group_entities(&act, &group, &page).await.unwrap().items.len()
+        act.list_group_entities(&group, &page).await.unwrap().items.len()
     };
     cost(&cold, list, 50).await
 }
