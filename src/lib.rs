@@ -20,6 +20,7 @@ pub mod outbound;
 pub mod outbox;
 pub mod revocation;
 pub mod serve;
+pub mod storage;
 pub mod store;
 pub mod telemetry;
 pub mod token;

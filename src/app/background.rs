@@ -12,7 +12,7 @@ use crate::{
         Shutdown,
         tls::{self, Tls},
     },
-    store::Store,
+    store,
     token::error::chain,
 };
 
@@ -41,7 +41,7 @@ impl Background {
         Self {
             heartbeat: tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone())),
             deliveries: tokio::spawn(Arc::clone(&app.outbox).run(stop.clone())),
-            readiness: tokio::spawn(watch_store(Arc::clone(&app.store), health.clone(), shutdown.clone())),
+            readiness: tokio::spawn(watch_store(app.store.clone(), health.clone(), shutdown.clone())),
             stop,
         }
     }
@@ -61,7 +61,7 @@ impl Background {
 }
 
 /// Reports SERVING while the store answers.
-async fn watch_store(store: Arc<dyn Store>, health: Health, shutdown: Shutdown) {
+async fn watch_store(store: Arc<dyn store::Health>, health: Health, shutdown: Shutdown) {
     let mut ready = false;
     loop {
         let answers = store.ping().await;

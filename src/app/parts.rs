@@ -88,7 +88,7 @@ impl App {
     /// Wires the parts on a store.
     pub fn new(store: Arc<dyn Store>, setup: Setup) -> Self {
         let Setup { ring, clock, places, public_url, bootstrap, workloads, outbound, sink, metrics } = setup;
-        let follower = Follower::new(Arc::clone(&store), clock.clone(), places);
+        let follower = Follower::new(store.clone(), clock.clone(), places);
         let tasks = TaskTracker::new();
         let core = Arc::new(Core {
             store: Arc::clone(&store),
@@ -99,7 +99,7 @@ impl App {
         });
         let directory = Directory::new(Arc::clone(&core), &public_url, &metrics);
         follower.keep_true(directory.caches());
-        let outbox = Outbox::new(Arc::clone(&store), ring, clock.clone(), sink, Arc::clone(&metrics));
+        let outbox = Outbox::new(store.clone(), ring, clock.clone(), sink, Arc::clone(&metrics));
         let key_sets = Arc::new(JwksCache::new(Arc::clone(&outbound), clock.clone(), tasks.clone()));
         let relying_party = RelyingParty::new(Arc::clone(&outbound), Arc::clone(&key_sets), clock, tasks.clone());
         let passwords = Arc::new(Passwords::for_this_machine());

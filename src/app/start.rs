@@ -23,6 +23,7 @@ use crate::{
     keys::{master::MasterKey, ring::Keyring},
     metrics::Metrics,
     serve::Shutdown,
+    storage,
     store::{self, Store, embedded::Embedded, redis::Redis},
     token::error::chain,
 };
@@ -120,7 +121,7 @@ async fn open_store(config: &Config, places: usize, shutdown: &Shutdown) -> Resu
     loop {
         match Redis::connect(&options).await {
             Ok(store) => return Ok(Some(store)),
-            Err(error @ store::Error::Unavailable { .. }) => {
+            Err(error @ storage::Error::Unavailable { .. }) => {
                 tracing::warn!(error = chain(&error), "the store is not reached yet, trying again");
             }
             Err(error) => return Err(failed("open the Redis store")(error)),

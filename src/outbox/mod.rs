@@ -33,13 +33,14 @@ use crate::{
     keys::ring::Keyring,
     metrics::{Event as Counted, Metrics, labels::Delivery},
     outbound::{self, Outbound, Url},
-    store::{self, Change, Kind, RecordKey, Store, Written},
+    storage,
+    store::{Change, Kind, RecordKey, Records, Written},
     token::{TenantId, error::chain},
 };
 
 /// Delivers events.
 pub struct Outbox {
-    store: Arc<dyn Store>,
+    store: Arc<dyn Records>,
     ring: Arc<Keyring>,
     clock: Clock,
     sink: Sink,
@@ -85,7 +86,7 @@ const AT_ONCE: usize = 16;
 
 impl Outbox {
     pub fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn Records>,
         ring: Arc<Keyring>,
         clock: Clock,
         sink: Sink,
@@ -132,7 +133,7 @@ impl Outbox {
     }
 
     /// Delivers what is due, as many as go at a time. Returns whether there may be more.
-    pub async fn deliver_due(self: &Arc<Self>) -> store::Result<bool> {
+    pub async fn deliver_due(self: &Arc<Self>) -> storage::Result<bool> {
         let rows = self.store.list(&index(), None, AT_ONCE).await?;
         let now = self.clock.now();
         // The list is in the order of time.
@@ -146,7 +147,7 @@ impl Outbox {
                     let (outbox, id) = (Arc::clone(self), id.to_owned());
                     deliveries.spawn(async move { outbox.attend(&row, &id).await });
                 }
-                None => return Err(store::Error::corrupt("a row of the list of events")),
+                None => return Err(storage::Error::corrupt("a row of the list of events")),
             }
         }
         let more = deliveries.len() == AT_ONCE;
@@ -160,7 +161,7 @@ impl Outbox {
     }
 
     /// Makes one attempt at the event of a row, if nobody else does.
-    async fn attend(&self, row: &str, id: &str) -> store::Result<()> {
+    async fn attend(&self, row: &str, id: &str) -> storage::Result<()> {
         let key = RecordKey { tenant: TenantId::system(), kind: Kind::Event, id: id.to_owned() };
         let record = self.store.read(&[key]).await?.pop().flatten();
         let now = self.clock.now();
@@ -173,7 +174,8 @@ impl Outbox {
             tracing::warn!(event = id, "an event was not delivered in time");
             return Ok(());
         };
-        let event: Event = minicbor::decode(&record.body).map_err(|error| store::Error::corrupt(error.to_string()))?;
+        let event: Event =
+            minicbor::decode(&record.body).map_err(|error| storage::Error::corrupt(error.to_string()))?;
         if event.due > now {
             // Another replica has moved it on since the list was read.
             return Ok(());

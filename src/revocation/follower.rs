@@ -19,11 +19,12 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     cache::Invalidate,
     entry::Entry,
+    log::{Log, Tail},
     state::{State, Ticket},
 };
 use crate::{
     ambient::Clock,
-    store::{self, Store, Tail},
+    storage,
     token::{Error, Ident, Position, Reason, Result, ident::Idents},
     trace,
     worker::PerWorker,
@@ -42,7 +43,7 @@ const IMPATIENCE: Duration = Duration::from_millis(100);
 
 /// The log as one replica knows it.
 pub struct Follower {
-    store: Arc<dyn Store>,
+    log: Arc<dyn Log>,
     clock: Clock,
     state: RwLock<State>,
     /// `state.version()`, for those who only compare.
@@ -80,9 +81,9 @@ struct Reopen<'g>(&'g Gate);
 // === impl Follower ===
 
 impl Follower {
-    pub fn new(store: Arc<dyn Store>, clock: Clock, workers: usize) -> Arc<Self> {
+    pub fn new(log: Arc<dyn Log>, clock: Clock, workers: usize) -> Arc<Self> {
         Arc::new(Self {
-            store,
+            log,
             clock,
             state: RwLock::default(),
             version: AtomicU64::new(0),
@@ -148,7 +149,7 @@ impl Follower {
 
     /// Appends entries to the log. When this returns, they are durable and every later head is at or above them.
     pub async fn append(&self, entries: &[Entry]) -> Result<Position> {
-        Ok(self.store.append(entries).await?)
+        Ok(self.log.append(entries).await?)
     }
 
     /// Appends those of the entries that tell something new. What everybody knows, or what names nothing that may still be
@@ -232,7 +233,7 @@ impl Follower {
     }
 
     /// Reads the confirmed head and applies everything up to it.
-    async fn advance(&self) -> store::Result<Position> {
+    async fn advance(&self) -> storage::Result<Position> {
         let asked = self.started.elapsed();
         let mut loads = 0;
         while loads < MAX_LOADS {
@@ -245,7 +246,7 @@ impl Follower {
                 loads += 1;
                 continue;
             }
-            let tail = self.store.tail(after).await?;
+            let tail = self.log.tail(after).await?;
             // A grown line means that history may have forked: nothing from before can be trusted to be complete.
             if tail.gap || tail.head.line() != after.line() {
                 self.load(epoch).await?;
@@ -260,7 +261,7 @@ impl Follower {
                 return Ok(tail.head);
             }
         }
-        Err(store::Error::Unavailable { attempted: "follow the revocation log", source: None })
+        Err(storage::Error::Unavailable { attempted: "follow the revocation log", source: None })
     }
 
     /// Applies what was read while the state was of `epoch`; false if it was loaded anew meanwhile.
@@ -291,17 +292,17 @@ impl Follower {
     }
 
     /// Drops every cached copy and loads the state map, unless somebody else did so since `epoch`.
-    async fn load(&self, epoch: u64) -> store::Result<()> {
+    async fn load(&self, epoch: u64) -> storage::Result<()> {
         let _one_at_a_time = self.loading.lock().await;
         if self.state.read().epoch() != epoch {
             return Ok(());
         }
         // The head first: whatever is appended while the pages are read stands above it and is followed afterwards.
-        let head = self.store.tail(Position::START).await?.head;
+        let head = self.log.tail(Position::START).await?.head;
         let mut slots = Vec::new();
         let mut cursor = None;
         loop {
-            let page = self.store.state_page(cursor).await?;
+            let page = self.log.state_page(cursor).await?;
             slots.extend(page.slots);
             cursor = page.next;
             if cursor.is_none() {

@@ -8,10 +8,11 @@
 //! Promises: [`follower::Follower`] never answers from a copy that is older than the head it asked for; [`cache::Cache`]
 //! never holds a record that an entry applied since the load began has outdated.
 //!
-//! Start reading at [`entry`] (what is in the log), then [`state`] (what it means), then [`follower`]; [`retention`] says for
+//! Start reading at [`entry`] (what is in the log), then [`state`] (what it means), then [`log`] (how it is kept) and [`follower`]; [`retention`] says for
 //! how long anything is remembered.
 
 pub mod cache;
 pub mod follower;
+pub mod log;
 
 pub use jeton_core::{entry, retention, state};

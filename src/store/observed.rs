@@ -1,5 +1,4 @@
-//! The port once more, looked at from outside: how long operations take, which fail, and a span for each that a sampled
-//! call waits for.
+//! Measures a store: how long its operations take, which fail, and a span for each that a sampled call waits for.
 
 use std::{future::Future, sync::Arc};
 
@@ -8,8 +7,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
-    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Result, Row, Session,
-    SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
+    Change, Ended, FamilyRecord, Health, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Records, Row,
+    Session, SessionKey, Store, SubjectKey, Tokens, Unique, Written,
 };
 use crate::{
     ambient::Time,
@@ -17,7 +16,11 @@ use crate::{
         Event, Metrics,
         labels::{Operation, Revoked},
     },
-    revocation::entry::{Effect, Entry},
+    revocation::{
+        entry::{Effect, Entry},
+        log::{Log, StatePage, Tail},
+    },
+    storage::{Error, Result},
     token::{FamilyId, Ident, Position, TenantId, TokenId},
     trace,
 };
@@ -58,7 +61,7 @@ impl Observed {
 }
 
 #[async_trait]
-impl Store for Observed {
+impl Log for Observed {
     async fn tail(&self, after: Position) -> Result<Tail> {
         self.observe(Operation::Tail, self.inner.tail(after)).await
     }
@@ -77,7 +80,10 @@ impl Store for Observed {
     async fn state_page(&self, cursor: Option<String>) -> Result<StatePage> {
         self.observe(Operation::StatePage, self.inner.state_page(cursor)).await
     }
+}
 
+#[async_trait]
+impl Records for Observed {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
         self.observe(Operation::Read, self.inner.read(keys)).await
     }
@@ -105,7 +111,10 @@ impl Store for Observed {
     async fn rows(&self, index: &Index, kind: Kind, after: Option<&str>, limit: usize) -> Result<Vec<Row>> {
         self.observe(Operation::Rows, self.inner.rows(index, kind, after, limit)).await
     }
+}
 
+#[async_trait]
+impl Tokens for Observed {
     async fn mint(&self, mint: &Mint) -> Result<Minted> {
         self.observe(Operation::Mint, self.inner.mint(mint)).await
     }
@@ -139,7 +148,10 @@ impl Store for Observed {
     ) -> Result<Vec<IndexEntry>> {
         self.observe(Operation::SubjectPage, self.inner.subject_page(subject, after, now, limit)).await
     }
+}
 
+#[async_trait]
+impl Health for Observed {
     async fn ping(&self) -> Result<()> {
         self.observe(Operation::Ping, self.inner.ping()).await
     }

@@ -15,7 +15,7 @@ use std::{
 use prost_reflect::DescriptorPool;
 
 /// Which rooms each room may know. `app` and the thin files around it may know all.
-const ROOMS: [(&str, &[&str]); 21] = [
+const ROOMS: [(&str, &[&str]); 22] = [
     ("ambient", &[]),
     ("worker", &[]),
     ("failure", &[]),
@@ -25,10 +25,10 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("outbound", &["ambient", "token"]),
     ("federation", &["ambient", "outbound", "token"]),
     ("keys", &["ambient", "token"]),
-    // The port speaks of the log's entries, and the follower reads the log through the port: two halves of one thing.
-    ("revocation", &["ambient", "metrics", "store", "token", "trace", "worker"]),
-    ("store", &["ambient", "metrics", "revocation", "token", "trace", "worker"]),
-    ("outbox", &["ambient", "keys", "metrics", "outbound", "store", "token"]),
+    ("storage", &["token"]),
+    ("revocation", &["ambient", "metrics", "storage", "token", "trace", "worker"]),
+    ("store", &["ambient", "metrics", "revocation", "storage", "token", "trace", "worker"]),
+    ("outbox", &["ambient", "keys", "metrics", "outbound", "storage", "store", "token"]),
     ("core", &["ambient", "keys", "revocation", "store"]),
     ("directory", &["ambient", "core", "keys", "metrics", "revocation", "store", "token"]),
     (

@@ -1,21 +1,18 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must stop")]
-//! The follower against a store whose answers come when the test lets them.
+//! The follower against a log whose answers come when the test lets them.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use jeton::{
-    ambient::{Clock, Time},
+    ambient::Clock,
     revocation::{
         entry::{Entry, LogEntry},
         follower::Follower,
+        log::{Log, StatePage, Tail},
     },
-    store::{
-        Change, Ended, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Result, Row, Session,
-        SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
-    },
-    token::{FamilyId, Ident, Position, TenantId, TokenId, ident::Idents},
+    storage::Result,
+    token::{Ident, Position, ident::Idents},
     worker,
 };
 use parking_lot::Mutex;
@@ -106,7 +103,7 @@ async fn page(asked: &mut mpsc::UnboundedReceiver<Query>) -> oneshot::Sender<Sta
 }
 
 #[async_trait]
-impl Store for Scripted {
+impl Log for Scripted {
     async fn tail(&self, after: Position) -> Result<Tail> {
         let (answer, wait) = oneshot::channel();
         self.0.lock().send(Query::Tail(after, answer)).unwrap();
@@ -119,73 +116,8 @@ impl Store for Scripted {
         Ok(wait.await.unwrap())
     }
 
-    // The follower asks for nothing else.
-
+    // The follower appends only what it is told to.
     async fn append(&self, _: &[Entry]) -> Result<Position> {
         unreachable!()
-    }
-
-    async fn read(&self, _: &[RecordKey]) -> Result<Vec<Option<Record>>> {
-        unreachable!()
-    }
-
-    async fn holders(&self, _: &TenantId, _: &[Unique]) -> Result<Vec<Option<String>>> {
-        unreachable!()
-    }
-
-    async fn write(&self, _: &Change) -> Result<Written> {
-        unreachable!()
-    }
-
-    async fn remembered(&self, _: &TenantId, _: [u8; 16], _: Time) -> Result<Option<([u8; 16], String)>> {
-        unreachable!()
-    }
-
-    async fn settle(&self, _: &RecordKey, _: u64) -> Result<()> {
-        unreachable!()
-    }
-
-    async fn list(&self, _: &Index, _: Option<&str>, _: usize) -> Result<Vec<String>> {
-        unreachable!()
-    }
-
-    async fn rows(&self, _: &Index, _: Kind, _: Option<&str>, _: usize) -> Result<Vec<Row>> {
-        unreachable!()
-    }
-
-    async fn mint(&self, _: &Mint) -> Result<Minted> {
-        unreachable!()
-    }
-
-    async fn token(&self, _: &TokenId) -> Result<Option<Bytes>> {
-        unreachable!()
-    }
-
-    async fn tokens(&self, _: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
-        unreachable!()
-    }
-
-    async fn family(&self, _: &FamilyId) -> Result<Option<FamilyRecord>> {
-        unreachable!()
-    }
-
-    async fn sessions(&self, _: &[SessionKey]) -> Result<Vec<Option<Session>>> {
-        unreachable!()
-    }
-
-    async fn end_sessions(&self, _: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
-        unreachable!()
-    }
-
-    async fn subject_page(&self, _: &SubjectKey, _: Option<&IndexEntry>, _: Time, _: usize) -> Result<Vec<IndexEntry>> {
-        unreachable!()
-    }
-
-    async fn ping(&self) -> Result<()> {
-        unreachable!()
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        Vec::new()
     }
 }

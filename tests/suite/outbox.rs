@@ -53,7 +53,7 @@ impl Place {
     }
 
     fn outbox(&self, receiver: &Remote) -> Arc<Outbox> {
-        Outbox::new(Arc::clone(&self.store), Arc::clone(&self.ring), self.clock.clone(), sink(receiver), Arc::default())
+        Outbox::new(self.store.clone(), Arc::clone(&self.ring), self.clock.clone(), sink(receiver), Arc::default())
     }
 
     /// An event that says `number`, with a code.

@@ -32,10 +32,14 @@ use jeton::{
     },
     keys::{master::MasterKey, ring::Keyring},
     outbox::Sink,
-    revocation::entry::Entry,
+    revocation::{
+        entry::Entry,
+        log::{Log, StatePage, Tail},
+    },
+    storage::Result,
     store::{
-        Change, Ended, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Put, Record, RecordKey, Result, Row,
-        Session, SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
+        Change, Ended, FamilyRecord, Health, Index, IndexEntry, Kind, Mint, Minted, Put, Record, RecordKey, Records,
+        Row, Session, SessionKey, Store, SubjectKey, Tokens, Unique, Written,
         embedded::{Embedded, Options},
     },
     token::{AccountId, FamilyId, Format, Position, TenantId, TokenId},
@@ -81,7 +85,7 @@ impl Counting {
 }
 
 #[async_trait]
-impl Store for Counting {
+impl Log for Counting {
     /// The head, which is counted apart.
     async fn tail(&self, after: Position) -> Result<Tail> {
         self.heads.fetch_add(1, Ordering::SeqCst);
@@ -93,6 +97,10 @@ impl Store for Counting {
     async fn state_page(&self, cursor: Option<String>) -> Result<StatePage> {
         self.counted(self.inner.state_page(cursor)).await
     }
+}
+
+#[async_trait]
+impl Records for Counting {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
         self.rows.fetch_add(keys.len(), Ordering::SeqCst);
         self.counted(self.inner.read(keys)).await
@@ -120,6 +128,10 @@ impl Store for Counting {
         self.rows.fetch_add(rows.len(), Ordering::SeqCst);
         Ok(rows)
     }
+}
+
+#[async_trait]
+impl Tokens for Counting {
     async fn mint(&self, mint: &Mint) -> Result<Minted> {
         self.counted(self.inner.mint(mint)).await
     }
@@ -147,6 +159,10 @@ impl Store for Counting {
     ) -> Result<Vec<IndexEntry>> {
         self.counted(self.inner.subject_page(subject, after, now, limit)).await
     }
+}
+
+#[async_trait]
+impl Health for Counting {
     async fn ping(&self) -> Result<()> {
         self.inner.ping().await
     }

@@ -6,7 +6,7 @@ use jeton::{
     ambient::{Clock, Fresh as _},
     api::wire::{self, TokenFormat},
     store::{
-        Store as _,
+        Tokens as _,
         embedded::{Embedded, Options},
     },
     token::{AccountId, ClientId},

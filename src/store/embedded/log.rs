@@ -5,16 +5,21 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
+use async_trait::async_trait;
 use redb::{Database, ReadTransaction, ReadableTable};
 
 use super::{
-    super::{Error, Result, StatePage, TAIL_LIMIT, Tail},
+    Embedded,
     sweep::Expiring,
     tables::{self, CURRENT_FORMAT, FLOOR, FORMAT, Failure, HEAD, LOG, META, STATE, Tables},
 };
 use crate::{
     ambient::{Clock, Time},
-    revocation::entry::{Entry, LogEntry, Slot},
+    revocation::{
+        entry::{Entry, LogEntry, Slot},
+        log::{Log, StatePage, TAIL_LIMIT, Tail},
+    },
+    storage::{Error, Result},
     token::Position,
 };
 
@@ -52,8 +57,29 @@ fn raise(tables: &mut Tables<'_>) -> Result<Position, Failure> {
     Ok(head)
 }
 
+#[async_trait]
+impl Log for Embedded {
+    async fn tail(&self, after: Position) -> Result<Tail> {
+        // The common case of a follower that is up to date costs no transaction.
+        let head = self.committed.head();
+        if after == head {
+            return Ok(Tail { head, entries: Vec::new(), more: false, gap: false });
+        }
+        self.read_committed("read the revocation log", |snapshot| tail(snapshot, after))
+    }
+
+    async fn append(&self, entries: &[Entry]) -> Result<Position> {
+        let entries = entries.to_vec();
+        self.writer.submit("append to the revocation log", move |tables| tables.append(&entries)).await
+    }
+
+    async fn state_page(&self, cursor: Option<String>) -> Result<StatePage> {
+        self.read_committed("read the revocation state", |snapshot| state_page(snapshot, cursor.as_deref()))
+    }
+}
+
 /// The committed head and what stands after `after`, out of one snapshot.
-pub fn tail(snapshot: &ReadTransaction, after: Position) -> Result<Tail, Failure> {
+fn tail(snapshot: &ReadTransaction, after: Position) -> Result<Tail, Failure> {
     let meta = snapshot.open_table(META)?;
     let head = tables::position(&meta, HEAD)?;
     // Above the head stands only who followed a history that is lost. Nothing that it knows can be continued.
@@ -74,7 +100,7 @@ pub fn tail(snapshot: &ReadTransaction, after: Position) -> Result<Tail, Failure
 }
 
 /// The slots after `cursor`, which is the text of the last identifier of the page before.
-pub fn state_page(snapshot: &ReadTransaction, cursor: Option<&str>) -> Result<StatePage, Failure> {
+fn state_page(snapshot: &ReadTransaction, cursor: Option<&str>) -> Result<StatePage, Failure> {
     let state = snapshot.open_table(STATE)?;
     let mut rows = state.range::<&str>((cursor.map_or(Unbounded, Excluded), Unbounded))?;
     let mut slots = Vec::new();

@@ -1,12 +1,12 @@
 //! The embedded store: one file, one process, nothing to install.
 //!
 //! Writes of all callers go to one thread that commits them in groups ([`writer`]); reads are snapshots, taken on the
-//! calling thread. It promises what [`Store`] does: `Ok` means that the change has reached the disk, and a reader sees
+//! calling thread. It promises what [`Store`](super::Store) does: `Ok` means that the change has reached the disk, and a reader sees
 //! nothing that has not.
 //!
 //! Invariant: the sweep of expired records ([`sweep`]) is garbage collection. No answer depends on whether it has run.
 //!
-//! Start reading at [`tables`] (what is stored), then [`writer`], then the operations: [`log`], [`directory`], [`mint`].
+//! Start reading at [`tables`] (what is stored), then [`writer`], then the ports: [`log`], [`records`], [`tokens`].
 
 use std::{
     fmt,
@@ -17,29 +17,24 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, backends::FileBackend};
 
 use self::{
-    tables::{StoredFamily, StoredSession, StoredToken},
+    tables::Failure,
     writer::{Committed, Writer},
 };
-use super::{
-    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Result, Row, Session,
-    SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
-};
+use super::Health;
 use crate::{
-    ambient::{Clock, Time},
-    revocation::entry::Entry,
-    token::{FamilyId, Position, TenantId, TokenId},
+    ambient::Clock,
+    storage::{Error, Result},
 };
 
-mod directory;
 mod log;
-mod mint;
 mod queue;
+mod records;
 mod sweep;
 mod tables;
+mod tokens;
 mod writer;
 
 /// A store in one file.
@@ -120,9 +115,14 @@ impl Embedded {
         Ok(Self { writer, database, committed, warnings: Vec::new() })
     }
 
-    /// A snapshot of what is committed.
-    fn snapshot(&self, attempted: &'static str) -> Result<ReadTransaction> {
-        self.database.begin_read().map_err(|error| Error::unavailable(attempted, error))
+    /// Reads from a snapshot of what is committed.
+    fn read_committed<T>(
+        &self,
+        attempted: &'static str,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Failure>,
+    ) -> Result<T> {
+        let snapshot = self.database.begin_read().map_err(|error| Error::unavailable(attempted, error))?;
+        read(&snapshot).map_err(|failure| failure.into_error(attempted))
     }
 }
 
@@ -133,122 +133,7 @@ impl fmt::Debug for Embedded {
 }
 
 #[async_trait]
-impl Store for Embedded {
-    async fn tail(&self, after: Position) -> Result<Tail> {
-        // The common case of a follower that is up to date costs no transaction.
-        let head = self.committed.head();
-        if after == head {
-            return Ok(Tail { head, entries: Vec::new(), more: false, gap: false });
-        }
-        let attempted = "read the revocation log";
-        log::tail(&self.snapshot(attempted)?, after).map_err(|failure| failure.into_error(attempted))
-    }
-
-    async fn append(&self, entries: &[Entry]) -> Result<Position> {
-        let entries = entries.to_vec();
-        self.writer.submit("append to the revocation log", move |tables| tables.append(&entries)).await
-    }
-
-    async fn state_page(&self, cursor: Option<String>) -> Result<StatePage> {
-        let attempted = "read the revocation state";
-        log::state_page(&self.snapshot(attempted)?, cursor.as_deref()).map_err(|failure| failure.into_error(attempted))
-    }
-
-    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
-        let attempted = "read records";
-        directory::read(&self.snapshot(attempted)?, keys).map_err(|failure| failure.into_error(attempted))
-    }
-
-    async fn holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>> {
-        let attempted = "look up unique names";
-        directory::holders(&self.snapshot(attempted)?, tenant, names).map_err(|failure| failure.into_error(attempted))
-    }
-
-    async fn write(&self, change: &Change) -> Result<Written> {
-        let change = change.clone();
-        self.writer.submit("change the directory", move |tables| tables.write(&change)).await
-    }
-
-    async fn remembered(&self, tenant: &TenantId, request: [u8; 16], now: Time) -> Result<Option<([u8; 16], String)>> {
-        let _: &TenantId = tenant; // A request's key is a digest that covers the tenant.
-        let attempted = "look up a request";
-        directory::remembered(&self.snapshot(attempted)?, request, now).map_err(|failure| failure.into_error(attempted))
-    }
-
-    async fn settle(&self, key: &RecordKey, version: u64) -> Result<()> {
-        let key = key.clone();
-        self.writer.submit("settle a record", move |tables| tables.settle(&key, version)).await
-    }
-
-    async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
-        let attempted = "list records";
-        directory::list(&self.snapshot(attempted)?, index, after, limit)
-            .map_err(|failure| failure.into_error(attempted))
-    }
-
-    async fn rows(&self, index: &Index, kind: Kind, after: Option<&str>, limit: usize) -> Result<Vec<Row>> {
-        let attempted = "list records with their bodies";
-        directory::rows(&self.snapshot(attempted)?, index, kind, after, limit)
-            .map_err(|failure| failure.into_error(attempted))
-    }
-
-    async fn mint(&self, mint: &Mint) -> Result<Minted> {
-        let mint = mint.clone();
-        self.writer.submit("store a token", move |tables| tables.mint(&mint)).await
-    }
-
-    async fn token(&self, id: &TokenId) -> Result<Option<Bytes>> {
-        Ok(self.tokens(std::slice::from_ref(id)).await?.pop().flatten())
-    }
-
-    async fn tokens(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
-        let attempted = "read tokens";
-        mint::read(&self.snapshot(attempted)?, tables::TOKENS, ids.iter().map(tables::id_bytes), |stored| {
-            let stored: StoredToken<'_> = tables::decode(stored)?;
-            Ok(Bytes::copy_from_slice(stored.body))
-        })
-        .map_err(|failure| failure.into_error(attempted))
-    }
-
-    async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>> {
-        let attempted = "read a family";
-        mint::read(&self.snapshot(attempted)?, tables::FAMILIES, [tables::id_bytes(id)], |stored| {
-            let stored: StoredFamily<'_> = tables::decode(stored)?;
-            Ok(stored.record())
-        })
-        .map(|mut records| records.pop().flatten())
-        .map_err(|failure| failure.into_error(attempted))
-    }
-
-    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Session>>> {
-        let attempted = "read sessions";
-        let keys: Vec<_> = sessions.iter().map(tables::session_key).collect();
-        mint::read(&self.snapshot(attempted)?, tables::SESSIONS, keys.iter().map(String::as_str), |stored| {
-            let stored: StoredSession = tables::decode(stored)?;
-            Ok(Session { alive_until: stored.alive_until, until: stored.until })
-        })
-        .map_err(|failure| failure.into_error(attempted))
-    }
-
-    async fn end_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
-        let sessions = sessions.to_vec();
-        let end =
-            move |tables: &mut tables::Tables<'_>| sessions.iter().map(|session| tables.end_session(session)).collect();
-        self.writer.submit("end sessions", end).await
-    }
-
-    async fn subject_page(
-        &self,
-        subject: &SubjectKey,
-        after: Option<&IndexEntry>,
-        now: Time,
-        limit: usize,
-    ) -> Result<Vec<IndexEntry>> {
-        let attempted = "list tokens";
-        mint::subject_page(&self.snapshot(attempted)?, subject, after, now, limit)
-            .map_err(|failure| failure.into_error(attempted))
-    }
-
+impl Health for Embedded {
     async fn ping(&self) -> Result<()> {
         // An empty commit still syncs the file, so it tells whether the disk takes writes.
         self.writer.submit("reach the store", |_| Ok(())).await
@@ -259,7 +144,6 @@ impl Store for Embedded {
     }
 }
 
-/// Why a file was not opened.
 /// Makes an empty store beside its place and moves it there: a process that is killed meanwhile must not leave half of one.
 fn make(path: &Path) -> Result<()> {
     let unsuitable = |error: std::io::Error| Error::Unsuitable { why: format!("make {}: {error}", path.display()) };
@@ -284,6 +168,7 @@ fn make(path: &Path) -> Result<()> {
     directory_of(path).and_then(|directory| directory.sync_all()).map_err(unsuitable)
 }
 
+/// Why a file was not opened.
 fn refused(path: &Path, error: redb::DatabaseError) -> Error {
     let path = path.display();
     if let redb::DatabaseError::Storage(redb::StorageError::Corrupted(what)) = error {

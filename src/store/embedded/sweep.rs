@@ -7,12 +7,12 @@
 use redb::{Key, ReadableTable, StorageError, Table, Value};
 
 use super::{
-    super::{IndexEntry, LOG_RETENTION, PRUNE_MARGIN},
+    super::{IndexEntry, PRUNE_MARGIN},
     tables::{self, StoredFamily, StoredRecord, StoredRequest, StoredSession, StoredToken, Tables},
 };
 use crate::{
     ambient::Time,
-    revocation::entry::Slot,
+    revocation::{entry::Slot, log::LOG_RETENTION},
     token::{Position, TokenId},
 };
 

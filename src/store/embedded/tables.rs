@@ -8,11 +8,12 @@ use minicbor::{Decode, Encode};
 use redb::{ReadableTable, StorageError, Table, TableDefinition, TableError, WriteTransaction};
 
 use super::{
-    super::{Error, FamilyRecord, SessionKey},
+    super::{FamilyRecord, SessionKey},
     sweep::Expiring,
 };
 use crate::{
     ambient::{Clock, Time},
+    storage::Error,
     token::{Position, id},
 };
 

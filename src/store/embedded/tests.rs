@@ -11,6 +11,7 @@ use redb::backends::InMemoryBackend;
 use super::*;
 use crate::{
     ambient::Fresh as _,
+    revocation::{entry::Entry, log::Log as _},
     token::{ClientId, Ident},
 };
 

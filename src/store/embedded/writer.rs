@@ -20,11 +20,14 @@ use redb::{Database, Durability};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    super::{Error, Result},
     queue::Queue,
     tables::{self, Failure, Tables},
 };
-use crate::{ambient::Clock, token::Position};
+use crate::{
+    ambient::Clock,
+    storage::{Error, Result},
+    token::Position,
+};
 
 /// The calling side of the thread.
 pub struct Writer {

@@ -7,7 +7,7 @@ use redis::{
 
 use super::Tls;
 use crate::{
-    store::{Error, Result},
+    storage::{Error, Result},
     token::secret::SecretText,
 };
 

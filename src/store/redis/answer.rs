@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use redis::Value;
 
-use crate::store::{Error, Result};
+use crate::storage::{Error, Result};
 
 /// The answers of one pipeline, taken in the order of its commands.
 #[derive(Debug)]

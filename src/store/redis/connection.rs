@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{Tls, address, scripts};
 use crate::{
-    store::{Error, Result},
+    storage::{Error, Result},
     token::secret::SecretText,
     worker::PerWorker,
 };

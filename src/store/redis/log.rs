@@ -1,5 +1,6 @@
 //! The revocation log: a stream of entries whose ids are their positions, a hash of slots, and what is known about both.
 
+use async_trait::async_trait;
 use redis::{Cmd, Value};
 
 use super::{
@@ -11,16 +12,20 @@ use super::{
 };
 use crate::{
     ambient::Time,
-    revocation::entry::{Entry, LogEntry, Slot},
-    store::{Error, LOG_RETENTION, Result, StatePage, TAIL_LIMIT, Tail},
+    revocation::{
+        entry::{Entry, LogEntry, Slot},
+        log::{LOG_RETENTION, Log, StatePage, TAIL_LIMIT, Tail},
+    },
+    storage::{Error, Result},
     token::Position,
 };
 
 /// Slots that one step of the map's scan is asked for.
 const PAGE: usize = 1000;
 
-impl Redis {
-    pub(super) async fn log_tail(&self, after: Position) -> Result<Tail> {
+#[async_trait]
+impl Log for Redis {
+    async fn tail(&self, after: Position) -> Result<Tail> {
         let mut call = scripts::TAIL.on(&[LOG_META, LOG_STREAM]);
         call.arg(after.to_string()).arg(format!("({}-{}", after.line(), after.micros())).arg(TAIL_LIMIT);
         let answer = self.connections.ask("read the revocation log", call, Confirm::Yes).await?;
@@ -36,7 +41,7 @@ impl Redis {
         })
     }
 
-    pub(super) async fn log_append(&self, entries: &[Entry]) -> Result<Position> {
+    async fn append(&self, entries: &[Entry]) -> Result<Position> {
         let mut call = scripts::APPEND.on(&[LOG_META, LOG_STREAM, LOG_MAP, LOG_EXPIRY]);
         call.arg(u64::try_from(LOG_RETENTION.as_micros()).unwrap_or(u64::MAX)).arg(Time::NEVER.as_millis());
         for entry in entries {
@@ -45,7 +50,7 @@ impl Redis {
         position(self.connections.ask("append to the revocation log", call, Confirm::Yes).await?)
     }
 
-    pub(super) async fn log_state_page(&self, cursor: Option<String>) -> Result<StatePage> {
+    async fn state_page(&self, cursor: Option<String>) -> Result<StatePage> {
         let mut scan = Cmd::new();
         scan.arg("HSCAN").arg(LOG_MAP).arg(cursor.as_deref().unwrap_or("0")).arg("COUNT").arg(PAGE);
         let [next, fields] =

@@ -1,37 +1,34 @@
 //! The store on a Redis or Valkey server: what several replicas of the service share.
 //!
-//! Promises what the port does; a mutation is durable when the server has it in its append-only file and as many replicas
+//! Promises what [`Store`](super::Store) does; a mutation is durable when the server has it in its append-only file and as many replicas
 //! as are to be waited for have it, too. Every call ends within a second, and a server that comes back is used again
 //! without a restart.
 //!
 //! Invariant: knows records as bytes. Each change is one Lua script on the keys of one hash tag; scripts of one call are
 //! sent together. Nothing here reads a clock: the log's is the server's, all others are passed in.
 //!
-//! Start reading at [`scripts`] and the `.lua` files (what happens on the server), then [`connection`].
+//! Start reading at [`scripts`] and the `.lua` files (what happens on the server), then [`connection`],
+//! then the ports: [`log`], [`records`], [`tokens`].
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use redis::Cmd;
 
 use self::connection::{Confirm, Connections, Wait, pipeline};
-use super::{
-    Change, Ended, Error, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Result, Row, Session,
-    SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
-};
+use super::Health;
 use crate::{
     ambient::Time,
-    revocation::entry::Entry,
-    token::{FamilyId, Position, TenantId, TokenId, secret::SecretText},
+    storage::{Error, Result},
+    token::secret::SecretText,
 };
 
 mod address;
 mod answer;
 mod connection;
-mod directory;
 mod keys;
 mod log;
+mod records;
 mod scripts;
 mod setup;
 mod tokens;
@@ -99,82 +96,7 @@ impl Redis {
 }
 
 #[async_trait]
-impl Store for Redis {
-    async fn tail(&self, after: Position) -> Result<Tail> {
-        self.log_tail(after).await
-    }
-
-    async fn append(&self, entries: &[Entry]) -> Result<Position> {
-        self.log_append(entries).await
-    }
-
-    async fn state_page(&self, cursor: Option<String>) -> Result<StatePage> {
-        self.log_state_page(cursor).await
-    }
-
-    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
-        self.directory_read(keys).await
-    }
-
-    async fn holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>> {
-        self.directory_holders(tenant, names).await
-    }
-
-    async fn write(&self, change: &Change) -> Result<Written> {
-        self.directory_write(change).await
-    }
-
-    async fn remembered(&self, tenant: &TenantId, request: [u8; 16], now: Time) -> Result<Option<([u8; 16], String)>> {
-        self.directory_remembered(tenant, request, now).await
-    }
-
-    async fn settle(&self, key: &RecordKey, version: u64) -> Result<()> {
-        self.directory_settle(key, version).await
-    }
-
-    async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
-        self.directory_list(index, after, limit).await
-    }
-
-    async fn rows(&self, index: &Index, kind: Kind, after: Option<&str>, limit: usize) -> Result<Vec<Row>> {
-        self.directory_rows(index, kind, after, limit).await
-    }
-
-    async fn mint(&self, mint: &Mint) -> Result<Minted> {
-        self.tokens_mint(mint).await
-    }
-
-    async fn token(&self, id: &TokenId) -> Result<Option<Bytes>> {
-        let records = self.tokens_read(std::slice::from_ref(id)).await?;
-        Ok(records.into_iter().next().flatten())
-    }
-
-    async fn tokens(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
-        self.tokens_read(ids).await
-    }
-
-    async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>> {
-        self.tokens_family(id).await
-    }
-
-    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Session>>> {
-        self.tokens_sessions(sessions).await
-    }
-
-    async fn end_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
-        self.tokens_end_sessions(sessions).await
-    }
-
-    async fn subject_page(
-        &self,
-        subject: &SubjectKey,
-        after: Option<&IndexEntry>,
-        now: Time,
-        limit: usize,
-    ) -> Result<Vec<IndexEntry>> {
-        self.tokens_of_subject(subject, after, now, limit).await
-    }
-
+impl Health for Redis {
     async fn ping(&self) -> Result<()> {
         self.connections.beat().await
     }

@@ -1,6 +1,6 @@
 //! Whether a server is set up so that it can keep the store's promises.
 
-use crate::store::{Error, Result};
+use crate::storage::{Error, Result};
 
 /// The first version with all that the scripts need.
 const VERSION: (u32, u32) = (7, 0);

@@ -1,6 +1,7 @@
 //! Tokens, their lists, families and sessions: each under a tag of its own, so that load spreads and what one call stores
 //! is sent together.
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{Cmd, Value};
 use tokio::time::Instant;
@@ -13,9 +14,10 @@ use super::{
 };
 use crate::{
     ambient::Time,
+    storage::{Error, Result},
     store::{
-        Ended, Error, Existing, FamilyConflict, FamilyMint, FamilyRecord, IndexEntry, Mint, Minted, PRUNE_MARGIN,
-        Result, SESSION_MARGIN, Session, SessionConflict, SessionKey, SessionMint, SubjectKey, TokenMint,
+        Ended, Existing, FamilyConflict, FamilyMint, FamilyRecord, IndexEntry, Mint, Minted, PRUNE_MARGIN,
+        SESSION_MARGIN, Session, SessionConflict, SessionKey, SessionMint, SubjectKey, TokenMint, Tokens,
     },
     token::{FamilyId, TokenId, base62},
 };
@@ -29,8 +31,9 @@ const REVISION: usize = 4;
 /// Bytes of the expiry that a token begins with: where it stands in its subject's list.
 const EXPIRY: usize = 6;
 
-impl Redis {
-    pub(super) async fn tokens_mint(&self, mint: &Mint) -> Result<Minted> {
+#[async_trait]
+impl Tokens for Redis {
+    async fn mint(&self, mint: &Mint) -> Result<Minted> {
         let mut commands = pipeline([]);
         if let Some(token) = &mint.token {
             commands.add_command(set_token(token, token.exists));
@@ -68,23 +71,22 @@ impl Redis {
         Ok(minted)
     }
 
-    pub(super) async fn tokens_read(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
-        let values = self.values("read tokens", ids.iter().map(keys::token)).await?;
-        let records = ids.iter().zip(values).map(|(id, value)| {
-            let unreadable = || Error::corrupt(format!("token {id}"));
-            value.map(|value| token_from(&value).map(|(_, body)| body).ok_or_else(unreadable)).transpose()
-        });
-        records.collect()
+    async fn token(&self, id: &TokenId) -> Result<Option<Bytes>> {
+        Ok(self.bodies(std::slice::from_ref(id)).await?.pop().flatten())
     }
 
-    pub(super) async fn tokens_family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>> {
+    async fn tokens(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
+        self.bodies(ids).await
+    }
+
+    async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>> {
         let mut get = Cmd::new();
         get.arg("GET").arg(keys::family(id));
         let value = answer::bytes(self.connections.ask("read a family", get, Confirm::Yes).await?)?;
         value.map(|value| family_from(&value).ok_or_else(|| Error::corrupt(format!("family {id}")))).transpose()
     }
 
-    pub(super) async fn tokens_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Session>>> {
+    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Session>>> {
         let values = self.values("read sessions", sessions.iter().map(keys::session)).await?;
         let known = values.into_iter().map(|value| {
             value.map(|value| session_from(&value).ok_or_else(|| Error::corrupt("a session's record"))).transpose()
@@ -92,7 +94,7 @@ impl Redis {
         known.collect()
     }
 
-    pub(super) async fn tokens_end_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
+    async fn end_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
         if sessions.is_empty() {
             return Ok(Vec::new());
         }
@@ -101,7 +103,7 @@ impl Redis {
         sent.into_iter().map(ended).collect()
     }
 
-    pub(super) async fn tokens_of_subject(
+    async fn subject_page(
         &self,
         subject: &SubjectKey,
         after: Option<&IndexEntry>,
@@ -120,6 +122,18 @@ impl Redis {
             IndexEntry::from_bytes(&member).ok_or_else(|| Error::corrupt(format!("the list of tokens of {subject}")))
         });
         entries.collect()
+    }
+}
+
+impl Redis {
+    /// Reads tokens' records, in the order of `ids`.
+    async fn bodies(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
+        let values = self.values("read tokens", ids.iter().map(keys::token)).await?;
+        let records = ids.iter().zip(values).map(|(id, value)| {
+            let unreadable = || Error::corrupt(format!("token {id}"));
+            value.map(|value| token_from(&value).map(|(_, body)| body).ok_or_else(unreadable)).transpose()
+        });
+        records.collect()
     }
 
     /// Finishes the storing of a token whose value was `before`; returns the record that was kept. Rare: two replicas made

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use jeton::{
     ambient::Time,
-    revocation::entry::{Entry, LogEntry, Slot},
-    store::{Change, FamilyConflict, FamilyRecord, Mint, Minted, Record, RecordKey, StatePage, Tail, Written},
+    revocation::{
+        entry::{Entry, LogEntry, Slot},
+        log::{StatePage, Tail},
+    },
+    store::{Change, FamilyConflict, FamilyRecord, Mint, Minted, Record, RecordKey, Written},
     token::{FamilyId, Ident, Position, TokenId},
 };
 

@@ -17,10 +17,12 @@ use jeton::{
         cache::{Cache, Invalidate, Seen},
         entry::{Effect, Entry},
         follower::{BOUND, Follower},
+        log::Log as _,
     },
+    storage,
     store::{
-        self, Change, Existing, FamilyMint, FamilyRecord, Kind, Mint, Put, Record, RecordKey, Store, SubjectKey,
-        TokenMint, Written,
+        Change, Existing, FamilyMint, FamilyRecord, Kind, Mint, Put, Record, RecordKey, Records, SubjectKey, TokenMint,
+        Tokens as _, Written,
     },
     token::{AccessToken, ClientId, Family, FamilyId, Format, Ident, Position, TenantId, TokenId},
     worker,
@@ -223,7 +225,7 @@ impl Replica {
         loop {
             let source = match self.store.append(std::slice::from_ref(&entry)).await {
                 Ok(position) => return Ok(position),
-                Err(store::Error::Unavailable { source: Some(source), .. }) => source,
+                Err(storage::Error::Unavailable { source: Some(source), .. }) => source,
                 // Perhaps still on its way: a second one would not be the last.
                 Err(_) => return Err(Failure::Unavailable),
             };
@@ -393,7 +395,7 @@ fn beat(follower: &Arc<Follower>) -> AbortHandle {
 }
 
 /// Appends what a record owes the log, before anybody acts on the record.
-async fn repair(store: &dyn Store, follower: &Follower, key: &RecordKey, record: &Record) -> Result<()> {
+async fn repair(store: &dyn Records, follower: &Follower, key: &RecordKey, record: &Record) -> Result<()> {
     follower.append(&record.pending).await?;
     // Who loads the record next does this again if it fails.
     let _ = store.settle(key, record.version).await;
@@ -450,8 +452,8 @@ impl From<jeton::token::Error> for Failure {
     }
 }
 
-impl From<store::Error> for Failure {
-    fn from(_: store::Error) -> Self {
+impl From<storage::Error> for Failure {
+    fn from(_: storage::Error) -> Self {
         Self::Unavailable
     }
 }

@@ -6,10 +6,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jeton::{
     ambient::Time,
-    revocation::entry::Entry,
+    revocation::{
+        entry::Entry,
+        log::{Log, StatePage, Tail},
+    },
+    storage::{Error, Result},
     store::{
-        Change, Ended, Error, FamilyRecord, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Result, Row,
-        Session, SessionKey, StatePage, Store, SubjectKey, Tail, Unique, Written,
+        Change, Ended, FamilyRecord, Health, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Records, Row,
+        Session, SessionKey, SubjectKey, Tokens, Unique, Written,
     },
     token::{FamilyId, Position, TenantId, TokenId},
 };
@@ -164,7 +168,7 @@ fn unavailable<T>(attempted: &'static str) -> Result<T> {
 }
 
 #[async_trait]
-impl Store for Connection {
+impl Log for Connection {
     async fn tail(&self, after: Position) -> Result<Tail> {
         let confirmed = self.confirmed_if(Rule::HeadsConfirmed);
         self.on_log(confirmed, move |script| data::tail(script, after)).await.or(unavailable("read the log"))
@@ -192,7 +196,10 @@ impl Store for Connection {
         let confirmed = self.confirmed_if(Rule::PagesConfirmed);
         self.on_log(confirmed, move |script| data::page(script, cursor)).await.or(unavailable("read the state map"))
     }
+}
 
+#[async_trait]
+impl Records for Connection {
     async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
         let keys = keys.to_vec();
         let confirmed = self.confirmed_if(Rule::RecordsConfirmed);
@@ -213,6 +220,23 @@ impl Store for Connection {
         self.on_records("settle a record", Confirmed::No, move |script| data::settle(script, &key, version)).await
     }
 
+    // What no operation of the simulation needs.
+
+    async fn holders(&self, _: &TenantId, _: &[Unique]) -> Result<Vec<Option<String>>> {
+        unavailable("find holders")
+    }
+
+    async fn list(&self, _: &Index, _: Option<&str>, _: usize) -> Result<Vec<String>> {
+        unavailable("list records")
+    }
+
+    async fn rows(&self, _: &Index, _: Kind, _: Option<&str>, _: usize) -> Result<Vec<Row>> {
+        unavailable("list records with their bodies")
+    }
+}
+
+#[async_trait]
+impl Tokens for Connection {
     async fn mint(&self, mint: &Mint) -> Result<Minted> {
         let mint = mint.clone();
         let confirmed = self.confirmed_if(Rule::MintsWait);
@@ -231,18 +255,6 @@ impl Store for Connection {
 
     // What no operation of the simulation needs.
 
-    async fn holders(&self, _: &TenantId, _: &[Unique]) -> Result<Vec<Option<String>>> {
-        unavailable("find holders")
-    }
-
-    async fn list(&self, _: &Index, _: Option<&str>, _: usize) -> Result<Vec<String>> {
-        unavailable("list records")
-    }
-
-    async fn rows(&self, _: &Index, _: Kind, _: Option<&str>, _: usize) -> Result<Vec<Row>> {
-        unavailable("list records with their bodies")
-    }
-
     async fn tokens(&self, _: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
         unavailable("read tokens")
     }
@@ -257,7 +269,10 @@ impl Store for Connection {
     async fn subject_page(&self, _: &SubjectKey, _: Option<&IndexEntry>, _: Time, _: usize) -> Result<Vec<IndexEntry>> {
         unavailable("list tokens")
     }
+}
 
+#[async_trait]
+impl Health for Connection {
     async fn ping(&self) -> Result<()> {
         unavailable("ping")
     }

@@ -4,9 +4,10 @@ use std::{os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration
 
 use jeton::{
     ambient::{Clock, Fresh as _, Time},
-    revocation::entry::Entry,
+    revocation::{entry::Entry, log::LOG_RETENTION},
+    storage::Error,
     store::{
-        Change, Error, Existing, LOG_RETENTION, Mint, PRUNE_MARGIN, Put, Request, Store, Written,
+        Change, Existing, Mint, PRUNE_MARGIN, Put, Request, Store, Written,
         embedded::{Embedded, Options},
     },
     token::{FamilyId, Position},

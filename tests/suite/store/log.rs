@@ -4,8 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use jeton::{
     ambient::{Fresh as _, Time},
-    revocation::entry::{Effect, Entry, LogEntry, Slot},
-    store::{Store, TAIL_LIMIT},
+    revocation::{
+        entry::{Effect, Entry, LogEntry, Slot},
+        log::TAIL_LIMIT,
+    },
+    store::Store,
     token::{AccountId, ClientId, FamilyId, GroupId, Ident, MemberId, Position, TokenId},
 };
 

@@ -9,9 +9,13 @@ use std::{
 
 use jeton::{
     ambient::{Fresh as _, Time},
-    revocation::entry::{Effect, Entry, Slot},
+    revocation::{
+        entry::{Effect, Entry, Slot},
+        log::{LOG_RETENTION, Log as _},
+    },
+    storage::{Error, Result},
     store::{
-        Change, Error, LOG_RETENTION, Mint, PRUNE_MARGIN, Put, Result, Store,
+        Change, Health as _, Mint, PRUNE_MARGIN, Put, Store,
         redis::{Options, Redis, Tls},
     },
     token::{FamilyId, Ident, Position, TenantId, TokenId, secret::SecretText},

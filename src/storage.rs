@@ -1,4 +1,4 @@
-//! Why calls to the store fail.
+//! Why calls to what keeps records and the log fail. Apart from the store, so that the log can be followed without it.
 
 use std::fmt;
 

@@ -1,6 +1,7 @@
 //! A tenant's directory: records with versions, unique names, indexes and request ids, all under the tenant's tag, so that
 //! one script can change them together.
 
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use redis::Cmd;
 
@@ -15,7 +16,8 @@ use super::{
 use crate::{
     ambient::Time,
     revocation::entry::Entry,
-    store::{Change, Error, Index, Kind, Put, Record, RecordKey, Request, Result, Row, Unique, Written},
+    storage::{Error, Result},
+    store::{Change, Index, Kind, Put, Record, RecordKey, Records, Request, Row, Unique, Written},
     token::TenantId,
 };
 
@@ -24,8 +26,9 @@ const VERSION: usize = 8;
 /// Bytes of the length of what is pending, which follows.
 const LENGTH: usize = 4;
 
-impl Redis {
-    pub(super) async fn directory_read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
+#[async_trait]
+impl Records for Redis {
+    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
         let names = keys.iter().map(|key| keys::record(&key.tenant, key.kind, &key.id));
         let values = self.values("read records", names).await?;
         let records = keys
@@ -35,14 +38,14 @@ impl Redis {
         records.collect()
     }
 
-    pub(super) async fn directory_holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>> {
+    async fn holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>> {
         let keys = names.iter().map(|name| keys::unique(tenant, name));
         let holders = self.values("look up unique names", keys).await?.into_iter();
         let text = |id: Bytes| String::from_utf8(id.into()).map_err(|_| unreadable());
         holders.map(|holder| holder.map(text).transpose()).collect()
     }
 
-    pub(super) async fn directory_write(&self, change: &Change) -> Result<Written> {
+    async fn write(&self, change: &Change) -> Result<Written> {
         let answer = self.connections.ask("write records", write_call(change)?, Confirm::Yes).await?;
         let [what, which] = answer::parts(answer)?;
         let what = answer::text(what)?;
@@ -65,12 +68,7 @@ impl Redis {
         refused.ok_or_else(unreadable)
     }
 
-    pub(super) async fn directory_remembered(
-        &self,
-        tenant: &TenantId,
-        request: [u8; 16],
-        now: Time,
-    ) -> Result<Option<([u8; 16], String)>> {
+    async fn remembered(&self, tenant: &TenantId, request: [u8; 16], now: Time) -> Result<Option<([u8; 16], String)>> {
         let key = keys::request(tenant, &request);
         let (mut get, mut expiry) = (Cmd::new(), Cmd::new());
         get.arg("GET").arg(&key);
@@ -86,27 +84,21 @@ impl Redis {
         Ok(Some((*body, String::from_utf8(result.to_vec()).map_err(|_| unreadable())?)))
     }
 
-    pub(super) async fn directory_settle(&self, key: &RecordKey, version: u64) -> Result<()> {
+    async fn settle(&self, key: &RecordKey, version: u64) -> Result<()> {
         let mut call = scripts::SETTLE.on(&[keys::record(&key.tenant, key.kind, &key.id)]);
         call.arg(&version.to_be_bytes());
         self.connections.ask("settle a record", call, Confirm::Yes).await?;
         Ok(())
     }
 
-    pub(super) async fn directory_list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
+    async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
         let mut range = Cmd::new();
         range.arg("ZRANGEBYLEX").arg(keys::index(index)).arg(from(after)).arg("+").arg("LIMIT").arg(0).arg(limit);
         let ids = self.connections.ask("list records", range, Confirm::No).await?;
         answer::list(ids)?.into_iter().map(answer::text).collect()
     }
 
-    pub(super) async fn directory_rows(
-        &self,
-        index: &Index,
-        kind: Kind,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Vec<Row>> {
+    async fn rows(&self, index: &Index, kind: Kind, after: Option<&str>, limit: usize) -> Result<Vec<Row>> {
         let mut call = scripts::ROWS.on(&[keys::index(index)]);
         call.arg(from(after)).arg(limit).arg(keys::record(&index.tenant, kind, ""));
         let answer = self.connections.ask("list records with their bodies", call, Confirm::Yes).await?;
@@ -119,7 +111,9 @@ impl Redis {
         }
         Ok(rows)
     }
+}
 
+impl Redis {
     /// Reads the values of keys, in their order.
     pub(super) async fn values(
         &self,

@@ -8,20 +8,23 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition};
 
 use super::{
     super::{
-        Ended, Error, Existing, FamilyConflict, FamilyMint, IndexEntry, Mint, Minted, SESSION_MARGIN, SessionConflict,
-        SessionKey, SessionMint, SubjectKey, TokenMint,
+        Ended, Existing, FamilyConflict, FamilyMint, FamilyRecord, IndexEntry, Mint, Minted, SESSION_MARGIN, Session,
+        SessionConflict, SessionKey, SessionMint, SubjectKey, TokenMint, Tokens,
     },
+    Embedded,
     sweep::Expiring,
     tables::{self, Failure, SUBJECTS, StoredFamily, StoredSession, StoredToken, Tables},
 };
 use crate::{
     ambient::Time,
-    token::{Position, TokenId},
+    storage::{Error, Result},
+    token::{FamilyId, Position, TokenId},
 };
 
 /// What to do about a token.
@@ -55,8 +58,73 @@ enum SessionPlan {
     Write(Option<StoredSession>),
 }
 
+#[async_trait]
+impl Tokens for Embedded {
+    async fn mint(&self, mint: &Mint) -> Result<Minted> {
+        let mint = mint.clone();
+        self.writer.submit("store a token", move |tables| tables.mint(&mint)).await
+    }
+
+    async fn token(&self, id: &TokenId) -> Result<Option<Bytes>> {
+        Ok(self.bodies(std::slice::from_ref(id))?.pop().flatten())
+    }
+
+    async fn tokens(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
+        self.bodies(ids)
+    }
+
+    async fn family(&self, id: &FamilyId) -> Result<Option<FamilyRecord>> {
+        let record = |stored: &[u8]| {
+            let stored: StoredFamily<'_> = tables::decode(stored)?;
+            Ok(stored.record())
+        };
+        self.read_committed("read a family", |snapshot| {
+            Ok(read(snapshot, tables::FAMILIES, [tables::id_bytes(id)], record)?.pop().flatten())
+        })
+    }
+
+    async fn sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Session>>> {
+        let session = |stored: &[u8]| {
+            let stored: StoredSession = tables::decode(stored)?;
+            Ok(Session { alive_until: stored.alive_until, until: stored.until })
+        };
+        let keys: Vec<_> = sessions.iter().map(tables::session_key).collect();
+        self.read_committed("read sessions", |snapshot| {
+            read(snapshot, tables::SESSIONS, keys.iter().map(String::as_str), session)
+        })
+    }
+
+    async fn end_sessions(&self, sessions: &[SessionKey]) -> Result<Vec<Option<Ended>>> {
+        let sessions = sessions.to_vec();
+        let end = move |tables: &mut Tables<'_>| sessions.iter().map(|session| tables.end_session(session)).collect();
+        self.writer.submit("end sessions", end).await
+    }
+
+    async fn subject_page(
+        &self,
+        subject: &SubjectKey,
+        after: Option<&IndexEntry>,
+        now: Time,
+        limit: usize,
+    ) -> Result<Vec<IndexEntry>> {
+        self.read_committed("list tokens", |snapshot| subject_page(snapshot, subject, after, now, limit))
+    }
+}
+
+impl Embedded {
+    /// Reads tokens' records, in the order of `ids`.
+    fn bodies(&self, ids: &[TokenId]) -> Result<Vec<Option<Bytes>>> {
+        let body = |stored: &[u8]| {
+            let stored: StoredToken<'_> = tables::decode(stored)?;
+            Ok(Bytes::copy_from_slice(stored.body))
+        };
+        let keys = ids.iter().map(tables::id_bytes);
+        self.read_committed("read tokens", |snapshot| read(snapshot, tables::TOKENS, keys, body))
+    }
+}
+
 /// Reads values in the order of `keys`.
-pub fn read<'k, K, Q, T>(
+fn read<'k, K, Q, T>(
     snapshot: &ReadTransaction,
     table: TableDefinition<'_, K, &'static [u8]>,
     keys: impl IntoIterator<Item = Q>,
@@ -75,7 +143,7 @@ where
 }
 
 /// Up to `limit` tokens of a subject after `after` that expire after `now`.
-pub fn subject_page(
+fn subject_page(
     snapshot: &ReadTransaction,
     subject: &SubjectKey,
     after: Option<&IndexEntry>,

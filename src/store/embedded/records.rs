@@ -2,18 +2,60 @@
 
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use redb::{ReadTransaction, ReadableTable};
 
 use super::{
-    super::{Change, Error, Index, Kind, Record, RecordKey, Row, Unique, Written},
+    super::{Change, Index, Kind, Record, RecordKey, Records, Row, Unique, Written},
+    Embedded,
     sweep::Expiring,
     tables::{self, Failure, INDEXES, RECORDS, StoredRecord, StoredRequest, Tables, UNIQUES},
 };
-use crate::{ambient::Time, revocation::entry::Entry, token::TenantId};
+use crate::{
+    ambient::Time,
+    revocation::entry::Entry,
+    storage::{Error, Result},
+    token::TenantId,
+};
+
+#[async_trait]
+impl Records for Embedded {
+    async fn read(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>> {
+        self.read_committed("read records", |snapshot| read(snapshot, keys))
+    }
+
+    async fn holders(&self, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>> {
+        self.read_committed("look up unique names", |snapshot| holders(snapshot, tenant, names))
+    }
+
+    async fn write(&self, change: &Change) -> Result<Written> {
+        let change = change.clone();
+        self.writer.submit("change the directory", move |tables| tables.write(&change)).await
+    }
+
+    async fn remembered(&self, tenant: &TenantId, request: [u8; 16], now: Time) -> Result<Option<([u8; 16], String)>> {
+        let _: &TenantId = tenant; // A request's key is a digest that covers the tenant.
+        self.read_committed("look up a request", |snapshot| remembered(snapshot, request, now))
+    }
+
+    async fn settle(&self, key: &RecordKey, version: u64) -> Result<()> {
+        let key = key.clone();
+        self.writer.submit("settle a record", move |tables| tables.settle(&key, version)).await
+    }
+
+    async fn list(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
+        self.read_committed("list records", |snapshot| list(snapshot, index, after, limit))
+    }
+
+    async fn rows(&self, index: &Index, kind: Kind, after: Option<&str>, limit: usize) -> Result<Vec<Row>> {
+        let attempted = "list records with their bodies";
+        self.read_committed(attempted, |snapshot| rows(snapshot, index, kind, after, limit))
+    }
+}
 
 /// Reads records, in the order of `keys`.
-pub fn read(snapshot: &ReadTransaction, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, Failure> {
+fn read(snapshot: &ReadTransaction, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, Failure> {
     let records = snapshot.open_table(RECORDS)?;
     let mut found = Vec::with_capacity(keys.len());
     for key in keys {
@@ -25,11 +67,7 @@ pub fn read(snapshot: &ReadTransaction, keys: &[RecordKey]) -> Result<Vec<Option
 }
 
 /// The ids that hold unique names, in the order of `names`.
-pub fn holders(
-    snapshot: &ReadTransaction,
-    tenant: &TenantId,
-    names: &[Unique],
-) -> Result<Vec<Option<String>>, Failure> {
+fn holders(snapshot: &ReadTransaction, tenant: &TenantId, names: &[Unique]) -> Result<Vec<Option<String>>, Failure> {
     let uniques = snapshot.open_table(UNIQUES)?;
     let tenant = tenant.to_string();
     let mut found = Vec::with_capacity(names.len());
@@ -41,11 +79,7 @@ pub fn holders(
 }
 
 /// What a request that is remembered at `now` wrote.
-pub fn remembered(
-    snapshot: &ReadTransaction,
-    request: [u8; 16],
-    now: Time,
-) -> Result<Option<([u8; 16], String)>, Failure> {
+fn remembered(snapshot: &ReadTransaction, request: [u8; 16], now: Time) -> Result<Option<([u8; 16], String)>, Failure> {
     let requests = snapshot.open_table(tables::REQUESTS)?;
     let Some(stored) = requests.get(&request)? else { return Ok(None) };
     let stored: StoredRequest<'_> = tables::decode(stored.value())?;
@@ -53,18 +87,13 @@ pub fn remembered(
 }
 
 /// Up to `limit` ids of an index after `after`.
-pub fn list(
-    snapshot: &ReadTransaction,
-    index: &Index,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Vec<String>, Failure> {
+fn list(snapshot: &ReadTransaction, index: &Index, after: Option<&str>, limit: usize) -> Result<Vec<String>, Failure> {
     let indexes = snapshot.open_table(INDEXES)?;
     members(&indexes, index, after, limit)
 }
 
 /// The same ids, each with the record of `kind` that it names.
-pub fn rows(
+fn rows(
     snapshot: &ReadTransaction,
     index: &Index,
     kind: Kind,
