@@ -25,7 +25,8 @@ use crate::{
     },
     issuer::{
         Issuer,
-        authenticate::{Asking, FULL, Freshness, Proof, Recognized},
+        authenticate::{Asking, Proof, Recognized},
+        freshness::{FULL, Freshness},
     },
     token::Result,
 };

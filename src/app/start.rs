@@ -17,7 +17,7 @@ use super::{
 use crate::{
     ambient::Clock,
     config::{self, Config},
-    directory::{clients::ShownSecret, record::Client},
+    directory::{client_secrets::ShownSecret, record::Client},
     failure::{Failure, failed},
     issuer::{Bootstrap, workloads::Workloads},
     keys::{master::MasterKey, ring::Keyring},

@@ -3,21 +3,22 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Directory,
+    account_tree::children,
     caller::Right,
     commit::{Edit, Repeat},
+    filters::{any, name_of, state_name},
     load::key,
-    names::{change_data, foreign_id, has_reserved_prefix, read_foreign_id, rename},
+    names::{change_data, read_foreign_id, rename},
     page::{Page, PageRequest},
     permit::Act,
-    record::{Account, Confinement, MAX_DEPTH, State, Stored as _},
+    record::{Account, State, Stored as _},
 };
 use crate::{
     ambient::{Fresh as _, Time},
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Put, Refusal, Unique},
+    store::{Change, Index, Kind, Put, Unique},
     token::{
-        AccountId, Error, Ident, Position, Reason, Result, Subject, TenantId,
+        AccountId, Error, Ident, Position, Result, Subject, TenantId,
         filter::{Field, Filter, MOMENT_OPS, NAME_OPS, TEXT_OPS, Value},
         moment,
     },
@@ -60,9 +61,6 @@ pub const FIELDS: &[Field] = &[
     Field { name: "labels.", ops: TEXT_OPS, value: any },
     Field { name: "metadata.", ops: TEXT_OPS, value: any },
 ];
-
-/// What it means that accounts stand below one that is to go.
-const HAS_CHILDREN: Refusal = Refusal::new(Reason::AccountHasChildren, "the account still has children");
 
 // === impl Act ===
 
@@ -144,60 +142,6 @@ impl Act {
         .await
     }
 
-    pub async fn delete_account(&self, slot: &str, etag: &str) -> Result<(Arc<Account>, Position)> {
-        let tenant = self.tenant();
-        self.edit_account(slot, Some(etag), |mut account| {
-            let now = self.directory.now();
-            let id = account.id.to_string();
-            let mut change = Change::new(tenant.clone(), now);
-            change.require_empty.push((children(tenant, &account.id), HAS_CHILDREN));
-            for name in names(&account) {
-                change.free.push((name, id.clone()));
-            }
-            if let Some(parent) = account.parent() {
-                change.unindex.push((children(tenant, parent), id));
-            }
-            account.state = State::Deleted;
-            account.deleted.get_or_insert(now);
-            account.updated = now;
-            let entries = vec![Entry::revoke(Ident::Subtree(account.tenant.clone(), account.id.clone()))];
-            Ok(Edit { record: account, change, entries })
-        })
-        .await
-    }
-
-    pub async fn undelete_account(&self, slot: &str) -> Result<(Arc<Account>, Position)> {
-        let tenant = self.tenant();
-        let found = self.reachable_account(slot).await?;
-        let mut parent_version = None;
-        if let Some(parent) = found.parent() {
-            let parent: Option<Account> = self.directory.fresh(&key::<Account>(tenant, parent)).await?;
-            match parent {
-                Some(parent) if parent.state != State::Deleted => {
-                    parent_version = Some((parent.id.to_string(), parent.version))
-                }
-                _ => return Err(Error::new(Reason::Disabled, "the parent account is deleted")),
-            }
-        }
-        self.edit_account(slot, None, |mut account| {
-            let mut change = Change::new(tenant.clone(), self.directory.now());
-            if account.state == State::Deleted {
-                account.state = State::Enabled;
-                account.deleted = None;
-                account.updated = self.directory.now();
-                let id = account.id.to_string();
-                change.take = names(&account).into_iter().map(|name| (name, id.clone())).collect();
-                if let (Some(parent), Some((parent_id, version))) = (account.parent(), &parent_version) {
-                    change.index.push((children(tenant, parent), id));
-                    change.require.push((Kind::Account, parent_id.clone(), *version));
-                }
-            }
-            let entries = vec![Entry::changed(account.ident())];
-            Ok(Edit { record: account, change, entries })
-        })
-        .await
-    }
-
     /// Lists the accounts within reach, by id.
     pub async fn list_accounts(&self, query: &AccountQuery, page: &PageRequest) -> Result<Page<Arc<Account>>> {
         let (caller, tenant) = (self.caller(), self.tenant());
@@ -224,36 +168,7 @@ impl Act {
             .await
     }
 
-    /// The ancestors of an account that is created below `parent`, and what must hold for it.
-    async fn place_below(&self, parent: Option<&str>, change: &mut Change) -> Result<Vec<AccountId>> {
-        let (caller, tenant) = (self.caller(), self.tenant());
-        let parent = match parent {
-            Some(slot) => Some(self.reachable_account(slot).await?),
-            // A confined caller creates below its own account.
-            None => match caller.confinement(tenant) {
-                Some(own) => self.directory.account(tenant, own).await?,
-                None => None,
-            },
-        };
-        let Some(parent) = parent else { return Ok(Vec::new()) };
-        // Read afresh: its version is a condition of the write, so that a parent that is deleted meanwhile gets no child.
-        let parent: Account = self
-            .directory
-            .fresh(&key::<Account>(tenant, &parent.id))
-            .await?
-            .filter(|parent: &Account| parent.state != State::Deleted)
-            .ok_or_else(|| Error::not_found("Account", parent.id.to_string()))?;
-        if parent.children_disabled {
-            return Err(Error::new(Reason::ChildrenDisabled, "the parent account allows no children"));
-        }
-        if parent.ancestors.len() + 2 > MAX_DEPTH {
-            return Err(Error::new(Reason::AccountTooDeep, format!("accounts can stand {MAX_DEPTH} levels deep")));
-        }
-        change.require.push((Kind::Account, parent.id.to_string(), parent.version));
-        Ok(std::iter::once(parent.id).chain(parent.ancestors).collect())
-    }
-
-    async fn edit_account(
+    pub(super) async fn edit_account(
         &self,
         slot: &str,
         etag: Option<&str>,
@@ -262,53 +177,6 @@ impl Act {
         let tenant = self.tenant();
         let account = self.reachable_account(slot).await?;
         self.directory.edit(&key::<Account>(tenant, &account.id), etag, edit).await
-    }
-}
-
-// === impl Directory ===
-
-impl Directory {
-    /// The account that a slot names by id or foreign id, deleted ones included.
-    pub async fn find_account(&self, tenant: &TenantId, slot: &str) -> Result<Option<Arc<Account>>> {
-        match self.id_of(tenant, Account::FOREIGN_IDS, slot).await? {
-            Some(id) => self.account(tenant, &id).await,
-            None => Ok(None),
-        }
-    }
-
-    /// The accounts that slots name, deleted ones included, each once; all of them, or NOT_FOUND.
-    pub(super) async fn find_accounts(&self, tenant: &TenantId, slots: &[String]) -> Result<Vec<Arc<Account>>> {
-        let foreign = |slot: &&String| slot.parse::<AccountId>().is_err() && !has_reserved_prefix(slot);
-        let foreign: Vec<&String> = slots.iter().filter(foreign).collect();
-        let names: Vec<Unique> = foreign.iter().map(|slot| foreign_id(Account::FOREIGN_IDS, slot)).collect();
-        let holders = if names.is_empty() { Vec::new() } else { self.core.store.holders(tenant, &names).await? };
-        let held: BTreeMap<&String, Option<String>> = foreign.into_iter().zip(holders).collect();
-        let mut ids = BTreeMap::new();
-        for slot in slots {
-            let id = held.get(slot).cloned().flatten().unwrap_or_else(|| slot.clone());
-            let id: AccountId = id.parse().map_err(|_| Error::not_found("Account", slot))?;
-            ids.insert(id, slot);
-        }
-        self.load_all::<Account>(tenant, ids.keys()).await?;
-        let mut accounts = Vec::with_capacity(ids.len());
-        for (id, slot) in ids {
-            let account = self.account(tenant, &id).await?;
-            accounts.push(account.ok_or_else(|| Error::not_found("Account", slot))?);
-        }
-        Ok(accounts)
-    }
-
-    /// Whether an account and all of its ancestors are enabled.
-    pub async fn is_alive(&self, tenant: &TenantId, confinement: &Confinement) -> Result<bool> {
-        let line = || std::iter::once(&confinement.account).chain(&confinement.ancestors);
-        self.load_all::<Account>(tenant, line()).await?;
-        for id in line() {
-            let account = self.account(tenant, id).await?;
-            if account.is_none_or(|account| account.state != State::Enabled) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 
@@ -371,7 +239,7 @@ fn apply(account: &mut Account, patch: AccountPatch, change: &mut Change) -> Res
     Ok(())
 }
 
-fn names(account: &Account) -> Vec<Unique> {
+pub(super) fn names(account: &Account) -> Vec<Unique> {
     let unique = |name, value: &Option<String>| value.clone().map(|value| Unique { name, value });
     [unique(Account::FOREIGN_IDS, &account.foreign_id), unique(Account::REGISTRATION_IDS, &account.registration_id)]
         .into_iter()
@@ -394,39 +262,13 @@ fn matches(filter: &Filter, account: &Account) -> bool {
     })
 }
 
-/// A state as filters call it.
-pub(super) const fn name_of(state: State) -> &'static str {
-    match state {
-        State::Enabled => "ENABLED",
-        State::Disabled => "DISABLED",
-        State::Deleted => "DELETED",
-    }
-}
-
-pub(super) fn state_name(value: &str) -> Option<String> {
-    [State::Enabled, State::Disabled, State::Deleted]
-        .into_iter()
-        .map(name_of)
-        .find(|name| *name == value)
-        .map(str::to_owned)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "a filter field's value function may refuse; this one takes any text")]
-pub(super) fn any(value: &str) -> Option<String> {
-    Some(value.to_owned())
-}
-
-fn require_not_deleted(account: &Account) -> Result<()> {
+pub(super) fn require_not_deleted(account: &Account) -> Result<()> {
     if account.state == State::Deleted {
         return Err(Error::not_found("Account", account.id.to_string()));
     }
     Ok(())
 }
 
-fn all(tenant: &TenantId) -> Index {
+pub(super) fn all(tenant: &TenantId) -> Index {
     Index { tenant: tenant.clone(), kind: Kind::Account, parent: None }
-}
-
-fn children(tenant: &TenantId, parent: &AccountId) -> Index {
-    Index { tenant: tenant.clone(), kind: Kind::Account, parent: Some(parent.to_string()) }
 }

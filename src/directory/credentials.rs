@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Directory, profiles,
+    Directory, provider,
     record::{Client, State, WorkloadIdentity},
 };
 use crate::{
@@ -181,7 +181,7 @@ pub(super) fn check(client: &Client) -> Result<()> {
     }
     // Whether it may be called is judged when it is: plain http only where the operator allows the host.
     let is_url =
-        |uri: &String| profiles::parse(uri).is_some_and(|parsed| matches!(parsed.scheme_str(), Some("https" | "http")));
+        |uri: &String| provider::parse(uri).is_some_and(|parsed| matches!(parsed.scheme_str(), Some("https" | "http")));
     if !client.jwks_uri.iter().all(is_url) {
         add("client.jwks_uri".to_owned(), "must be an https URL without fragment and user");
     }

@@ -3,13 +3,13 @@
 //! Every verb that writes a client or an admission asks [`Limits`] about the record as it was and as it will be. What a
 //! record holds stands behind each of its credentials, so that a new secret, key or identity of it is judged with it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
+    bounds::{ANY, Bounds, Lifetimes},
     caller::Caller,
     permit::Act,
     record::{Admission, Client, Confinement, Grantable, Tenant},
-    standing::{Standing, common},
 };
 use crate::token::{
     AccountId, Error, GrantType, Reason, Result, Scopes,
@@ -26,28 +26,6 @@ pub struct Limits {
     /// `None`: everything. Administrators of `system`.
     bounds: Option<Bounds>,
 }
-
-/// The limits of a caller that has some, with nothing left out.
-#[derive(Debug)]
-struct Bounds {
-    /// Every scope but `jeton.admin`, besides `scopes`.
-    any_scope: bool,
-    scopes: Scopes,
-    audiences: Vec<String>,
-    introspects: Vec<String>,
-    grants: Vec<GrantType>,
-    lifetimes: Lifetimes,
-}
-
-#[derive(Debug)]
-struct Lifetimes {
-    token: Duration,
-    refresh_idle: Duration,
-    refresh_absolute: Duration,
-}
-
-/// What stands for all.
-const ANY: &str = "*";
 
 // === impl Act ===
 
@@ -242,67 +220,6 @@ impl Limits {
             return Ok(());
         }
         Err(Error::new(Reason::ScopeInsufficient, "the client acts beyond the account that confines the caller"))
-    }
-}
-
-// === impl Bounds ===
-
-impl Bounds {
-    /// Those of a client where it acts.
-    fn held(standing: &Standing, tenant: &Tenant) -> Self {
-        let client = &standing.client;
-        let bounds = match &client.grantable {
-            Some(grantable) => Self::of(grantable, tenant),
-            // By default what it holds. Any client may ask for tokens that live as long as the tenant allows.
-            None => Self {
-                any_scope: false,
-                scopes: client.allowed_scopes.clone(),
-                audiences: client.audiences.clone(),
-                introspects: client.introspects.clone(),
-                grants: client.allowed_grants.clone(),
-                lifetimes: Lifetimes {
-                    token: tenant.settings.max_token_ttl(),
-                    refresh_idle: standing.refresh_idle_ttl(),
-                    refresh_absolute: standing.refresh_absolute_ttl(),
-                },
-            },
-        };
-        match &standing.admission {
-            Some(admission) => bounds.within(admission),
-            None => bounds,
-        }
-    }
-
-    fn of(grantable: &Grantable, tenant: &Tenant) -> Self {
-        let settings = &tenant.settings;
-        Self {
-            any_scope: grantable.scopes.contains(ANY),
-            scopes: grantable.scopes.clone(),
-            audiences: grantable.audiences.clone(),
-            introspects: grantable.introspects.clone(),
-            grants: grantable.grants.clone(),
-            lifetimes: Lifetimes {
-                token: grantable.token_ttl.unwrap_or_else(|| settings.max_token_ttl()),
-                refresh_idle: grantable.refresh_idle_ttl.unwrap_or_else(|| settings.refresh_absolute_ttl()),
-                refresh_absolute: grantable.refresh_absolute_ttl.unwrap_or_else(|| settings.refresh_absolute_ttl()),
-            },
-        }
-    }
-
-    /// What is left of them where the client is admitted.
-    fn within(self, admission: &Admission) -> Self {
-        let (any_scope, scopes) = match (admission.scopes.is_empty(), self.any_scope) {
-            (true, any) => (any, self.scopes.without_management()),
-            (false, true) => (false, admission.scopes.clone()),
-            (false, false) => (false, self.scopes.intersection(&admission.scopes)),
-        };
-        Self {
-            any_scope,
-            scopes,
-            audiences: common(&self.audiences, &admission.audiences),
-            introspects: common(&self.introspects, &admission.audiences),
-            ..self
-        }
     }
 }
 

@@ -3,33 +3,26 @@
 //! Each member's place in a group is a record of its own, and is written together with the group's record, as the accounts'
 //! places are. What a member may do in the group stands in its place only: memberships in accounts neither add nor change.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Directory,
-    accounts::any,
     commit::MAX_RACES,
+    filters::any,
     groups::{ContentEdit, outraced},
     listing::Listing,
     load::key,
-    members::{MemberPatch, new_member},
-    page::{MAX_SIZE, Page, PageRequest},
+    member_patch::{MemberPatch, new_member},
+    page::{Page, PageRequest},
     permit::Act,
-    record::{
-        Account, Entity, EntityGroup, EntityRoles, GroupMember, Kept as _, Member, Role, State, Stored as _, check_etag,
-    },
+    record::{EntityGroup, GroupMember, Kept as _, Member, State, Stored as _, check_etag},
     roles::holders_of,
 };
 use crate::{
-    ambient::Time,
     revocation::entry::Entry,
-    store::{Change, Index, Kind, Put, RecordKey},
+    store::{Change, Index, Kind, Put},
     token::{
-        Error, GroupId, MemberId, Position, Result, RoleId, TenantId,
-        error::Violation,
+        Error, MemberId, Position, Result, TenantId,
         filter::{Field, Filter, SET_OPS, TEXT_OPS, Value},
     },
 };
@@ -183,79 +176,6 @@ impl Directory {
         Ok(member.map(|member| Placed { place, member }))
     }
 
-    /// Takes members out of a group, as far as they are in it; `version` is what a single place must have. Returns how many.
-    pub(super) async fn remove_members(
-        &self,
-        found: &EntityGroup,
-        members: &[MemberId],
-        version: Option<u64>,
-    ) -> Result<(usize, Position)> {
-        let place = |member: &MemberId| GroupMember::place(&found.tenant, &(found.id.clone(), member.clone()));
-        let keys: Vec<_> = members.iter().map(place).collect();
-        for _ in 0..MAX_RACES {
-            let mut edit = self.edit_contents(found).await?;
-            let mut removed = 0;
-            for place in self.read_records::<GroupMember>(&keys).await?.into_iter().flatten() {
-                // Also of one that was taken out before: whoever asks again must find it dead.
-                edit.entries.push(Entry::revoke(place.ident()));
-                if place.state == State::Enabled {
-                    check_etag(version.map(super::record::etag).as_deref(), place.version)?;
-                    edit.put_place(Some(&place), &buried(&place, edit.change.now));
-                    removed += 1;
-                }
-            }
-            if let Some((_, position)) = self.write_contents(edit).await? {
-                return Ok((removed, position));
-            }
-        }
-        Err(outraced())
-    }
-
-    /// Ends the places of all members of a group that is deleted. A call that is broken off is finished by its repeat.
-    pub(super) async fn end_members(&self, group: &EntityGroup) -> Result<()> {
-        loop {
-            let ids = self.core.store.list(&members_of(group), None, PLACES_PER_WRITE).await?;
-            if ids.is_empty() {
-                return Ok(());
-            }
-            self.bury(&group.tenant, &ids).await?;
-        }
-    }
-
-    /// Ends all places of a member that is deleted. A call that is broken off is finished by its repeat.
-    pub(super) async fn end_group_places(&self, tenant: &TenantId, member: &MemberId) -> Result<()> {
-        let index = Index { tenant: tenant.clone(), kind: Kind::GroupMember, parent: Some(member.to_string()) };
-        loop {
-            let ids = self.core.store.list(&index, None, MAX_SIZE).await?;
-            if ids.is_empty() {
-                return Ok(());
-            }
-            for id in ids {
-                let group = id.split_once(':').and_then(|(group, _)| group.parse::<GroupId>().ok());
-                let group = group.ok_or_else(|| Error::internal("read an index of members of entity groups"))?;
-                match self.fresh::<EntityGroup>(&key::<EntityGroup>(tenant, &group)).await? {
-                    Some(group) if group.state != State::Deleted => {
-                        self.remove_members(&group, std::slice::from_ref(member), None).await?;
-                    }
-                    Some(_) | None => self.bury(tenant, &[id]).await?,
-                }
-            }
-        }
-    }
-
-    /// Leaves tombstones in places of deleted groups. Nobody asks for these any more, so neither counts nor the log need
-    /// know. What another change came between is left for the next round.
-    async fn bury(&self, tenant: &TenantId, ids: &[String]) -> Result<()> {
-        let keys: Vec<RecordKey> = ids.iter().map(|id| key::<GroupMember>(tenant, id)).collect();
-        let mut change = Change::new(tenant.clone(), self.now());
-        for place in self.read_records::<GroupMember>(&keys).await?.into_iter().flatten() {
-            change.unindex.extend(rows(&place));
-            change.puts.push(put(&buried(&place, change.now)));
-        }
-        self.core.store.write(&change).await?;
-        Ok(())
-    }
-
     /// The member that is to have a place, and whether it is created with it.
     async fn member_to_place(&self, new: &NewGroupMember, change: &mut Change) -> Result<(Member, bool)> {
         let tenant = change.tenant.clone();
@@ -279,69 +199,6 @@ impl Directory {
         let id = member.id.to_string();
         change.puts.push(Put::new(Kind::Member, id, Some(0), body));
         Ok((member, true))
-    }
-
-    /// The roles of a place, in the whole group and in single accounts. That they still are is a condition of the change.
-    async fn roles_to_place(
-        &self,
-        group: &EntityGroup,
-        before: Option<&GroupMember>,
-        new: &NewGroupMember,
-        change: &mut Change,
-    ) -> Result<(Vec<RoleId>, Vec<EntityRoles>)> {
-        let accounts = self.overridden_accounts(group, before, new).await?;
-        let overrides = accounts.iter().zip(&new.overrides).map(|(account, (_, slots))| (Some(&**account), &**slots));
-        let places: Vec<(Option<&Account>, &[String])> =
-            std::iter::once((None, &*new.roles)).chain(overrides).collect();
-        let found = self.find_roles_in(&group.tenant, &places).await?;
-        require_roles(found.iter().flatten(), change);
-        let mut ids = found.into_iter().map(|roles| roles.into_iter().map(|role| role.id).collect::<Vec<_>>());
-        let global = ids.next().unwrap_or_default();
-        let own = |(account, roles): (&Arc<Account>, _)| EntityRoles { account: account.id.clone(), roles };
-        Ok((global, accounts.iter().zip(ids).map(own).collect()))
-    }
-
-    /// The accounts in which a place is to have roles of its own, in their order: each in the group, and once.
-    async fn overridden_accounts(
-        &self,
-        group: &EntityGroup,
-        before: Option<&GroupMember>,
-        new: &NewGroupMember,
-    ) -> Result<Vec<Arc<Account>>> {
-        let tenant = &group.tenant;
-        let slots: Vec<String> = new.overrides.iter().map(|(slot, _)| slot.clone()).collect();
-        let found = self.find_accounts(tenant, &slots).await?;
-        let mut missing = self.missing();
-        for account in &found {
-            missing.want::<Entity>(tenant, &(group.id.clone(), account.id.clone()));
-        }
-        missing.load().await?;
-        let mut accounts: Vec<Arc<Account>> = Vec::with_capacity(slots.len());
-        let mut violations = Vec::new();
-        for (i, slot) in slots.iter().enumerate() {
-            let id = slot.parse().ok();
-            let named = |account: &&Arc<Account>| match &id {
-                Some(id) => account.id == *id,
-                None => account.foreign_id.as_ref() == Some(slot),
-            };
-            let account = found.iter().find(named).ok_or_else(|| Error::not_found(Account::NAME, slot))?;
-            // What a place says already may be said again, though the account has left the group meanwhile.
-            let known = before.is_some_and(|before| before.overrides.iter().any(|own| own.account == account.id));
-            if !known && account.state == State::Deleted {
-                return Err(Error::not_found(Account::NAME, slot));
-            }
-            if !known && !self.is_entity(group, &account.id).await? {
-                return Err(Error::not_found(Entity::NAME, slot));
-            }
-            if accounts.iter().any(|earlier| earlier.id == account.id) {
-                violations.push(Violation {
-                    field: format!("group_member.entity_roles[{i}].account_id"),
-                    description: "must not name an account twice".to_owned(),
-                });
-            }
-            accounts.push(Arc::clone(account));
-        }
-        if violations.is_empty() { Ok(accounts) } else { Err(Error::fields(violations)) }
     }
 }
 
@@ -386,28 +243,17 @@ impl GroupMemberQuery {
     }
 }
 
-/// Makes it a condition of a change that roles still are as they were read.
-pub(super) fn require_roles<'a>(roles: impl Iterator<Item = &'a Role>, change: &mut Change) {
-    let versions: BTreeMap<String, u64> = roles.map(|role| (role.id.to_string(), role.version)).collect();
-    change.require.extend(versions.into_iter().map(|(id, version)| (Kind::Role, id, version)));
-}
-
 /// The list of a group's members.
 pub(super) fn members_of(group: &EntityGroup) -> Index {
     Index { tenant: group.tenant.clone(), kind: Kind::GroupMember, parent: Some(group.id.to_string()) }
 }
 
-/// The tombstone of a place.
-fn buried(place: &GroupMember, now: Time) -> GroupMember {
-    GroupMember { roles: Vec::new(), overrides: Vec::new(), state: State::Deleted, updated: now, ..place.clone() }
-}
-
-fn put(place: &GroupMember) -> Put {
+pub(super) fn put(place: &GroupMember) -> Put {
     Put::new(Kind::GroupMember, place.id(), Some(place.version), place.to_bytes())
 }
 
 /// The lists that a place stands in: of its group, of its member, and of its roles.
-fn rows(place: &GroupMember) -> BTreeSet<(Index, String)> {
+pub(super) fn rows(place: &GroupMember) -> BTreeSet<(Index, String)> {
     let GroupMember { tenant, group, member, .. } = place;
     let list = |parent: String| Index { tenant: tenant.clone(), kind: Kind::GroupMember, parent: Some(parent) };
     let parents = [list(group.to_string()), list(member.to_string())];

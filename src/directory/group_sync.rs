@@ -11,7 +11,8 @@ use std::{
 use super::{
     Directory,
     commit::MAX_RACES,
-    group_members::{PLACES_PER_WRITE, members_of, require_roles},
+    group_member_roles::require_roles,
+    group_members::{PLACES_PER_WRITE, members_of},
     groups::outraced,
     load::key,
     page::MAX_SIZE,

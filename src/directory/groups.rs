@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Directory,
-    accounts::any,
     caller::{Right, require_unconfined},
     commit::{Edit, Repeat, refused},
+    filters::any,
     load::key,
     names::{change_data, foreign_id, read_foreign_id, rename},
     page::{Page, PageRequest},

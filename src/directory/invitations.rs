@@ -6,9 +6,10 @@ use super::{
     Directory,
     caller::Caller,
     commit::{Edit, MAX_RACES, Remembered, Repeat},
-    identities::{Newcomer, put_identity},
+    enrolment::Newcomer,
+    identities::put_identity,
     load::key,
-    members::{self, MemberPatch, new_member, with_email},
+    member_patch::{self, MemberPatch, new_member, with_email},
     names::rename,
     page::MAX_SIZE,
     permit::Act,
@@ -43,7 +44,7 @@ impl Act {
             let mut member = new_member(patch, &mut change)?;
             let id = member.id.to_string();
             member.invited = Some(true);
-            rename(&mut change, &id, Vec::new(), members::names(&member));
+            rename(&mut change, &id, Vec::new(), member_patch::names(&member));
             match self.directory.create(caller, member, id, change, None).await {
                 Ok((member, _)) => return Ok(member.id.clone()),
                 // Somebody else invited the same address at the same time.
@@ -101,9 +102,9 @@ impl Directory {
             }
             let mut change = Change::new(tenant.clone(), self.now());
             let id = member.id.to_string();
-            let before = members::names(&member);
+            let before = member_patch::names(&member);
             put_identity(&mut member, new.identity.clone());
-            rename(&mut change, &id, before, members::names(&member));
+            rename(&mut change, &id, before, member_patch::names(&member));
             let person = &mut member.profile;
             // Until somebody gives the member a name, it is called by the address.
             if person.display_name == person.email {

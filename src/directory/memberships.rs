@@ -7,45 +7,23 @@ use std::sync::Arc;
 
 use super::{
     Directory,
-    caller::{Caller, Right, require_unconfined},
+    caller::{Caller, Right},
     commit::{Edit, MAX_RACES, Repeat, refused},
-    load::key,
+    filters::any,
+    new_memberships::NewMembership,
     page::{Page, PageRequest},
     permit::Act,
-    record::{Account, Kept as _, Member, Membership, MembershipState, State, Stored as _, check_etag},
+    record::{Account, Kept as _, Member, Membership, MembershipState, Stored as _, check_etag},
     roles::holders_of,
-    settings::Settings,
-    tally::Tally,
 };
 use crate::{
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, RecordKey, Written},
     token::{
-        AccountId, Error, MemberId, Position, Reason, Result, RoleId, TenantId,
+        Error, MemberId, Position, Reason, Result, RoleId, TenantId,
         filter::{Field, Filter, NAME_OPS, SET_OPS, Value},
     },
 };
-
-/// Who is to belong to an account.
-#[derive(Clone, Debug)]
-pub enum Invitee {
-    /// A member, by id or foreign id.
-    Member(String),
-    /// Whoever has this e-mail address.
-    Email(String),
-}
-
-/// A membership to create.
-#[derive(Clone, Debug)]
-pub struct NewMembership {
-    /// The account, by id or foreign id.
-    pub account: String,
-    pub member: Invitee,
-    /// Roles, by id or name.
-    pub roles: Vec<String>,
-    /// Whether the member need not confirm it.
-    pub confirmed: bool,
-}
 
 /// What happens to a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,20 +46,8 @@ pub enum ListMemberships {
 }
 
 /// The fields that memberships can be filtered by.
-pub const FIELDS: &[Field] = &[
-    Field { name: "state", ops: NAME_OPS, value: state_name },
-    Field { name: "role_id", ops: SET_OPS, value: super::accounts::any },
-];
-
-// === impl Invitee ===
-
-impl Invitee {
-    /// As the caller names them.
-    pub(super) fn slot(&self) -> &str {
-        let (Self::Member(slot) | Self::Email(slot)) = self;
-        slot
-    }
-}
+pub const FIELDS: &[Field] =
+    &[Field { name: "state", ops: NAME_OPS, value: state_name }, Field { name: "role_id", ops: SET_OPS, value: any }];
 
 // === impl Act ===
 
@@ -110,80 +76,6 @@ impl Act {
         let account = self.directory.find_account(tenant, account).await?.ok_or_else(not_found)?;
         let membership = self.directory.membership(tenant, &account.id, &own.id).await?;
         membership.filter(|membership| membership.state != MembershipState::Deleted).ok_or_else(not_found)
-    }
-
-    /// Gives a member a place in an account.
-    pub async fn create_membership(
-        &self,
-        new: &NewMembership,
-        repeat: Option<Repeat>,
-    ) -> Result<(Membership, Position)> {
-        let (caller, tenant) = (self.caller(), self.tenant());
-        // Whoever cannot see members must not find out by their foreign ids who is one.
-        require_unconfined(caller)?;
-        let not_a_member = || Error::not_found(Member::NAME, new.member.slot());
-        let settings = &self.directory.existing_tenant(tenant).await?.settings;
-        let account_id = self.living_account(&new.account).await?.id.clone();
-        let member_id: MemberId = match &new.member {
-            Invitee::Member(slot) => {
-                self.directory.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_a_member)?
-            }
-            Invitee::Email(email) => self.member_to_invite(email).await?,
-        };
-        for _ in 0..MAX_RACES {
-            // All read afresh: their versions are conditions of the write.
-            let account: Option<Account> = self.directory.fresh(&key::<Account>(tenant, &account_id)).await?;
-            let account = account.filter(|account| account.state != State::Deleted);
-            let account = account.ok_or_else(|| Error::not_found(Account::NAME, &*new.account))?;
-            let member: Option<Member> = self.directory.fresh(&key::<Member>(tenant, &member_id)).await?;
-            let member = member.filter(|member| member.state != State::Deleted).ok_or_else(not_a_member)?;
-            let roles = self.directory.find_roles(&account, &new.roles).await?;
-            let key = place(tenant, &account, &member_id);
-            let before: Option<Membership> = self.directory.fresh(&key).await?;
-            let now = self.directory.now();
-            if let Some(before) = before.as_ref().filter(|before| before.state != MembershipState::Deleted) {
-                return self.directory.existing(caller, before, repeat).await;
-            }
-            let version = before.map_or(0, |before| before.version);
-            let membership = Membership {
-                tenant: tenant.clone(),
-                account: account.id.clone(),
-                member: member_id.clone(),
-                roles: roles.iter().map(|role| role.id.clone()).collect(),
-                state: if new.confirmed { MembershipState::Active } else { MembershipState::Invited },
-                created: now,
-                updated: now,
-                version: version + 1,
-            };
-            let [of_account, of_member] = self.directory.tallies(&membership).await?;
-            check_limits(settings, of_account.count, of_member.count)?;
-            let mut change = Change::new(tenant.clone(), now);
-            change.puts = vec![
-                put(&membership, version),
-                of_account.put(of_account.count + 1),
-                of_member.put(of_member.count + 1),
-            ];
-            change.require = vec![
-                (Kind::Account, account.id.to_string(), account.version),
-                (Kind::Member, member.id.to_string(), member.version),
-            ];
-            change.require.extend(roles.iter().map(|role| (Kind::Role, role.id.to_string(), role.version)));
-            change.index = lists(&membership);
-            change.request = repeat.map(|repeat| repeat.request(tenant, caller, membership.id(), now));
-            let (written, position) = self.directory.commit(change, &[Entry::changed(membership.ident())]).await?;
-            match written {
-                Written::Done => return Ok((membership, position)),
-                // Also of a repeat that came in between: the next round finds its membership.
-                Written::Conflict(..) => {}
-                Written::Repeated { body, .. } => {
-                    repeat.map_or(Ok(()), |repeat| repeat.check(body))?;
-                    // What the first request made was deleted since.
-                    return Err(Error::not_found(Membership::NAME, new.member.slot()));
-                }
-                other @ (Written::Taken(_) | Written::NotEmpty(_)) => return Err(refused(other)),
-            }
-        }
-        Err(outraced())
     }
 
     /// Replaces the roles of a membership.
@@ -296,7 +188,7 @@ impl Directory {
     }
 
     /// What is told of a membership that is there already: to a repeat that it made it, to others that it exists.
-    async fn existing(
+    pub(super) async fn existing(
         &self,
         caller: &Caller,
         membership: &Membership,
@@ -346,13 +238,6 @@ impl Directory {
         }
         Err(outraced())
     }
-
-    async fn tallies(&self, membership: &Membership) -> Result<[Tally; 2]> {
-        let of = [membership.account.to_string(), membership.member.to_string()];
-        let mut tallies = self.read_tallies(&membership.tenant, of.to_vec()).await?.into_iter();
-        let mut next = || tallies.next().ok_or_else(|| Error::internal("read the tallies of memberships"));
-        Ok([next()?, next()?])
-    }
 }
 
 // === impl Event ===
@@ -377,44 +262,16 @@ impl Event {
     }
 }
 
-fn outraced() -> Error {
+pub(super) fn outraced() -> Error {
     Error::new(Reason::ConcurrentUpdate, "too many concurrent changes of the account's or member's memberships")
 }
 
-/// Refuses one membership more than an account or a member may have. Where there are more already, they stay.
-fn check_limits(settings: &Settings, of_account: u32, of_member: u32) -> Result<()> {
-    let (members, accounts) = (settings.account_member_limit(), settings.membership_limit());
-    if of_account >= members {
-        return Err(Error::new(Reason::MemberLimit, format!("an account has at most {members} members")));
-    }
-    if of_member >= accounts {
-        return Err(Error::new(Reason::MembershipLimit, format!("a member belongs to at most {accounts} accounts")));
-    }
-    Ok(())
-}
-
-/// Puts an active membership of a new member in a new account into a change: both have no other.
-pub(super) fn put_first(tenant: &TenantId, account: &AccountId, member: &MemberId, change: &mut Change) {
-    let membership = Membership {
-        tenant: tenant.clone(),
-        account: account.clone(),
-        member: member.clone(),
-        roles: Vec::new(),
-        state: MembershipState::Active,
-        created: change.now,
-        updated: change.now,
-        version: 1,
-    };
-    change.puts.extend([put(&membership, 0), Tally::first(account.to_string()), Tally::first(member.to_string())]);
-    change.index.extend(lists(&membership));
-}
-
-fn put(membership: &Membership, version: u64) -> Put {
+pub(super) fn put(membership: &Membership, version: u64) -> Put {
     Put::new(Kind::Membership, membership.id(), Some(version), membership.to_bytes())
 }
 
 /// The lists that a membership stands in: of its account, of its member, and of its roles.
-fn lists(membership: &Membership) -> Vec<(Index, String)> {
+pub(super) fn lists(membership: &Membership) -> Vec<(Index, String)> {
     let Membership { tenant, account, member, roles, .. } = membership;
     let list = |parent: String| Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(parent) };
     let parents = [list(account.to_string()), list(member.to_string())];
@@ -423,7 +280,7 @@ fn lists(membership: &Membership) -> Vec<(Index, String)> {
 }
 
 /// Where a membership stands.
-fn place(tenant: &TenantId, account: &Account, member: &MemberId) -> RecordKey {
+pub(super) fn place(tenant: &TenantId, account: &Account, member: &MemberId) -> RecordKey {
     Membership::place(tenant, &(account.id.clone(), member.clone()))
 }
 
@@ -457,21 +314,4 @@ fn state_name(value: &str) -> Option<String> {
     use MembershipState::{Active, Disabled, Invited, Rejected};
     let known = [Invited, Active, Disabled, Rejected].into_iter().any(|state| name_of(state) == value);
     known.then(|| value.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_sides_have_their_limit() {
-        let settings = Settings::default();
-        check_limits(&settings, 999, 9_999).unwrap();
-        assert_eq!(check_limits(&settings, 1_000, 0).unwrap_err().reason(), Reason::MemberLimit);
-        assert_eq!(check_limits(&settings, 0, 10_000).unwrap_err().reason(), Reason::MembershipLimit);
-        let settings = Settings { account_member_limit: Some(2), membership_limit: Some(3), ..settings };
-        check_limits(&settings, 1, 2).unwrap();
-        assert_eq!(check_limits(&settings, 2, 0).unwrap_err().reason(), Reason::MemberLimit);
-        assert_eq!(check_limits(&settings, 0, 7).unwrap_err().reason(), Reason::MembershipLimit);
-    }
 }

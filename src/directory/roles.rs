@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Directory,
-    accounts::any,
     caller::{Caller, require_unconfined},
     commit::{Edit, Repeat},
+    filters::any,
     load::key,
     page::{Page, PageRequest},
     permit::Act,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{
     Directory,
     caller::Caller,
-    identities::{Newcomer, put_identity},
+    enrolment::Newcomer,
+    identities::put_identity,
     invitations::is_known_by,
     load::key,
     record::{Identity, IdentityProfile, Member, Stored as _, Tenant},

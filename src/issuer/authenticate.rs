@@ -7,6 +7,7 @@ use aws_lc_rs::constant_time;
 use super::{
     Issuer,
     foreign::invalid_client,
+    freshness::Freshness,
     verified::{KnownCaller, Verified},
 };
 use crate::{
@@ -64,15 +65,6 @@ pub struct Asking<'a> {
     pub freshness: Freshness,
 }
 
-/// How fresh a judgement must be.
-#[derive(Clone, Copy, Debug)]
-pub enum Freshness {
-    /// As of a head that is confirmed after the call began.
-    Full { min: Option<Position> },
-    /// As of a confirmed head that was asked for under a second ago; no store call.
-    Bounded { min: Option<Position> },
-}
-
 // === impl Proof ===
 
 impl Proof {
@@ -85,23 +77,6 @@ impl Proof {
         }
     }
 }
-
-// === impl Freshness ===
-
-impl Freshness {
-    /// Whether a token that was issued at `rev` belongs to the history that ends at `head`. Above a head that was read
-    /// after the token was issued stands only what a restored store has lost, and revocations would not reach it.
-    pub(super) fn has_seen(self, rev: Position, head: Position) -> bool {
-        match self {
-            Self::Full { .. } => rev <= head,
-            // Memory may be a moment behind the replica that issued it.
-            Self::Bounded { .. } => true,
-        }
-    }
-}
-
-/// The default of every call.
-pub const FULL: Freshness = Freshness::Full { min: None };
 
 // === impl Issuer ===
 
@@ -142,19 +117,6 @@ impl Issuer {
             Proof::Certificate { id, identities } => Box::pin(self.recognize_certificate(id, identities)).await,
             Proof::Workload { tenant, jwt } => Box::pin(self.recognize_workload(tenant.as_deref(), jwt.expose())).await,
         }
-    }
-
-    /// The log's head, with every entry up to it applied.
-    pub async fn reach(&self, freshness: Freshness) -> Result<Position> {
-        let follower = &self.core.log;
-        let (head, min) = match freshness {
-            Freshness::Full { min } => (follower.head().await?, min),
-            Freshness::Bounded { min } => (follower.bounded()?, min),
-        };
-        if min.is_some_and(|min| head < min) {
-            return Err(Error::new(Reason::Stale, "the position that was asked for is not reached"));
-        }
-        Ok(head)
     }
 
     async fn judge(&self, verified: &Arc<Verified>) -> Result<Arc<Caller>> {

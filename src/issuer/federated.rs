@@ -9,7 +9,7 @@ use super::{Issuer, credentials::invalid_credentials};
 use crate::{
     directory::{
         caller::Caller,
-        identities::Newcomer,
+        enrolment::Newcomer,
         record::{Identity, IdentityKind, IdentityProfile, Member, OidcIdentity, ProfileKind, State},
         standing::Standing,
         subjects::Arrival,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Issuer,
-    authenticate::Freshness,
+    freshness::Freshness,
     reach::Asked,
     records::decode_family,
     verified::{Reach, Verified},

@@ -3,26 +3,21 @@
 use std::sync::Arc;
 
 use super::{
-    Issuer, MAX_RACES, exchange,
+    Issuer, exchange,
     granted::{Granted, end_of},
-    records::{family_mint, session_mint, token_mint},
     request::{Grant, Request},
     session::Lapsed,
     terms,
 };
 use crate::{
     ambient::{Fresh as _, Time},
-    directory::{caller::Right, commit::REQUEST_MEMORY, permit::Act, record::Tenant, standing::Standing},
-    keys::{jwt, ring::digest128, signing::SigningKey},
-    metrics::Event,
-    revocation::retention,
-    store::{Ended, Existing, Mint, SessionConflict, SessionMint, TokenMint},
+    directory::{caller::Right, permit::Act, record::Tenant, standing::Standing},
+    keys::{ring::digest128, signing::SigningKey},
     token::{
-        AccessToken, Error, Family, FamilyId, Format, GrantType, Ident, Position, Reason, Result, TokenId,
+        AccessToken, Error, Family, FamilyId, Format, GrantType, Position, Reason, Result, TokenId,
         access::RequestDigest,
-        claims::MAX_TOKEN_BYTES,
         family::Minted,
-        secret::{Mac as _, OpaqueContent, RefreshContent, SecretText},
+        secret::{Mac as _, SecretText},
     },
 };
 
@@ -40,10 +35,10 @@ pub struct Issued {
 
 /// What was decided about a token before it is stored.
 pub(super) struct Decided {
-    grant: GrantType,
+    pub grant: GrantType,
     pub token: AccessToken,
     pub family: Option<Family>,
-    tenant: Arc<Tenant>,
+    pub tenant: Arc<Tenant>,
     pub issuer: String,
     pub key: Option<Arc<SigningKey>>,
     /// Whether the session is that of a token that it comes from.
@@ -227,151 +222,5 @@ impl Issuer {
             granted: now,
             grant,
         })
-    }
-
-    /// Stores what was decided, and answers. A session that has lapsed is revoked first, so that its old tokens stay
-    /// dead.
-    pub(super) async fn store(
-        &self,
-        request: &Request,
-        lapsed: Lapsed,
-        mut decided: Decided,
-        mut text: String,
-    ) -> Result<Issued> {
-        let now = self.now();
-        let family_end = decided.family.as_ref().map(|family| family.absolute_expiry);
-        if let Some(until) = family_end.max((decided.token.format == Format::Opaque).then(|| decided.token.expires())) {
-            self.directory.note_derived(until).await?;
-        }
-        let existing = if request.repeat.is_some() { Existing::Keep } else { Existing::Replace };
-        let first = mint(&decided, existing, lapsed.owner(&decided.token), false, now);
-        let minted = self.core.store.mint(&first).await?;
-        if minted.session == Some(SessionConflict::Owned) {
-            self.withdraw(&decided, now).await?;
-            return Err(Error::field("session_id", "must not be the session of another subject"));
-        }
-        if let (Some(record), Some(repeat)) = (&minted.token, request.repeat) {
-            return Box::pin(self.repeated(record, repeat, decided, minted.family)).await;
-        }
-        if let Some(SessionConflict::Ended(ended)) = minted.session {
-            if let Lapsed::Refuse(refusal) = lapsed {
-                self.withdraw(&decided, now).await?;
-                return Err(refusal());
-            }
-            text = Box::pin(self.revive(ended, lapsed, &mut decided, now)).await?;
-        }
-        self.metrics.count(Event::Issued(terms::label(decided.grant)));
-        self.answer(decided, text)
-    }
-
-    /// Revokes what was minted in a session before it ended, and stores the token once more, with a `rev` behind that.
-    /// Returns its new text.
-    async fn revive(&self, mut ended: Ended, lapsed: Lapsed, decided: &mut Decided, now: Time) -> Result<String> {
-        for _ in 0..MAX_RACES {
-            let Some(session) = &decided.token.session else { break };
-            let session = Ident::Session(decided.tenant.id.clone(), session.shared());
-            decided.token.rev =
-                self.core.log.append(&[retention::of_session(session, ended.floor, ended.until)]).await?;
-            if let Some(family) = &mut decided.family {
-                family.rev = decided.token.rev;
-                family.minted.rev = decided.token.rev;
-            }
-            let text = self.text(decided).await?;
-            // The first write left a record, and a family, with the old `rev`.
-            let mut again = mint(decided, Existing::Replace, lapsed.owner(&decided.token), true, now);
-            if let Some(family) = &mut again.family {
-                family.expected = Some(0);
-            }
-            match self.core.store.mint(&again).await?.session {
-                // It was ended once more meanwhile.
-                Some(SessionConflict::Ended(more)) => ended = more,
-                Some(SessionConflict::Owned) => break,
-                None => return Ok(text),
-            }
-        }
-        Err(Error::new(Reason::ConcurrentUpdate, "the session is being revoked"))
-    }
-
-    /// Forgets the record of a token that nobody is told: its session was refused, and the store keeps the parts of a mint
-    /// apart. A family that was written with it expires by itself.
-    async fn withdraw(&self, decided: &Decided, now: Time) -> Result<()> {
-        let token = TokenMint { expires: now, ..token_mint(&decided.token, now, Existing::Replace) };
-        self.core.store.mint(&Mint { now, token: Some(token), family: None, session: None }).await?;
-        Ok(())
-    }
-
-    pub(super) fn answer(&self, decided: Decided, text: String) -> Result<Issued> {
-        let refresh = match &decided.family {
-            // A repeat is told the refresh token that it was told first, whatever became of it.
-            Some(family) => Some((self.refresh_text(family, 0)?, family.expires())),
-            None => None,
-        };
-        let position = decided.token.rev;
-        Ok(Issued {
-            token: Arc::new(decided.token),
-            text,
-            refresh,
-            tenant: decided.tenant,
-            issuer: decided.issuer,
-            position,
-        })
-    }
-
-    pub(super) fn refresh_text(&self, family: &Family, generation: u32) -> Result<SecretText> {
-        RefreshContent { tenant: family.tenant.clone(), family: family.id.clone(), generation, ends: family.ends }
-            .to_text(&*self.core.ring, family.derivation_key)
-            .ok_or_else(|| Error::internal("derive a refresh token: is its master key still configured?"))
-    }
-
-    pub(super) async fn text(&self, decided: &Decided) -> Result<String> {
-        self.token_text(&decided.token, &decided.issuer, decided.key.clone()).await
-    }
-
-    /// Writes an access token as its holder receives it.
-    pub(super) async fn token_text(
-        &self,
-        token: &AccessToken,
-        issuer: &str,
-        key: Option<Arc<SigningKey>>,
-    ) -> Result<String> {
-        let Some(key) = key else {
-            let ring = &self.core.ring;
-            let content = OpaqueContent { tenant: token.tenant.clone(), token: token.id.clone() };
-            let text =
-                content.to_text(&**ring, ring.current()).ok_or_else(|| Error::internal("derive an opaque token"))?;
-            return Ok(text.expose().to_owned());
-        };
-        let input = jwt::signing_input(token, issuer, &key)?;
-        let text = if key.signs_slowly() {
-            // About a millisecond of CPU: off the worker threads.
-            let signed = tokio::task::spawn_blocking(move || jwt::sign(input, &key)).await;
-            signed.map_err(|source| Error::internal("sign a token").with_source(source))??
-        } else {
-            jwt::sign(input, &key)?
-        };
-        if text.len() > MAX_TOKEN_BYTES {
-            return Err(Error::new(
-                Reason::TokenTooLarge,
-                format!("the token would be longer than {MAX_TOKEN_BYTES} bytes"),
-            ));
-        }
-        Ok(text)
-    }
-}
-
-fn mint(decided: &Decided, exists: Existing, owner: Option<[u8; 16]>, revive: bool, now: Time) -> Mint {
-    let token = &decided.token;
-    let expires = token.expires();
-    let remembered = if token.request.is_some() { now.plus(REQUEST_MEMORY) } else { now };
-    let family_end = decided.family.as_ref().map(|family| family.ends);
-    Mint {
-        now,
-        token: Some(token_mint(token, expires.max(remembered), exists)),
-        family: decided.family.as_ref().map(|family| family_mint(family, 0, None)),
-        session: session_mint(token, &decided.tenant, family_end, now).map(|part| SessionMint {
-            owner,
-            revive,
-            ..part
-        }),
     }
 }

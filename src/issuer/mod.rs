@@ -7,16 +7,19 @@
 //! `living` (what lives), then [`issue`] and [`renew`].
 
 pub mod authenticate;
+pub mod code;
 pub mod credentials;
 mod exchange;
 pub mod federated;
 pub mod foreign;
+pub mod freshness;
 mod grant;
 mod granted;
 pub mod introspect;
 pub mod issue;
 pub mod list;
 mod living;
+mod minting;
 pub mod one_time;
 pub mod passwords;
 mod per_client;
@@ -28,6 +31,8 @@ pub mod request;
 pub mod revoke;
 mod session;
 pub mod signin;
+pub mod signin_request;
+mod signin_tokens;
 mod signing;
 mod signup;
 mod terms;

@@ -4,20 +4,22 @@
 //! that delivers it. Whether anybody has the name shows in nothing that a caller sees: a name that nobody has is written
 //! down, counted and tried like any other, and only its event is not.
 
-use std::time::Duration;
-
-use super::{Issuer, MAX_RACES, credentials::invalid_credentials, signup::self_signup_disabled};
+use super::{
+    Issuer, MAX_RACES,
+    code::{CODE_TTL, CodeName, Purpose, StoredCode},
+    credentials::invalid_credentials,
+    signup::self_signup_disabled,
+};
 use crate::{
-    ambient::{self, Time},
+    ambient::{self},
     directory::{
         permit::Act,
-        record::{IDENTITY_TAKEN, IdentityProfile, ProfileKind, normalized},
+        record::{IDENTITY_TAKEN, IdentityProfile, ProfileKind},
     },
-    keys::ring::digest_text,
     outbox::{Event, What},
-    store::{Change, Kind, Put, RecordKey, Written},
+    store::{Change, Written},
     token::{
-        ClientId, Error, IdentityProfileId, MemberId, Reason, Result, TenantId,
+        ClientId, Error, MemberId, Reason, Result,
         code::{ATTEMPTS, OneTimeCode},
         moment,
         secret::Mac as _,
@@ -32,54 +34,14 @@ pub struct CodeRequest {
     pub purpose: Purpose,
 }
 
-/// What a code is to be used for. The first two differ in nothing but what the receiver writes around the code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    Authenticate,
-    ResetPassword,
-    /// To prove that somebody who is no member yet reads an e-mail address, which stands in the username's place.
-    SignUp,
-}
-
-/// Which code: the last one that was asked for with the same name and for the same use.
-#[derive(Clone, Copy, Debug)]
-struct CodeSlot<'a> {
-    tenant: &'a TenantId,
-    profile: &'a IdentityProfileId,
-    name: &'a str,
-    sign_up: bool,
-}
-
 /// Who proved to have received a code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Proved {
     Member(MemberId),
-    /// Somebody who reads the e-mail address of the slot.
+    /// Somebody who reads the e-mail address of the name.
     Address,
 }
 
-/// A code that was asked for.
-#[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-struct Asked {
-    #[n(0)]
-    code: OneTimeCode,
-    /// The member of that name; `None`: there is none.
-    #[n(1)]
-    member: Option<MemberId>,
-    #[n(2)]
-    expires: Time,
-    #[n(3)]
-    attempts_left: u8,
-    /// How many codes were asked for since `since`, this one included.
-    #[n(4)]
-    count: u8,
-    #[n(5)]
-    since: Time,
-}
-
-/// How long a code is good.
-pub const CODE_TTL: Duration = Duration::from_secs(600);
 /// How many codes are sent to one name within [`CODE_TTL`]. More may be asked for, and nothing comes of it.
 pub const MAX_CODES: u8 = 5;
 
@@ -126,8 +88,8 @@ impl Issuer {
             ("email", email),
             ("purpose", request.purpose.name().to_owned()),
         ];
-        let slot = CodeSlot { tenant: &tenant.id, profile: &profile.id, name: &request.username, sign_up };
-        self.send_code(slot, member, &data).await?;
+        let name = CodeName { tenant: &tenant.id, profile: &profile.id, name: &request.username, sign_up };
+        self.send_code(name, member, &data).await?;
         tracing::info!(
             target: "audit", event = "member.code", tenant = %tenant.id, profile = %profile.id,
             client = %client, purpose = request.purpose.name(), "was asked for a one-time password"
@@ -144,8 +106,8 @@ impl Issuer {
         code: &str,
     ) -> Result<MemberId> {
         self.require_codes(profile)?;
-        let slot = CodeSlot { tenant: &profile.tenant, profile: &profile.id, name: username, sign_up: false };
-        let proved = self.redeem_code(slot, code).await?;
+        let name = CodeName { tenant: &profile.tenant, profile: &profile.id, name: username, sign_up: false };
+        let proved = self.redeem_code(name, code).await?;
         // The username may be somebody else's by now.
         let found = self.directory.member_by_username(&profile.tenant, &profile.id, username).await?;
         match (proved, found) {
@@ -176,8 +138,8 @@ impl Issuer {
             refuse();
             return Err(IDENTITY_TAKEN.error());
         }
-        let slot = CodeSlot { tenant: &profile.tenant, profile: &profile.id, name: email, sign_up: true };
-        if self.redeem_code(slot, code).await? == Some(Proved::Address) {
+        let name = CodeName { tenant: &profile.tenant, profile: &profile.id, name: email, sign_up: true };
+        if self.redeem_code(name, code).await? == Some(Proved::Address) {
             return Ok(());
         }
         refuse();
@@ -185,8 +147,8 @@ impl Issuer {
     }
 
     /// Tries a code. One that is right is used up by it.
-    async fn redeem_code(&self, slot: CodeSlot<'_>, presented: &str) -> Result<Option<Proved>> {
-        let key = slot.key();
+    async fn redeem_code(&self, name: CodeName<'_>, presented: &str) -> Result<Option<Proved>> {
+        let key = name.key();
         for _ in 0..MAX_RACES {
             let now = self.now();
             let (asked, version) = self.last_code(&key).await?;
@@ -196,13 +158,13 @@ impl Issuer {
             let is_right = asked.code.is(presented, &*self.core.ring);
             // What is used up goes on counting how many codes were asked for.
             let attempts_left = if is_right { 0 } else { asked.attempts_left - 1 };
-            let tried = Asked { attempts_left, ..asked.clone() };
+            let tried = StoredCode { attempts_left, ..asked.clone() };
             let mut change = Change::new(key.tenant.clone(), now);
             change.puts.push(tried.put(&key, version));
             if self.core.store.write(&change).await? == Written::Done {
                 let whose = match asked.member {
                     Some(member) => Some(Proved::Member(member)),
-                    None => slot.sign_up.then_some(Proved::Address),
+                    None => name.sign_up.then_some(Proved::Address),
                 };
                 return Ok(whose.filter(|_| is_right));
             }
@@ -228,11 +190,11 @@ impl Issuer {
 
     async fn send_code(
         &self,
-        slot: CodeSlot<'_>,
+        name: CodeName<'_>,
         member: Option<&MemberId>,
         data: &[(&'static str, String)],
     ) -> Result<()> {
-        let key = slot.key();
+        let key = name.key();
         for _ in 0..MAX_RACES {
             let now = self.now();
             let (before, version) = self.last_code(&key).await?;
@@ -247,13 +209,19 @@ impl Issuer {
             self.directory.note_derived(expires).await?;
             let code = OneTimeCode { nonce: ambient::random()?, key: self.core.ring.current() };
             let attempts_left = ATTEMPTS;
-            let asked =
-                Asked { code: code.clone(), member: member.cloned(), expires, attempts_left, count: count + 1, since };
+            let asked = StoredCode {
+                code: code.clone(),
+                member: member.cloned(),
+                expires,
+                attempts_left,
+                count: count + 1,
+                since,
+            };
             let data = data.iter().cloned().chain([("expire_time", moment::format(expires))]);
-            let event = Event::new(slot.tenant.clone(), What::OneTimePasswordRequested, now, expires, data)?;
+            let event = Event::new(name.tenant.clone(), What::OneTimePasswordRequested, now, expires, data)?;
             let mut change = Change::new(key.tenant.clone(), now);
             change.puts.push(asked.put(&key, version));
-            if member.is_some() || slot.sign_up {
+            if member.is_some() || name.sign_up {
                 event.with_code(code).add_to(&mut change);
             } else {
                 event.with_code(code).add_unsent_to(&mut change);
@@ -264,57 +232,6 @@ impl Issuer {
             }
         }
         Err(outraced())
-    }
-
-    async fn last_code(&self, key: &RecordKey) -> Result<(Option<Asked>, u64)> {
-        let Some(record) = self.core.store.read(std::slice::from_ref(key)).await?.pop().flatten() else {
-            return Ok((None, 0));
-        };
-        let asked = minicbor::decode(&record.body)
-            .map_err(|source| Error::internal("decode a one-time password").with_source(source))?;
-        Ok((Some(asked), record.version))
-    }
-}
-
-// === impl Purpose ===
-
-impl Purpose {
-    /// What the event calls it.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Authenticate => "authenticate",
-            Self::ResetPassword => "reset_password",
-            Self::SignUp => "sign_up",
-        }
-    }
-}
-
-// === impl CodeSlot ===
-
-impl CodeSlot<'_> {
-    /// Where the code is kept. The name is digested: people type passwords where usernames belong.
-    fn key(&self) -> RecordKey {
-        let tenant = self.tenant.to_string();
-        let profile = self.profile.to_string();
-        let name = normalized(self.name);
-        let parts = [tenant.as_bytes(), profile.as_bytes(), &[u8::from(self.sign_up)], name.as_bytes()];
-        let id = digest_text(&parts);
-        RecordKey { tenant: TenantId::system(), kind: Kind::OneTimePassword, id }
-    }
-}
-
-// === impl Asked ===
-
-impl Asked {
-    fn put(&self, key: &RecordKey, version: u64) -> Put {
-        Put {
-            kind: key.kind,
-            id: key.id.clone(),
-            expected: Some(version),
-            pending: Vec::new(),
-            body: minicbor::to_vec(self).unwrap_or_default().into(),
-            keep_until: self.expires.max(self.since.plus(CODE_TTL)),
-        }
     }
 }
 

@@ -6,95 +6,28 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-
 use super::{
     Issuer,
-    authenticate::FULL,
     credentials::invalid_credentials,
-    federated::Redirected,
     grant::require_allowed,
-    granted::{Granted, Life},
     issue::Issued,
-    request::{Grant, Lifetime, Request},
-    session::Lapsed,
+    signin_request::{Mechanism, SignIn, WantedTokens},
+    signin_tokens::Common,
 };
 use crate::{
     ambient::Time,
     directory::{
         caller::require_unconfined,
-        commit::Repeat,
         page::PageRequest,
         permit::Act,
         record::{Account, Member, State},
         standing::Standing,
     },
     token::{
-        AccessToken, Authentication, Error, Format, GrantType, Ident, MemberId, Position, Reason, Result, Subject,
-        access::{Json, SessionId},
-        authentication::Method,
-        ident::Idents,
-        secret::SecretText,
+        AccessToken, Authentication, Error, GrantType, Ident, MemberId, Position, Reason, Result,
+        authentication::Method, ident::Idents, secret::SecretText,
     },
 };
-
-/// A member's wish for tokens.
-#[derive(Clone, Debug)]
-pub struct SignIn {
-    pub mechanism: Mechanism,
-    pub asked: Asked,
-    /// Up to [`MAX_PAGE`]; 0 is [`DEFAULT_PAGE`].
-    pub page_size: usize,
-    pub page_token: String,
-    /// Digest of the whole request as far as it is the same for all of its pages.
-    pub query: [u8; 16],
-    pub repeat: Option<Repeat>,
-    /// When the caller stops to wait.
-    pub deadline: Instant,
-}
-
-/// By what the member proves who it is.
-#[derive(Clone, Debug)]
-pub enum Mechanism {
-    Password {
-        profile: String,
-        username: String,
-        password: SecretText,
-    },
-    OneTimePassword {
-        profile: String,
-        username: String,
-        code: SecretText,
-    },
-    /// The word of an OpenID provider.
-    Oidc(Redirected),
-    /// It is nobody yet.
-    SelfSignup {
-        profile: String,
-        username: String,
-        password: SecretText,
-        display_name: String,
-        email: String,
-        /// Proves the address.
-        code: Option<SecretText>,
-    },
-    /// A token of an earlier sign-in.
-    Switch {
-        token: SecretText,
-    },
-}
-
-/// What is asked of each token.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    pub scopes: Vec<String>,
-    pub audience: Vec<String>,
-    pub lifetime: Lifetime,
-    pub session: Option<SessionId>,
-    pub options: Option<Json>,
-    pub claims: Option<Json>,
-    pub format: Option<Format>,
-}
 
 /// One page of a member's tokens.
 #[derive(Debug)]
@@ -111,32 +44,23 @@ pub struct SignedIn {
 
 /// A sign-in that goes on from page to page.
 #[derive(Clone, Debug)]
-struct Opened {
-    member: MemberId,
-    authentication: Authentication,
+pub(super) struct Opened {
+    pub member: MemberId,
+    pub authentication: Authentication,
     /// When the first page was asked for.
-    at: Time,
+    pub at: Time,
     /// Where the log stood then. What revokes the member above it ends the pages.
-    rev: Position,
+    pub rev: Position,
     /// The last membership that was looked at.
-    after: Option<String>,
-}
-
-/// What all tokens of a page have in common.
-#[derive(Clone, Debug)]
-struct Common {
-    act: Act,
-    standing: Arc<Standing>,
-    asked: Asked,
-    opened: Opened,
-    /// The token that they come from.
-    parent: Option<Arc<AccessToken>>,
+    pub after: Option<String>,
 }
 
 /// Accounts on a page if nothing is said.
 pub const DEFAULT_PAGE: usize = 25;
+
 /// The most accounts on a page: each costs a token.
 pub const MAX_PAGE: usize = 100;
+
 /// How long the pages of one sign-in may be opened.
 const PAGES_LIVE: Duration = Duration::from_secs(600);
 
@@ -172,8 +96,8 @@ impl Issuer {
         let member = member.filter(|member| member.state == State::Enabled).ok_or_else(invalid_credentials)?;
 
         let (accounts, last) = self.directory.accounts_of(&tenant, &member.id, opened.after.as_deref(), size).await?;
-        let asked = self.asked(&request.asked, parent.as_deref(), &standing)?;
-        let common = Common { act: act.clone(), standing: Arc::clone(&standing), asked, opened, parent };
+        let wanted = self.wanted(&request.wanted, parent.as_deref(), &standing)?;
+        let common = Common { act: act.clone(), standing: Arc::clone(&standing), wanted, opened, parent };
         let common = Arc::new(common);
         let tokens = self.mint_all(&common, accounts).await?;
         let next = match last {
@@ -257,7 +181,7 @@ impl Issuer {
     }
 
     /// Whether the member, or what it signed in through, was revoked since its first page.
-    fn is_over(&self, opened: &Opened, standing: &Standing) -> bool {
+    pub(super) fn is_over(&self, opened: &Opened, standing: &Standing) -> bool {
         let (tenant, client) = (&standing.tenant.id, &standing.client.id);
         let named = vec![
             Ident::Member(tenant.clone(), opened.member.clone()),
@@ -290,139 +214,29 @@ impl Issuer {
         }
     }
 
-    /// What is asked of the tokens; what comes from another token is as that one is, unless something else is asked.
-    fn asked(&self, asked: &Asked, parent: Option<&AccessToken>, standing: &Standing) -> Result<Asked> {
-        let Some(parent) = parent else { return Ok(asked.clone()) };
+    /// Which tokens are wanted; what comes from another token is as that one is, unless something else is wanted.
+    fn wanted(&self, wanted: &WantedTokens, parent: Option<&AccessToken>, standing: &Standing) -> Result<WantedTokens> {
+        let Some(parent) = parent else { return Ok(wanted.clone()) };
         let issuer = self.directory.issuer(&standing.tenant.id);
-        let session = match (&asked.session, &parent.session) {
-            (Some(asked), own) if Some(asked) != own.as_ref() => {
+        let session = match (&wanted.session, &parent.session) {
+            (Some(named), own) if Some(named) != own.as_ref() => {
                 return Err(Error::field("session_id", "must be the session of the access token or left out"));
             }
             (_, own) => own.clone(),
         };
-        let audience = if asked.audience.is_empty() {
+        let audience = if wanted.audience.is_empty() {
             parent.audience.absolute(&issuer).collect()
         } else {
-            asked.audience.clone()
+            wanted.audience.clone()
         };
-        Ok(Asked {
+        Ok(WantedTokens {
             session,
             audience,
-            options: asked.options.clone().or_else(|| parent.options.clone()),
-            claims: asked.claims.clone().or_else(|| parent.claims.clone()),
-            format: asked.format.or(Some(parent.format)),
-            ..asked.clone()
+            options: wanted.options.clone().or_else(|| parent.options.clone()),
+            claims: wanted.claims.clone().or_else(|| parent.claims.clone()),
+            format: wanted.format.or(Some(parent.format)),
+            ..wanted.clone()
         })
-    }
-
-    /// Mints a token for each account, in their order and all at once.
-    async fn mint_all(
-        self: &Arc<Self>,
-        page: &Arc<Common>,
-        accounts: Vec<Arc<Account>>,
-    ) -> Result<Vec<(Arc<Account>, Issued)>> {
-        let mint = |account: Arc<Account>, head: Position| {
-            let (issuer, page) = (Arc::clone(self), Arc::clone(page));
-            async move {
-                let issued = issuer.mint_one(&page, head, &account).await?;
-                Ok::<_, Error>((account, issued))
-            }
-        };
-        let mut tokens = Vec::with_capacity(accounts.len());
-        let mut accounts = accounts.into_iter();
-        let mut head = page.act.head();
-        // The first one begins the session anew if it has lapsed. Of many at once each would end what the others began.
-        if let Some(first) = accounts.next() {
-            let (first, issued) = mint(first, head).await?;
-            if issued.position > head {
-                // The others must stand behind the end of the old session as well, but not behind the member's own end.
-                head = self.reach(FULL).await?;
-                if self.is_over(&page.opened, &page.standing) {
-                    return Err(invalid_credentials());
-                }
-            }
-            tokens.push((first, issued));
-        }
-        // Tasks of this thread: what is dropped with the set is not gone on with.
-        let mut rest = tokio::task::JoinSet::new();
-        for (i, account) in accounts.enumerate() {
-            let minting = mint(account, head);
-            rest.spawn(async move { (i, minting.await) });
-        }
-        let mut minted = Vec::with_capacity(rest.len());
-        while let Some(done) = rest.join_next().await {
-            let (i, token) = done.map_err(|source| Error::internal("mint tokens for a member").with_source(source))?;
-            minted.push((i, token?));
-        }
-        minted.sort_unstable_by_key(|(i, _)| *i);
-        tokens.extend(minted.into_iter().map(|(_, token)| token));
-        Ok(tokens)
-    }
-
-    /// Mints a token for one account, with `head` as its `rev`.
-    async fn mint_one(&self, page: &Common, head: Position, account: &Account) -> Result<Issued> {
-        let Common { act, standing, asked, opened, parent } = page;
-        let mut allowed = standing.allowed_scopes().without_management();
-        let mut default = standing.default_scopes().without_management();
-        if let Some(parent) = parent {
-            allowed = parent.scopes.intersection(&allowed);
-            default = allowed.clone();
-            // As for renewal: less than before is told, nothing at all is refused.
-            if allowed.is_empty() && !parent.scopes.is_empty() {
-                return Err(Error::new(Reason::ScopeNotAllowed, "none of the token's scopes is allowed any more"));
-            }
-        }
-        let request = Request {
-            grant: Grant::Member { member: opened.member.to_string(), account: Some(account.id.to_string()) },
-            scopes: asked.scopes.clone(),
-            audience: asked.audience.clone(),
-            lifetime: asked.lifetime,
-            session: asked.session.clone(),
-            options: asked.options.clone(),
-            claims: asked.claims.clone(),
-            format: asked.format,
-            refresh: false,
-            repeat: None,
-        };
-        let granted = Granted {
-            grant: GrantType::AuthenticatedMember,
-            subject: Subject::Member(account.id.clone(), opened.member.clone()),
-            ancestors: account.ancestors.clone(),
-            actor: None,
-            allowed,
-            default,
-            // What is switched outlives the token that it comes from: that is what switching is for.
-            parents: Vec::new(),
-            life: parent.as_ref().map_or(Life::UNBOUNDED, |parent| life_of_switched(parent, standing)),
-            authentication: Some(opened.authentication),
-            standing: Arc::clone(standing),
-        };
-        let decided = self.decide(&act.at(head), &request, granted).await?;
-        let lapsed = if parent.is_some() { Lapsed::Refuse(invalid_credentials) } else { decided.lapsed() };
-        let text = self.text(&decided).await?;
-        self.store(&request, lapsed, decided, text).await
-    }
-}
-
-/// A sign-in goes on by switching no longer than a family can be renewed, in steps no longer than its first.
-fn life_of_switched(parent: &AccessToken, standing: &Standing) -> Life {
-    let signed_in = parent.authentication.map_or_else(|| parent.issued(), Authentication::at);
-    let end = signed_in.plus(standing.tenant.settings.refresh_absolute_ttl());
-    Life { until: end.max(parent.expires()), longest: parent.ttl_secs.map(Duration::from_secs) }
-}
-
-// === impl Mechanism ===
-
-impl Mechanism {
-    /// What the contract calls it.
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Password { .. } => "password",
-            Self::OneTimePassword { .. } => "one_time_password",
-            Self::Oidc(_) => "oidc",
-            Self::SelfSignup { .. } => "self_signup",
-            Self::Switch { .. } => "switch",
-        }
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Issuer, MAX_RACES};
+use super::{Issuer, MAX_RACES, issue::Decided};
 use crate::{
     ambient::Time,
-    directory::{record::Tenant, tenants::Rotation},
-    keys::signing::SigningKey,
-    token::{AccessToken, Error, Reason, Result},
+    directory::{record::Tenant, signing_keys::Rotation},
+    keys::{jwt, signing::SigningKey},
+    token::{
+        AccessToken, Error, Family, Reason, Result,
+        claims::MAX_TOKEN_BYTES,
+        secret::{Mac as _, OpaqueContent, RefreshContent, SecretText},
+    },
 };
 
 // === impl Issuer ===
@@ -67,5 +71,50 @@ impl Issuer {
                 }
             }
         });
+    }
+}
+
+// === impl Issuer ===
+
+impl Issuer {
+    pub(super) fn refresh_text(&self, family: &Family, generation: u32) -> Result<SecretText> {
+        RefreshContent { tenant: family.tenant.clone(), family: family.id.clone(), generation, ends: family.ends }
+            .to_text(&*self.core.ring, family.derivation_key)
+            .ok_or_else(|| Error::internal("derive a refresh token: is its master key still configured?"))
+    }
+
+    pub(super) async fn text(&self, decided: &Decided) -> Result<String> {
+        self.token_text(&decided.token, &decided.issuer, decided.key.clone()).await
+    }
+
+    /// Writes an access token as its holder receives it.
+    pub(super) async fn token_text(
+        &self,
+        token: &AccessToken,
+        issuer: &str,
+        key: Option<Arc<SigningKey>>,
+    ) -> Result<String> {
+        let Some(key) = key else {
+            let ring = &self.core.ring;
+            let content = OpaqueContent { tenant: token.tenant.clone(), token: token.id.clone() };
+            let text =
+                content.to_text(&**ring, ring.current()).ok_or_else(|| Error::internal("derive an opaque token"))?;
+            return Ok(text.expose().to_owned());
+        };
+        let input = jwt::signing_input(token, issuer, &key)?;
+        let text = if key.signs_slowly() {
+            // About a millisecond of CPU: off the worker threads.
+            let signed = tokio::task::spawn_blocking(move || jwt::sign(input, &key)).await;
+            signed.map_err(|source| Error::internal("sign a token").with_source(source))??
+        } else {
+            jwt::sign(input, &key)?
+        };
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err(Error::new(
+                Reason::TokenTooLarge,
+                format!("the token would be longer than {MAX_TOKEN_BYTES} bytes"),
+            ));
+        }
+        Ok(text)
     }
 }

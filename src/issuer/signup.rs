@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::{
     Issuer,
     passwords::Place,
-    signin::{Mechanism, SignIn},
+    signin_request::{Mechanism, SignIn},
 };
 use crate::{
     directory::{
-        identities::{Newcomer, check_username},
+        enrolment::Newcomer,
+        identities::check_username,
         permit::Act,
         record::{Identity, IdentityKind, IdentityProfile, Member, PasswordIdentity},
         standing::Standing,

@@ -9,7 +9,7 @@ use crate::{
     api::wire,
     directory::authority::Authority,
     issuer::{
-        authenticate::Freshness,
+        freshness::Freshness,
         introspect::Introspection,
         issue::Issued,
         list::{ListSubject, Listed, TokenState},

@@ -5,7 +5,8 @@ use crate::{
     api::wire,
     directory::{
         identities::NewIdentity,
-        members::{FIELDS, MemberPatch, MemberQuery},
+        member_patch::MemberPatch,
+        members::{FIELDS, MemberQuery},
         record::{Identity, IdentityKind, Member, Profile, State, etag},
     },
     issuer::credentials::SetPassword,

@@ -4,7 +4,8 @@ use super::{required, timestamp};
 use crate::{
     api::wire,
     directory::{
-        memberships::{Invitee, ListMemberships, NewMembership},
+        memberships::ListMemberships,
+        new_memberships::{Invitee, NewMembership},
         record::{Membership, MembershipState, etag},
     },
     token::{Error, Result},

@@ -4,7 +4,8 @@ use super::{Mask, required, set, timestamp};
 use crate::{
     api::wire,
     directory::{
-        profiles::{KindPatch, OidcPatch, PasswordPatch, ProfilePatch},
+        profiles::{KindPatch, PasswordPatch, ProfilePatch},
+        provider::OidcPatch,
         record::{IdentityProfile, ProfileKind, UsernameFormat, etag},
     },
     token::{Result, secret::SecretText},

@@ -9,10 +9,12 @@ use crate::{
     ambient::Time,
     api::wire,
     issuer::{
+        code::Purpose,
         federated::Redirected,
-        one_time::{CodeRequest, Purpose},
+        one_time::CodeRequest,
         request::Lifetime,
-        signin::{Asked, Mechanism, SignIn, SignedIn},
+        signin::SignedIn,
+        signin_request::{Mechanism, SignIn, WantedTokens},
     },
     keys::ring::digest128,
     token::{Error, Result, access::SessionId, secret::SecretText},
@@ -40,7 +42,7 @@ pub fn request(mut message: wire::AuthenticateMemberRequest, deadline: Instant) 
     let (options, claims) = issue::frozen(message.options.as_ref(), message.claims.as_ref())?;
     Ok(SignIn {
         mechanism,
-        asked: Asked {
+        wanted: WantedTokens {
             scopes: message.scopes,
             audience: message.audience,
             lifetime,

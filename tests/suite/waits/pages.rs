@@ -11,7 +11,7 @@ use jeton::{
         accounts::{self, AccountQuery},
         clients,
         groups::GroupPatch,
-        members::MemberPatch,
+        member_patch::MemberPatch,
         memberships::ListMemberships,
         page::PageRequest,
         permit::Act,
@@ -25,7 +25,8 @@ use jeton::{
         authenticate::Proof,
         credentials::SetPassword,
         request::Lifetime,
-        signin::{Asked, DEFAULT_PAGE, Mechanism, SignIn},
+        signin::DEFAULT_PAGE,
+        signin_request::{Mechanism, SignIn, WantedTokens},
     },
     keys::{master::MasterKey, ring::Keyring},
     store::{Index, Kind},
@@ -268,7 +269,7 @@ async fn costs_of_a_member(service: &Service, accounts: usize) -> [Cost; 2] {
     let act = fresh.act().await;
     let sign_in = SignIn {
         mechanism: Mechanism::Password { profile, username, password },
-        asked: Asked {
+        wanted: WantedTokens {
             scopes: Vec::new(),
             audience: Vec::new(),
             lifetime: Lifetime::Default,
