@@ -4,7 +4,8 @@
 //! durable and in the revocation log when it returns; what is out of a caller's reach looks as if it had never existed.
 //!
 //! Invariant: knows neither tokens' text nor the wire. Start reading at [`record`] (what is stored), [`caller`] (who acts,
-//! and within what reach), then [`commit`] (how a change is made).
+//! and within what reach) and [`permit`] (the act, whose methods the verbs are), then [`load`] (how records are read) and
+//! [`commit`] (how a change is made).
 
 mod account_tree;
 pub mod accounts;

@@ -110,15 +110,7 @@ impl Issuer {
         let tenant = Arc::clone(&standing.tenant);
         let issuer = self.directory.issuer(&tenant.id);
         let audience = terms::decide_audience(request, &scopes, &standing, &issuer)?;
-        let format = request.format.unwrap_or(match grant {
-            GrantType::ClientCredentials
-            | GrantType::Workload
-            | GrantType::Member
-            | GrantType::EntityGroup
-            | GrantType::TokenExchange
-            | GrantType::AuthenticatedMember => Format::Jwt,
-            GrantType::Account => Format::Opaque,
-        });
+        let format = request.format.unwrap_or(terms::default_format(grant));
         if ttl.is_none() {
             terms::refuse_eternal_with(format, request.refresh)?;
         }
@@ -126,16 +118,7 @@ impl Issuer {
         terms::check_json(request)?;
 
         let request_key = request.repeat.map(|repeat| repeat.key(&tenant.id, act.caller()));
-        let derived = |label: &[u8]| request_key.map(|key| digest128(&[label, &key]));
-        let id = match derived(b"issued token") {
-            Some(bytes) => TokenId::from_bytes(bytes),
-            None => TokenId::made_at(now)?,
-        };
-        let family_id = match (request.refresh, derived(b"issued family")) {
-            (false, _) => None,
-            (true, Some(bytes)) => Some(FamilyId::from_bytes(bytes)),
-            (true, None) => Some(FamilyId::made_at(now)?),
-        };
+        let (id, family_id) = new_ids(request_key, request.refresh, now)?;
         let expires = ttl.map_or(Time::NEVER, |ttl| now.whole_secs().plus(ttl));
         let key = match format {
             Format::Jwt => Some(self.signing_key(&tenant, expires).await?),
@@ -223,4 +206,19 @@ impl Issuer {
             grant,
         })
     }
+}
+
+/// The ids of a token and, if it is wanted, of its family: of a repeat the same as of the first request.
+fn new_ids(request_key: Option<[u8; 16]>, refresh: bool, now: Time) -> Result<(TokenId, Option<FamilyId>)> {
+    let derived = |label: &[u8]| request_key.map(|key| digest128(&[label, &key]));
+    let token = match derived(b"issued token") {
+        Some(bytes) => TokenId::from_bytes(bytes),
+        None => TokenId::made_at(now)?,
+    };
+    let family = match (refresh, derived(b"issued family")) {
+        (false, _) => None,
+        (true, Some(bytes)) => Some(FamilyId::from_bytes(bytes)),
+        (true, None) => Some(FamilyId::made_at(now)?),
+    };
+    Ok((token, family))
 }

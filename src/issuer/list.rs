@@ -71,31 +71,8 @@ impl Issuer {
         filter: &Filter,
         page: &PageRequest,
     ) -> Result<Page<Listed>> {
-        let (caller, tenant) = (act.caller(), act.tenant());
-        let key = match subject {
-            ListSubject::Account(slot) => {
-                let account = act.reachable_account(slot).await?;
-                SubjectKey::Account(account.id.clone())
-            }
-            ListSubject::Member(slot) => {
-                act.require_scope()?;
-                SubjectKey::Member(act.reachable_member(slot).await?.id.clone())
-            }
-            ListSubject::Group(slot) => {
-                act.require_scope()?;
-                SubjectKey::Group(act.reachable_group(slot).await?.id.clone())
-            }
-            ListSubject::Client(slot) => {
-                let own =
-                    matches!(caller.subject, Subject::Client(_)) && caller.sub == *slot && *tenant == caller.tenant;
-                if !own {
-                    act.require_scope()?;
-                    self.client_in_reach(act, slot).await?;
-                }
-                let client = slot.parse().map_err(|_| Error::not_found("Client", slot))?;
-                SubjectKey::Client(tenant.clone(), client)
-            }
-        };
+        let tenant = act.tenant();
+        let key = self.list_of(act, subject).await?;
         let now = self.now();
         let after = page.cursor.as_deref().map(parse_cursor).transpose()?;
         // Without a filter every row is shown, so no more need be examined.
@@ -130,6 +107,35 @@ impl Issuer {
             _ => String::new(),
         };
         Ok(Page { items, next })
+    }
+
+    /// The list of a subject's tokens, if the caller may see it.
+    async fn list_of(&self, act: &Act, subject: &ListSubject) -> Result<SubjectKey> {
+        let (caller, tenant) = (act.caller(), act.tenant());
+        Ok(match subject {
+            ListSubject::Account(slot) => {
+                let account = act.reachable_account(slot).await?;
+                SubjectKey::Account(account.id.clone())
+            }
+            ListSubject::Member(slot) => {
+                act.require_scope()?;
+                SubjectKey::Member(act.reachable_member(slot).await?.id.clone())
+            }
+            ListSubject::Group(slot) => {
+                act.require_scope()?;
+                SubjectKey::Group(act.reachable_group(slot).await?.id.clone())
+            }
+            ListSubject::Client(slot) => {
+                let own =
+                    matches!(caller.subject, Subject::Client(_)) && caller.sub == *slot && *tenant == caller.tenant;
+                if !own {
+                    act.require_scope()?;
+                    self.client_in_reach(act, slot).await?;
+                }
+                let client = slot.parse().map_err(|_| Error::not_found("Client", slot))?;
+                SubjectKey::Client(tenant.clone(), client)
+            }
+        })
     }
 
     async fn judge_records(&self, tokens: Vec<AccessToken>) -> Result<Vec<Listed>> {

@@ -115,10 +115,6 @@ pub(super) fn decide_ttl(
     let Granted { standing, grant, life, .. } = granted;
     let max = standing.tenant.settings.max_ttl_of(scopes);
     let left = life.until.since(now.whole_secs());
-    let out_of_range = |message: String| {
-        let field = "lifetime";
-        Error::new(Reason::TtlOutOfRange, message.clone()).with_violation(field, message)
-    };
     match request.lifetime {
         Lifetime::Never => {
             let allowed = standing.tenant.settings.eternal_tokens && caller.has(management::TOKENS_ETERNAL);
@@ -145,29 +141,39 @@ pub(super) fn decide_ttl(
         }
         Lifetime::For(ttl) => {
             let ttl = Duration::from_secs(ttl.as_secs());
+            let maximum = match scopes.has_management() {
+                true => "the tenant's max_management_token_ttl",
+                false => "the tenant's max_token_ttl",
+            };
+            let within = |limit: Duration, what: &str| match ttl > limit {
+                true => Err(ttl_out_of_range(format!("must be at most {}s, {what}", limit.as_secs()))),
+                false => Ok(()),
+            };
             if ttl.is_zero() {
-                return Err(out_of_range("must be at least 1s".to_owned()));
+                return Err(ttl_out_of_range("must be at least 1s".to_owned()));
             }
-            if ttl > max {
-                let setting = if scopes.has_management() { "max_management_token_ttl" } else { "max_token_ttl" };
-                return Err(out_of_range(format!("must be at most {}s, the tenant's {setting}", max.as_secs())));
-            }
-            if let Some(longest) = life.longest
-                && ttl > longest
-            {
-                return Err(out_of_range(format!(
-                    "must be at most {}s, the life of the token that it comes from",
-                    longest.as_secs()
-                )));
-            }
-            if ttl > left {
-                return Err(out_of_range(format!(
-                    "must be at most {}s, what is left of the life of the token that it comes from",
-                    left.as_secs()
-                )));
-            }
+            within(max, maximum)?;
+            within(life.longest.unwrap_or(max), "the life of the token that it comes from")?;
+            within(left, "what is left of the life of the token that it comes from")?;
             Ok(Some(ttl))
         }
+    }
+}
+
+fn ttl_out_of_range(message: String) -> Error {
+    Error::new(Reason::TtlOutOfRange, message.clone()).with_violation("lifetime", message)
+}
+
+/// What a token is if nothing is said.
+pub(super) const fn default_format(grant: GrantType) -> Format {
+    match grant {
+        GrantType::ClientCredentials
+        | GrantType::Workload
+        | GrantType::Member
+        | GrantType::EntityGroup
+        | GrantType::TokenExchange
+        | GrantType::AuthenticatedMember => Format::Jwt,
+        GrantType::Account => Format::Opaque,
     }
 }
 
