@@ -6,7 +6,7 @@ use super::parts::App;
 use crate::{
     config::{self, Config},
     failure::{Failure, failed},
-    metrics::{Instrument, Labels, Metrics, Observed, Point, Unit, number},
+    metrics::{Counts, Instrument, Labels, Metrics, Observed, Point, Unit, number},
     serve::tls::Tls,
     store::{self, Store},
     telemetry::{self, otlp::Otlp, process},
@@ -86,7 +86,7 @@ fn observe_certificates(metrics: &Metrics, tls: Option<&Arc<Tls>>) {
         |instrument: Instrument, name: &'static str, unit: Unit, help: &'static str, read: fn(&Tls) -> f64| {
             let tls = tls.cloned();
             let value = move |tls: &Arc<Tls>| Point { labels: Labels::new(), value: read(tls) };
-            let read = Box::new(move |_: &Metrics| tls.iter().map(value).collect());
+            let read = Box::new(move |_: &Counts| tls.iter().map(value).collect());
             metrics.observe(Observed { name, help, unit, instrument, read });
         };
     observe(

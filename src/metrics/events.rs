@@ -1,10 +1,8 @@
-//! What is counted, and the layout of a worker's cells.
-
-use std::sync::atomic::AtomicU64;
+//! What is counted.
 
 use super::{
-    labels::{Activity, Cache, Code, Delivery, Grant, Lane, Operation, Revoked, Signal},
-    values::BUCKETS,
+    labels::{Activity, Cache, Delivery, Grant, Lane, Operation, Revoked, Signal},
+    place,
 };
 use crate::token::Reason;
 
@@ -41,42 +39,6 @@ pub enum Event {
     SpanDropped,
     /// An export by OTLP failed.
     ExportFailed(Signal),
-}
-
-/// The cells of one worker: those of the events, of the store's operations, and of the methods, with one more for calls of
-/// unknown methods.
-///
-/// Alone on its cache lines, because it is written to all the time.
-#[repr(align(128))]
-pub(super) struct Cells(pub(super) Box<[AtomicU64]>);
-
-/// The cells of a distribution: its buckets, and the sum in nanoseconds.
-pub(super) const DISTRIBUTION: usize = BUCKETS + 1;
-/// The cells of a method: how many calls began, and how long they took by code.
-pub(super) const METHOD: usize = 1 + Code::ALL.len() * DISTRIBUTION;
-
-/// Where cells begin, each block behind the one before.
-pub(super) mod place {
-    use super::*;
-
-    pub(in crate::metrics) const ISSUED: usize = 0;
-    pub(in crate::metrics) const RENEWED: usize = ISSUED + Grant::ALL.len();
-    pub(in crate::metrics) const REPLAYED: usize = RENEWED + 1;
-    pub(in crate::metrics) const REUSE_DETECTED: usize = REPLAYED + 1;
-    pub(in crate::metrics) const REVOKED: usize = REUSE_DETECTED + 1;
-    pub(in crate::metrics) const INTROSPECTED: usize = REVOKED + Revoked::ALL.len();
-    pub(in crate::metrics) const SHED: usize = INTROSPECTED + Activity::ALL.len();
-    pub(in crate::metrics) const FAILED: usize = SHED + Lane::ALL.len();
-    pub(in crate::metrics) const CACHE_HIT: usize = FAILED + Reason::ALL.len();
-    pub(in crate::metrics) const CACHE_MISSED: usize = CACHE_HIT + Cache::ALL.len();
-    pub(in crate::metrics) const STORE_FAILED: usize = CACHE_MISSED + Cache::ALL.len();
-    pub(in crate::metrics) const DELIVERED: usize = STORE_FAILED + Operation::ALL.len();
-    pub(in crate::metrics) const SPAN_DROPPED: usize = DELIVERED + Delivery::ALL.len();
-    pub(in crate::metrics) const EXPORT_FAILED: usize = SPAN_DROPPED + 1;
-    pub(in crate::metrics) const CONNECTION_OPENED: usize = EXPORT_FAILED + Signal::ALL.len();
-    pub(in crate::metrics) const CONNECTION_CLOSED: usize = CONNECTION_OPENED + 1;
-    pub(in crate::metrics) const STORE: usize = CONNECTION_CLOSED + 1;
-    pub(in crate::metrics) const METHODS: usize = STORE + Operation::ALL.len() * DISTRIBUTION;
 }
 
 // === impl Event ===

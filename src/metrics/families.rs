@@ -1,11 +1,11 @@
 //! The metrics as they are read: the name of each, and the cells of its values.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::{
-    Method, Metrics,
-    events::{DISTRIBUTION, Event, place},
-    labels::{Activity, Cache, Code, Delivery, Grant, Lane, Operation, Revoked, Signal},
+    counts::Counts,
+    events::Event,
+    labels::{Activity, Cache, Code, Delivery, Grant, Lane, Method, Operation, Revoked, Signal},
     values::{Distribution, Family, Instrument, Labels, Point, Points, Unit, number},
 };
 use crate::token::Reason;
@@ -21,7 +21,7 @@ pub struct Observed {
 }
 
 /// Returns the current values; must neither wait nor fail.
-pub type Read = Box<dyn Fn(&Metrics) -> Vec<Point<f64>> + Send + Sync>;
+pub type Read = Box<dyn Fn(&Counts) -> Vec<Point<f64>> + Send + Sync>;
 
 /// The label of methods that the contract does not have. Callers choose paths, so paths are not labels.
 const UNKNOWN: &str = "unknown";
@@ -43,7 +43,7 @@ impl Observed {
         help: &'static str,
         read: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Self {
-        let read = Box::new(move |_: &Metrics| vec![Point { labels: Labels::new(), value: read() }]);
+        let read = Box::new(move |_: &Counts| vec![Point { labels: Labels::new(), value: read() }]);
         Self { name, help, unit, instrument, read }
     }
 }
@@ -63,14 +63,14 @@ pub(super) fn own() -> Vec<Observed> {
             help: "Calls that are not answered to their end yet, open streams included.",
             unit: Unit::None,
             instrument: Instrument::Gauge,
-            read: Box::new(|metrics| Lane::ALL.iter().map(|lane| metrics.in_flight(*lane)).collect()),
+            read: Box::new(|counts| Lane::ALL.iter().map(|lane| in_flight(counts, *lane)).collect()),
         },
         Observed {
             name: "jeton.connections.open",
             help: "Connections for gRPC that are open.",
             unit: Unit::None,
             instrument: Instrument::Gauge,
-            read: Box::new(|metrics| vec![metrics.open_connections()]),
+            read: Box::new(|counts| vec![open_connections(counts)]),
         },
         Observed {
             name: "jeton.build.info",
@@ -122,115 +122,103 @@ fn counters() -> Vec<Observed> {
 fn counter(name: &'static str, help: &'static str, events: impl Iterator<Item = (Labels, Event)>) -> Observed {
     let events: Vec<(Labels, Event)> = events.collect();
     // All of them, zeros included: what appears only with its first event has no increase to alert on.
-    let read = move |metrics: &Metrics| {
+    let read = move |counts: &Counts| {
         let point = |(labels, event): &(Labels, Event)| Point {
             labels: labels.clone(),
-            value: number(metrics.sum(event.cell())),
+            value: number(counts.sum(event.cell())),
         };
         events.iter().map(point).collect()
     };
     Observed { name, help, unit: Unit::None, instrument: Instrument::Counter, read: Box::new(read) }
 }
 
-// === impl Metrics ===
+// === families ===
 
-impl Metrics {
-    /// Ours, and what gRPC dashboards expect.
-    pub fn for_prometheus(&self) -> Vec<Family> {
-        let mut families = self.calls_by_go_names();
-        families.push(self.operations());
-        families.extend(self.observed.lock().iter().map(|observed| {
-            let points = (observed.read)(self);
-            let points = match observed.instrument {
-                Instrument::Counter => Points::Counter(points),
-                Instrument::Gauge => Points::Gauge(points),
-            };
-            Family { name: observed.name, help: observed.help, unit: observed.unit, points }
-        }));
-        families
-    }
-
-    fn operations(&self) -> Family {
-        let point = |operation: &Operation| Point {
-            labels: label("operation", operation.name()),
-            value: self.distribution(place::STORE + operation.index() * DISTRIBUTION),
+/// Ours, and what gRPC dashboards expect.
+pub(super) fn for_prometheus(counts: &Counts, observed: &[Arc<Observed>]) -> Vec<Family> {
+    let mut families = calls_by_go_names(counts);
+    families.push(operations(counts));
+    families.extend(observed.iter().map(|observed| {
+        let points = (observed.read)(counts);
+        let points = match observed.instrument {
+            Instrument::Counter => Points::Counter(points),
+            Instrument::Gauge => Points::Gauge(points),
         };
-        let points = Operation::ALL.iter().map(point).filter(|point| point.value.count() > 0).collect();
-        let (name, help) = STORE_DURATION;
-        Family { name, help, unit: Unit::Seconds, points: Points::Histogram(points) }
-    }
+        Family { name: observed.name, help: observed.help, unit: observed.unit, points }
+    }));
+    families
+}
 
-    fn open_connections(&self) -> Point<f64> {
-        // What ended first, as below.
-        let closed = self.sum(Event::ConnectionClosed.cell());
-        let open = self.sum(Event::ConnectionOpened.cell()).saturating_sub(closed);
-        Point { labels: Labels::new(), value: number(open) }
-    }
+fn operations(counts: &Counts) -> Family {
+    let point = |operation: &Operation| Point {
+        labels: label("operation", operation.name()),
+        value: counts.operation(*operation),
+    };
+    let points = Operation::ALL.iter().map(point).filter(|point| point.value.count() > 0).collect();
+    let (name, help) = STORE_DURATION;
+    Family { name, help, unit: Unit::Seconds, points: Points::Histogram(points) }
+}
 
-    fn in_flight(&self, lane: Lane) -> Point<f64> {
-        let mut open = 0_u64;
-        for (index, method) in self.methods() {
-            if method.map_or(Lane::Ordinary, |method| method.lane) == lane {
-                // What ended first: a call that ends in between would make the number negative otherwise.
-                let ended: u64 = Code::ALL.iter().map(|code| self.handled(index, *code).count()).sum();
-                open += self.sum(self.method(index)).saturating_sub(ended);
-            }
+fn open_connections(counts: &Counts) -> Point<f64> {
+    // What ended first, as below.
+    let closed = counts.sum(Event::ConnectionClosed.cell());
+    let open = counts.sum(Event::ConnectionOpened.cell()).saturating_sub(closed);
+    Point { labels: Labels::new(), value: number(open) }
+}
+
+fn in_flight(counts: &Counts, lane: Lane) -> Point<f64> {
+    let mut open = 0_u64;
+    for (index, method) in counts.methods() {
+        if method.map_or(Lane::Ordinary, |method| method.lane) == lane {
+            // What ended first: a call that ends in between would make the number negative otherwise.
+            let ended: u64 = Code::ALL.iter().map(|code| counts.handled(index, *code).count()).sum();
+            open += counts.started(index).saturating_sub(ended);
         }
-        Point { labels: label("lane", lane.name()), value: number(open) }
     }
+    Point { labels: label("lane", lane.name()), value: number(open) }
+}
 
-    fn calls_by_go_names(&self) -> Vec<Family> {
-        let (mut began, mut ended, mut took) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, method) in self.methods() {
-            let calls = self.sum(self.method(index));
-            if calls == 0 {
-                continue;
-            }
-            let labels = go_labels(method);
-            let mut all = Distribution::default();
-            for code in Code::ALL {
-                let own = self.handled(index, *code);
-                if own.count() > 0 {
-                    let mut labels = labels.clone();
-                    labels.push(("grpc_code", code.go_name().into()));
-                    ended.push(Point { labels, value: number(own.count()) });
-                }
-                all.add(&own);
-            }
-            took.push(Point { labels: labels.clone(), value: all });
-            began.push(Point { labels, value: number(calls) });
+fn calls_by_go_names(counts: &Counts) -> Vec<Family> {
+    let (mut began, mut ended, mut took) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, method) in counts.methods() {
+        let calls = counts.started(index);
+        if calls == 0 {
+            continue;
         }
-        vec![
-            Family {
-                name: "grpc.server.started",
-                help: "Calls that began.",
-                unit: Unit::None,
-                points: Points::Counter(began),
-            },
-            Family {
-                name: "grpc.server.handled",
-                help: "Calls that ended, whatever became of them.",
-                unit: Unit::None,
-                points: Points::Counter(ended),
-            },
-            Family {
-                name: "grpc.server.handling",
-                help: CALL_DURATION_HELP,
-                unit: Unit::Seconds,
-                points: Points::Histogram(took),
-            },
-        ]
+        let labels = go_labels(method);
+        let mut all = Distribution::default();
+        for code in Code::ALL {
+            let own = counts.handled(index, *code);
+            if own.count() > 0 {
+                let mut labels = labels.clone();
+                labels.push(("grpc_code", code.go_name().into()));
+                ended.push(Point { labels, value: number(own.count()) });
+            }
+            all.add(&own);
+        }
+        took.push(Point { labels: labels.clone(), value: all });
+        began.push(Point { labels, value: number(calls) });
     }
-
-    /// All methods with their indexes, and the one that stands for all others.
-    fn methods(&self) -> impl Iterator<Item = (Option<usize>, Option<&Method>)> {
-        let known = self.methods.iter().enumerate().map(|(index, method)| (Some(index), Some(method)));
-        known.chain([(None, None)])
-    }
-
-    fn handled(&self, method: Option<usize>, code: Code) -> Distribution {
-        self.distribution(self.method(method) + 1 + code.index() * DISTRIBUTION)
-    }
+    vec![
+        Family {
+            name: "grpc.server.started",
+            help: "Calls that began.",
+            unit: Unit::None,
+            points: Points::Counter(began),
+        },
+        Family {
+            name: "grpc.server.handled",
+            help: "Calls that ended, whatever became of them.",
+            unit: Unit::None,
+            points: Points::Counter(ended),
+        },
+        Family {
+            name: "grpc.server.handling",
+            help: CALL_DURATION_HELP,
+            unit: Unit::Seconds,
+            points: Points::Histogram(took),
+        },
+    ]
 }
 
 fn label(name: &'static str, value: &'static str) -> Labels {

@@ -1,20 +1,21 @@
 //! The metrics as instruments of OpenTelemetry: counters and gauges are read from the cells when they are due. Durations
 //! are recorded a second time, because its interface has no histogram that is only read.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
+pub use opentelemetry::metrics::Meter;
 use opentelemetry::{
     KeyValue,
-    metrics::{AsyncInstrument, Histogram, Meter},
+    metrics::{AsyncInstrument, Histogram},
 };
 
 use super::{
-    BOUNDS_SECONDS, Instrument, Labels, Method, Metrics, Unit,
-    families::{CALL_DURATION_HELP, STORE_DURATION},
-    labels::{Code, Operation},
+    families::{CALL_DURATION_HELP, Observed, STORE_DURATION},
+    labels::{Code, Method, Operation},
+    values::{BOUNDS_SECONDS, Instrument, Labels, Point, Unit},
 };
 
-/// The histograms, and the attributes of what they are told.
+/// The histograms, and the attributes of what they record.
 pub(super) struct Durations {
     calls: Histogram<f64>,
     store: Histogram<f64>,
@@ -23,45 +24,35 @@ pub(super) struct Durations {
     of_operations: Vec<[KeyValue; 1]>,
 }
 
-/// What stands for a method that is none of the contract's, as OpenTelemetry calls it.
+/// What OpenTelemetry calls a method that the contract does not have.
 const OTHER: &str = "_OTHER";
 /// Calls by OpenTelemetry's semantic conventions for RPC.
 const CALL_DURATION: &str = "rpc.server.call.duration";
 
-// === impl Metrics ===
-
-impl Metrics {
-    /// Gives `meter` an instrument for each counter and gauge there is by now, and from now on the durations. There is
-    /// one such meter: another gets no durations.
-    pub fn instrument(self: &Arc<Self>, meter: &Meter) {
-        for observed in self.observed.lock().iter() {
-            let (metrics, own) = (Arc::clone(self), Arc::clone(observed));
-            let read = move |instrument: &dyn AsyncInstrument<f64>| {
-                for point in (own.read)(&metrics) {
-                    instrument.observe(point.value, &attributes(&point.labels));
-                }
-            };
-            let (name, help, unit) = (observed.name, observed.help, unit(observed.unit));
-            match observed.instrument {
-                Instrument::Counter => {
-                    let counter = meter.f64_observable_counter(name).with_description(help).with_unit(unit);
-                    counter.with_callback(read).build();
-                }
-                Instrument::Gauge => {
-                    let gauge = meter.f64_observable_gauge(name).with_description(help).with_unit(unit);
-                    gauge.with_callback(read).build();
-                }
-            }
+/// Gives `meter` an instrument for a counter or a gauge, which is read whenever it is due.
+pub(super) fn register(meter: &Meter, observed: &Observed, read: impl Fn() -> Vec<Point<f64>> + Send + Sync + 'static) {
+    let read = move |instrument: &dyn AsyncInstrument<f64>| {
+        for point in read() {
+            instrument.observe(point.value, &attributes(&point.labels));
         }
-        // Fails for the second meter.
-        let _ = self.durations.set(Durations::new(meter, &self.methods));
+    };
+    let (name, help, unit) = (observed.name, observed.help, unit(observed.unit));
+    match observed.instrument {
+        Instrument::Counter => {
+            let counter = meter.f64_observable_counter(name).with_description(help).with_unit(unit);
+            counter.with_callback(read).build();
+        }
+        Instrument::Gauge => {
+            let gauge = meter.f64_observable_gauge(name).with_description(help).with_unit(unit);
+            gauge.with_callback(read).build();
+        }
     }
 }
 
 // === impl Durations ===
 
 impl Durations {
-    fn new(meter: &Meter, methods: &[Method]) -> Self {
+    pub(super) fn new(meter: &Meter, methods: &[Method]) -> Self {
         let histogram = |(name, help): (&'static str, &'static str)| {
             let histogram = meter.f64_histogram(name).with_description(help).with_unit(unit(Unit::Seconds));
             histogram.with_boundaries(BOUNDS_SECONDS.into()).build()

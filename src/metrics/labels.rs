@@ -149,6 +149,18 @@ labels! {
     }
 }
 
+/// A method of the contract, as metrics name it. Its place in the list that [`Metrics::new`](super::Metrics::new) takes is its index.
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// `jeton.v1.TokenService`.
+    pub service: String,
+    /// `IssueToken`.
+    pub name: String,
+    /// `unary`, `client_stream`, `server_stream` or `bidi_stream`, as gRPC dashboards know them.
+    pub kind: &'static str,
+    pub lane: Lane,
+}
+
 // === impl Code ===
 
 impl Code {

@@ -8,57 +8,42 @@
 //!
 //! Invariant: knows what is counted and nothing of how it comes about. Start reading at [`labels`] and [`Event`].
 
+mod counts;
 mod events;
 mod families;
 mod instruments;
 pub mod labels;
+mod place;
 pub mod text;
 mod values;
 
 use std::{
     fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use parking_lot::Mutex;
 
 pub use self::{
+    counts::Counts,
     events::Event,
     families::{Observed, Read},
+    labels::Method,
     values::{BOUNDS_SECONDS, BUCKETS, Distribution, Family, Instrument, Labels, Point, Points, Unit, number},
 };
 use self::{
-    events::{Cells, DISTRIBUTION, METHOD, place},
-    instruments::Durations,
-    labels::{Code, Lane, Operation},
-    values::BOUNDS_NANOS,
+    instruments::{Durations, Meter},
+    labels::{Code, Operation},
 };
-use crate::worker::PerWorker;
 
 /// All metrics of one process.
 pub struct Metrics {
-    workers: PerWorker<Cells>,
-    methods: Vec<Method>,
+    counts: Counts,
     /// Counters and gauges: our own, and those that were added by [`Metrics::observe`].
     observed: Mutex<Vec<Arc<Observed>>>,
     /// Instruments that record durations besides the cells.
     durations: OnceLock<Durations>,
-}
-
-/// A method of the contract, as metrics name it. Its place in the list that [`Metrics::new`] takes is its index.
-#[derive(Clone, Debug)]
-pub struct Method {
-    /// `jeton.v1.TokenService`.
-    pub service: String,
-    /// `IssueToken`.
-    pub name: String,
-    /// `unary`, `client_stream`, `server_stream` or `bidi_stream`, as gRPC dashboards know them.
-    pub kind: &'static str,
-    pub lane: Lane,
 }
 
 // === impl Metrics ===
@@ -67,33 +52,31 @@ impl Metrics {
     /// Metrics that so many threads write to: the workers and the one beside them. `methods` are those of the contract;
     /// calls of unknown methods count as one more.
     pub fn new(threads: usize, methods: Vec<Method>) -> Self {
-        let cells = place::METHODS + (methods.len() + 1) * METHOD;
-        let workers = PerWorker::new(threads, |_| Cells((0..cells).map(|_| AtomicU64::new(0)).collect()));
         let observed = families::own().into_iter().map(Arc::new).collect();
-        Self { workers, methods, observed: Mutex::new(observed), durations: OnceLock::new() }
+        Self { counts: Counts::new(threads, methods), observed: Mutex::new(observed), durations: OnceLock::new() }
     }
 
     /// Counts what happened.
     pub fn count(&self, event: Event) {
-        self.add(event.cell(), 1);
+        self.counts.add(event.cell(), 1);
     }
 
     /// A call of a method began; `None`: of an unknown one.
     pub fn began(&self, method: Option<usize>) {
-        self.add(self.method(method), 1);
+        self.counts.began(method);
     }
 
     /// A call ended.
     pub fn ended(&self, method: Option<usize>, code: Code, took: Duration) {
-        self.measure(self.method(method) + 1 + code.index() * DISTRIBUTION, took);
+        self.counts.ended(method, code, took);
         if let Some(durations) = self.durations.get() {
-            durations.call(self.row(method), code, took);
+            durations.call(self.counts.row(method), code, took);
         }
     }
 
     /// An operation of the store ended.
     pub fn stored(&self, operation: Operation, took: Duration) {
-        self.measure(place::STORE + operation.index() * DISTRIBUTION, took);
+        self.counts.stored(operation, took);
         if let Some(durations) = self.durations.get() {
             durations.store(operation, took);
         }
@@ -104,42 +87,20 @@ impl Metrics {
         self.observed.lock().push(Arc::new(observed));
     }
 
-    /// The index of a method; an unknown one comes last.
-    fn row(&self, method: Option<usize>) -> usize {
-        let unknown = self.methods.len();
-        method.unwrap_or(unknown).min(unknown)
+    /// All metrics as Prometheus reads them: ours, and what gRPC dashboards expect.
+    pub fn for_prometheus(&self) -> Vec<Family> {
+        families::for_prometheus(&self.counts, &self.observed.lock())
     }
 
-    fn method(&self, method: Option<usize>) -> usize {
-        place::METHODS + self.row(method) * METHOD
-    }
-
-    fn measure(&self, first: usize, took: Duration) {
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS_NANOS.partition_point(|bound| *bound < nanos);
-        self.add(first + bucket, 1);
-        self.add(first + BUCKETS, nanos);
-    }
-
-    /// Relaxed: the cells guard nothing but themselves.
-    fn add(&self, cell: usize, by: u64) {
-        if let Some(cell) = self.workers.mine().0.get(cell) {
-            cell.fetch_add(by, Ordering::Relaxed);
+    /// Gives `meter` an instrument for each counter and gauge there is by now, and from now on the durations. There is
+    /// one such meter: another gets no durations.
+    pub fn instrument(self: &Arc<Self>, meter: &Meter) {
+        for observed in self.observed.lock().iter() {
+            let (metrics, own) = (Arc::clone(self), Arc::clone(observed));
+            instruments::register(meter, observed, move || (own.read)(&metrics.counts));
         }
-    }
-
-    /// The sum over all workers.
-    fn sum(&self, cell: usize) -> u64 {
-        let of = |cells: &Cells| cells.0.get(cell).map_or(0, |cell| cell.load(Ordering::Relaxed));
-        self.workers.iter().map(of).fold(0, u64::wrapping_add)
-    }
-
-    fn distribution(&self, first: usize) -> Distribution {
-        let mut buckets = [0; BUCKETS];
-        for (i, bucket) in buckets.iter_mut().enumerate() {
-            *bucket = self.sum(first + i);
-        }
-        Distribution { buckets, sum_seconds: Duration::from_nanos(self.sum(first + BUCKETS)).as_secs_f64() }
+        // Fails for the second meter.
+        let _ = self.durations.set(Durations::new(meter, self.counts.known_methods()));
     }
 }
 
@@ -158,7 +119,7 @@ impl fmt::Debug for Metrics {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{values::BOUNDS_NANOS, *};
 
     #[test]
     fn bounds_are_the_same_in_both_units_and_belong_to_their_bucket() {
@@ -169,7 +130,7 @@ mod tests {
         for took in [0, 100_000, 100_001, 10_000_000_000, 10_000_000_001] {
             metrics.stored(Operation::Mint, Duration::from_nanos(took));
         }
-        let seen = metrics.distribution(place::STORE + Operation::Mint.index() * DISTRIBUTION);
+        let seen = metrics.counts.operation(Operation::Mint);
         assert_eq!(
             (seen.buckets[0], seen.buckets[1], seen.buckets[BUCKETS - 2], seen.buckets[BUCKETS - 1]),
             (2, 1, 1, 1)

@@ -9,7 +9,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{BOUNDS_SECONDS, Distribution, Family, Metrics, Point, Points, Unit};
+use super::{
+    Metrics,
+    values::{BOUNDS_SECONDS, Distribution, Family, Point, Points, Unit},
+};
 
 /// What [`page`] is, for HTTP.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
