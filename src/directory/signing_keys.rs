@@ -12,7 +12,8 @@ use crate::{
     ambient::Time,
     keys::{
         ring::Keyring,
-        signing::{Algorithm, KeySet, State as KeyState, StoredKey, StoredKeySet},
+        signing::{Algorithm, KeySet},
+        stored::{State as KeyState, StoredKey, StoredKeySet},
     },
     revocation::{cache::Invalidate as _, entry::Entry},
     store::{Change, Put, Written},

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     ambient::{Fresh as _, Time},
-    keys::signing::StoredKeySet,
+    keys::stored::StoredKeySet,
     revocation::entry::Entry,
     store::{Change, Index, Kind, Put, Written},
     token::{

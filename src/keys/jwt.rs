@@ -2,11 +2,8 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::signing::{KeyFault, SigningKey, StoredKey};
-use crate::token::{
-    AccessToken,
-    claims::{Claims, TYP},
-};
+use super::{private::KeyFault, signing::SigningKey};
+use crate::token::{AccessToken, claims::Claims};
 
 /// Writes the header and claims that a key is to sign.
 pub fn signing_input(token: &AccessToken, issuer: &str, key: &SigningKey) -> Result<String, KeyFault> {
@@ -25,13 +22,6 @@ pub fn sign(mut input: String, key: &SigningKey) -> Result<String, KeyFault> {
     input.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut input);
     Ok(input)
-}
-
-/// The encoded header of every JWT that `key` signs.
-pub(super) fn header(key: &StoredKey) -> String {
-    // Both values are ours and need no escaping.
-    let json = format!(r#"{{"alg":"{}","kid":"{}","typ":"{TYP}"}}"#, key.algorithm.name(), key.id);
-    URL_SAFE_NO_PAD.encode(json)
 }
 
 impl KeyFault {

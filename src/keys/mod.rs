@@ -3,11 +3,13 @@
 //! Promises: no key leaves this folder in clear, is logged, or is stored unsealed; keys are wiped when dropped. Signing
 //! keys are announced before they sign and verify until the last token that they signed has expired.
 //!
-//! Start reading at [`ring::Keyring`] (derived secrets, sealing) and [`signing`] (JWTs).
+//! Start reading at [`ring::Keyring`] (derived secrets, sealing) [`stored`] (the life of a signing key) and [`signing`] (JWTs).
 
 pub mod foreign;
 pub mod jwk;
 pub mod jwt;
 pub mod master;
+mod private;
 pub mod ring;
 pub mod signing;
+pub mod stored;

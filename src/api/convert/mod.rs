@@ -31,7 +31,7 @@ use super::wire;
 use crate::{
     ambient::Time,
     directory::commit::Repeat,
-    keys::{ring::digest128, signing::StoredKey},
+    keys::{ring::digest128, stored::StoredKey},
     token::{Error, Position, Result},
 };
 

@@ -8,7 +8,7 @@ use crate::{
         record::{Admission, State, Tenant, etag},
         tenants::TenantPatch,
     },
-    keys::signing::{State as KeyState, StoredKey},
+    keys::stored::{State as KeyState, StoredKey},
     token::{Error, Result, Scopes, TenantId},
 };
 

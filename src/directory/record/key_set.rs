@@ -2,7 +2,7 @@
 
 use super::stored::{Stored, stored};
 use crate::{
-    keys::signing::StoredKeySet,
+    keys::stored::StoredKeySet,
     store::Kind,
     token::{Ident, TenantId},
 };

@@ -19,11 +19,7 @@ use jeton::{
         record::{IdentityKind, IdentityProfile, Member, PasswordHash},
     },
     issuer::{passwords::Place, workloads::Workloads},
-    keys::{
-        master::MasterKey,
-        ring::Keyring,
-        signing::{KeySet, StoredKeySet},
-    },
+    keys::{master::MasterKey, ring::Keyring, signing::KeySet, stored::StoredKeySet},
     outbound::{Outbound, published::Location},
     outbox::Sink,
     serve::{
