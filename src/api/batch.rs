@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use jeton_contract::wire;
 use prost::Message as _;
 use tonic::{
     Request, Response, Status,
@@ -20,7 +21,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-use super::{Services, policy, wire};
+use super::{policy, services::Services};
 use crate::token::{Error, Result};
 
 /// TokenService.

@@ -1,8 +1,8 @@
 //! What all handlers share, said once: who calls, by which rule, in which tenant, and how the verb runs.
 //!
 //! A handler has four statements. It enters with its request ([`Services::enter`]), converts the message, runs its verb
-//! ([`Call::act`]), and converts what came back ([`reply`]). The verb gets an [`Act`]: proven, permitted, in a tenant that exists, at the log's head. A
-//! mutation runs to its end; which methods mutate stands in the contract.
+//! ([`Call::act`]), and converts what came back ([`reply`]). The verb gets an [`Act`]: proven, permitted, in a tenant that
+//! exists, at the log's head. A mutation runs to its end; which methods mutate stands in the contract.
 
 use std::sync::Arc;
 

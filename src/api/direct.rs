@@ -4,7 +4,10 @@ use http::HeaderMap;
 
 use super::{
     Services,
-    edge::{Authenticate, DirectCall, Refusal},
+    edge::{
+        Authenticate,
+        direct::{DirectCall, Refusal},
+    },
     wire::{self, token_service_server::TokenService as _},
 };
 use crate::{issuer::authenticate::Recognized, keys::jwk::Algorithm, token::TenantId};

@@ -24,15 +24,15 @@ mod message;
 pub mod policy;
 mod proof;
 pub mod protocol;
+mod services;
 pub mod status;
 pub mod tenant;
 pub mod token;
 
-use std::sync::Arc;
-
 pub use jeton_contract::{DESCRIPTORS, wire};
 use tonic::service::RoutesBuilder;
 
+pub use self::services::Services;
 use self::{
     batch::TokenServer,
     wire::{
@@ -41,20 +41,10 @@ use self::{
         tenant_service_server::TenantServiceServer, token_service_server::TokenServiceServer,
     },
 };
-use crate::{ambient::Time, directory::Directory, issuer::Issuer};
 
-/// The services of the contract. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Services {
-    directory: Arc<Directory>,
-    issuer: Arc<Issuer>,
-}
+// === impl Services ===
 
 impl Services {
-    pub const fn new(directory: Arc<Directory>, issuer: Arc<Issuer>) -> Self {
-        Self { directory, issuer }
-    }
-
     /// Registers all services.
     pub fn add_to(&self, routes: &mut RoutesBuilder) {
         // The edge holds all but the batch to the smaller limit.
@@ -67,9 +57,5 @@ impl Services {
         let group = EntityGroupServiceServer::new(self.clone()).max_decoding_message_size(policy::MAX_MESSAGE_BYTES);
         routes.add_service(token).add_service(client).add_service(tenant);
         routes.add_service(account).add_service(member).add_service(group);
-    }
-
-    fn now(&self) -> Time {
-        self.issuer.now()
     }
 }

@@ -8,7 +8,8 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Authenticate, Edge, RequestId, Watch, bounded, deadline_exceeded,
+    Authenticate, Edge, RequestId, Watch,
+    bounded::{bounded, deadline_exceeded},
     limits::{Place, Places},
     meter::{Meter, Protocol},
     record::Record,
@@ -121,7 +122,7 @@ impl<A: Authenticate> DirectCall<A> {
         let mut record = begun.record(Some(method), headers);
         let work = async {
             let mut request = Request::new(message);
-            let admitted = edge.admitted(method, headers, deadline, &record.request_id, &record.peer);
+            let admitted = edge.admitted(method, headers, deadline, &record);
             if let Some(admitted) = admitted.await? {
                 request.extensions_mut().insert(admitted);
             }

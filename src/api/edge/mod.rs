@@ -8,35 +8,28 @@
 //! It is one `async fn` and not a stack of layers, because each layer would box its future and its body again, and an
 //! introspection is served in about ten microseconds.
 
+mod admit;
 mod body;
-mod direct;
+mod bounded;
+pub mod direct;
 mod limits;
 mod metadata;
 mod meter;
 mod mutation;
 mod record;
 
-use std::{
-    any::Any,
-    convert::Infallible,
-    future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-};
+use std::{convert::Infallible, future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, request::Parts};
-use jeton_contract::validate::{self, Validate};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body, codegen::StdError, service::Routes};
 use tower::Service;
 
 pub use self::{
+    admit::{Admitted, Authenticate, open},
     body::Reply,
-    direct::{Direct, DirectCall, Refusal},
     limits::Limits,
     meter::Watch,
     mutation::{mutations_ended, run_to_end},
@@ -44,10 +37,10 @@ pub use self::{
 };
 use self::{
     body::{Limited, Stream},
-    limits::{Open, Place, Places, Taken},
+    bounded::{bounded, deadline_exceeded},
+    limits::{Open, Places, Taken},
     metadata::{bearer, invalid_metadata, is_grpc, single, timeout},
     meter::{Meter, Protocol},
-    mutation::{CALL, Mutating},
     record::Record,
 };
 use super::{
@@ -56,37 +49,11 @@ use super::{
 };
 use crate::{
     metrics::Event,
-    serve::{Peer, tls::Identities},
+    serve::Peer,
     token::error::{Error, Reason, Result},
     trace,
     worker::PerWorker,
 };
-
-/// Tells who bears a token.
-pub trait Authenticate: Send + Sync + 'static {
-    /// What is known of the bearer of a token.
-    type Caller: Clone + Send + Sync + 'static;
-
-    /// The bearer of `bearer`, or TOKEN_INVALID.
-    fn authenticate(&self, bearer: &str) -> impl Future<Output = Result<Self::Caller>> + Send;
-
-    /// Whether the caller's scopes contain `scope`.
-    fn has_scope(caller: &Self::Caller, scope: &str) -> bool;
-}
-
-/// What the edge found out about a call before its handler runs: an extension of the request, taken by [`open`].
-#[derive(Clone, Debug)]
-pub struct Admitted<C> {
-    /// The bearer. `None`: there was no bearer token, and the method is public or takes client authentication.
-    pub caller: Option<C>,
-    /// What the contract says of the method.
-    pub method: &'static Method,
-    /// When the caller stops to wait. The edge answers for the handler then; this is for what must give up earlier.
-    pub deadline: Instant,
-    pub request_id: RequestId,
-    /// The names of the client certificate that the peer has proved to hold.
-    pub identities: Option<Identities>,
-}
 
 /// What all connections share.
 #[derive(Debug)]
@@ -107,17 +74,6 @@ pub struct Connection<A> {
     places: Arc<Places>,
     watch: Arc<Watch>,
     drain: CancellationToken,
-}
-
-/// A handler's first step: the caller, and the message, held against its declared rules.
-///
-/// # Errors
-/// INVALID_FIELD, with all violations.
-pub fn open<C: Send + Sync + 'static, T: Validate>(mut request: tonic::Request<T>) -> Result<(Admitted<C>, T)> {
-    let admitted = request.extensions_mut().remove().ok_or_else(|| Error::internal("the call was not admitted"))?;
-    let message = request.into_inner();
-    validate::check(&message).map_err(Error::fields)?;
-    Ok((admitted, message))
 }
 
 /// How much of an unknown path goes into the log.
@@ -145,18 +101,17 @@ impl<A: Authenticate> Edge<A> {
         Connection { edge: Arc::clone(self), routes, peer, places, watch, drain }
     }
 
-    /// What the handler of a method of the contract is told.
+    /// What the handler of a method of the contract gets to know.
     async fn admitted(
         &self,
         method: &'static Method,
         headers: &HeaderMap,
         deadline: Instant,
-        request_id: &RequestId,
-        peer: &Peer,
+        record: &Record,
     ) -> Result<Option<Admitted<A::Caller>>> {
         let Some(rule) = method.rule() else { return Ok(None) };
         let caller = self.admit(rule, headers).await?;
-        let (request_id, identities) = (request_id.clone(), peer.identities.clone());
+        let (request_id, identities) = (record.request_id.clone(), record.peer.identities.clone());
         Ok(Some(Admitted { caller, method, deadline, request_id, identities }))
     }
 
@@ -237,7 +192,7 @@ impl<A: Authenticate> Connection<A> {
         let deadline = self.deadline(&parts.headers, record.started)?;
 
         let work = async {
-            let admitted = self.edge.admitted(method, &parts.headers, deadline, &record.request_id, &self.peer);
+            let admitted = self.edge.admitted(method, &parts.headers, deadline, record);
             if let Some(admitted) = admitted.await? {
                 parts.extensions.insert(admitted);
             }
@@ -265,28 +220,6 @@ impl<A: Authenticate> Connection<A> {
     }
 }
 
-/// Runs the work of a call until its deadline; a mutation that it began goes on behind it.
-///
-/// The place is given back at the latest when the reply begins: what a stream costs is bounded by the streams of its
-/// connection.
-async fn bounded<T>(
-    method: &'static Method,
-    place: Place,
-    deadline: Instant,
-    request_id: &RequestId,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    let (_place, call) = if method.reads_only {
-        (Some(place), None)
-    } else {
-        (None, Some(Arc::new(Mutating { method, request_id: request_id.clone(), _place: place })))
-    };
-    match timeout_at(deadline, CALL.scope(call, unwinding(work))).await {
-        Ok(answer) => answer,
-        Err(_) => Err(deadline_exceeded()),
-    }
-}
-
 // === refusals ===
 
 impl<A> Drop for Connection<A> {
@@ -301,28 +234,6 @@ fn not_grpc() -> http::Response<Body> {
     let mut response = status::of(error).into_http();
     *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     response
-}
-
-fn deadline_exceeded() -> Error {
-    Error::new(Reason::DeadlineExceeded, "the deadline passed")
-}
-
-// === panics ===
-
-/// Runs `work`; a panic in it is a failure of this call only.
-async fn unwinding<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut work = pin!(work);
-    poll_fn(|cx| {
-        // Unwind safe: a call that panicked is not polled again, and shared state has no locks that poison.
-        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))
-            .unwrap_or_else(|panic| Poll::Ready(Err(Error::internal(format!("a handler panicked: {}", text(&*panic))))))
-    })
-    .await
-}
-
-fn text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
 fn never(never: Infallible) -> Error {

@@ -33,7 +33,10 @@ use crate::{
     api::{
         Services,
         direct::Bearers,
-        edge::{Direct, REQUEST_ID, Refusal, RequestId},
+        edge::{
+            REQUEST_ID, RequestId,
+            direct::{Direct, Refusal},
+        },
         policy::Lane,
         wire,
     },

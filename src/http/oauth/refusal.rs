@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{form::Scheme, reply};
 use crate::{
-    api::edge::Refusal,
+    api::edge::direct::Refusal,
     token::error::{Reason, Violation},
 };
 
