@@ -229,7 +229,7 @@ fn single(kind: &Kind, rules: &DynamicMessage, name: &str) -> Result<String> {
         {
             let (table, min, max) = compile_pattern(pattern)?;
             checks += &format!(
-                "{{ const ALLOWED: [u64; 2] = {table:?}; v.pattern({name:?}, value, &ALLOWED, {min}, {max}, {pattern:?}); }}\n"
+                "{{ const PATTERN: crate::validate::Pattern = crate::validate::Pattern {{ allowed: {table:?}, min: {min}, max: {max}, text: {pattern:?} }}; v.pattern({name:?}, value, &PATTERN); }}\n"
             );
         }
     }

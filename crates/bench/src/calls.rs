@@ -7,7 +7,8 @@ use jeton::api::wire::{self, ConsistencyLevel, TokenFormat};
 
 use super::{
     Plan, Result,
-    load::{self, Client, Message, Shape, Side, Until, Work},
+    load::{self, Shape, Side, Until, Work},
+    message::{Client, Message},
     number,
     process::{Extra, Process, Scratch, Store, start_echo},
     report::{Calls, Report},
@@ -22,6 +23,14 @@ struct Case {
     items: u32,
     /// At most so much CPU, in echoes per item.
     wanted: Option<f64>,
+}
+
+/// A process that answers calls, and the connections to it.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    pub(super) process: &'a Process,
+    pub(super) clients: &'a [Client],
+    pub(super) side: Side,
 }
 
 /// One side's blocks together.
@@ -86,8 +95,10 @@ async fn measure(plan: &Plan, world: &World, case: &Case, shape: Shape) -> Resul
     // Once without measuring: caches and allocators fill, connections find their worker.
     let warm = plan.block / 4;
     let (mut own, mut base) = (Seen::new()?, Seen::new()?);
-    one(&echo, &echoes, echo_shape, &measure, Side::Echo, warm).await?;
-    one(&world.service.process, &service, shape, &work, Side::Service, warm).await?;
+    let baseline = Target { process: &echo, clients: &echoes, side: Side::Echo };
+    let target = Target { process: &world.service.process, clients: &service, side: Side::Service };
+    baseline.block(echo_shape.in_flight, &measure, warm).await?;
+    target.block(shape.in_flight, &work, warm).await?;
     let redis = |world: &World| match &world.store {
         Store::Redis(address) => address.cpu().map(Some),
         Store::Embedded => Ok(None),
@@ -97,9 +108,9 @@ async fn measure(plan: &Plan, world: &World, case: &Case, shape: Shape) -> Resul
     for _ in 0..plan.rounds {
         // Before the echo, which sends what the service is sent but does not use it up.
         refill(world, case.name, plan, shape, &work).await?;
-        let echoed = one(&echo, &echoes, echo_shape, &measure, Side::Echo, plan.block).await?;
+        let echoed = baseline.block(echo_shape.in_flight, &measure, plan.block).await?;
         let before = redis(world)?;
-        let served = one(&world.service.process, &service, shape, &work, Side::Service, plan.block).await?;
+        let served = target.block(shape.in_flight, &work, plan.block).await?;
         if let (Some(before), Some(after)) = (before, redis(world)?) {
             redis_cpu += after.saturating_sub(before);
         }
@@ -123,19 +134,16 @@ async fn measure(plan: &Plan, world: &World, case: &Case, shape: Shape) -> Resul
     })
 }
 
-/// A block of calls, with the CPU time that `process` took for them.
-pub(super) async fn one(
-    process: &Process,
-    clients: &[Client],
-    shape: Shape,
-    work: &Arc<Work>,
-    side: Side,
-    time: Duration,
-) -> Result<Seen> {
-    let before = process.cpu()?;
-    let block = load::block(clients, shape.in_flight, work, side, Until::Time(time)).await?;
-    let cpu = process.cpu()?.saturating_sub(before);
-    Ok(Seen { calls: number(block.latency.len()), elapsed: block.elapsed, cpu, latency: block.latency })
+// === impl Target ===
+
+impl Target<'_> {
+    /// A block of calls, so many at a time on each connection, with the CPU time that the process took for them.
+    pub(super) async fn block(&self, in_flight: usize, work: &Arc<Work>, time: Duration) -> Result<Seen> {
+        let before = self.process.cpu()?;
+        let block = load::block(self.clients, in_flight, work, self.side, Until::Time(time)).await?;
+        let cpu = self.process.cpu()?.saturating_sub(before);
+        Ok(Seen { calls: number(block.latency.len()), elapsed: block.elapsed, cpu, latency: block.latency })
+    }
 }
 
 async fn introspection(world: &World, count: usize) -> Result<Arc<Work>> {

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Plan, Result, flat, load, number,
+    Plan, Result, flat, message, number,
     process::{Extra, Redis, Scratch, Service, Store},
     report::{Fact, Report, Wanted},
     world::World,
@@ -119,7 +119,7 @@ pub(super) async fn start(plan: &Plan, report: &mut Report) -> Result<()> {
     for _ in 0..STARTS {
         let dir = Scratch::new(plan.dir.as_deref())?;
         let service = Service::start(&plan.service, dir.path(), &Store::Embedded, &Extra::None)?;
-        let mut client = load::connect(&service.address).await?;
+        let mut client = message::connect(&service.address).await?;
         client.tokens.list_signing_keys(wire::ListSigningKeysRequest::default()).await?;
         millis.push(service.started.elapsed().as_secs_f64() * 1e3);
         drop(client);

@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 
 use super::{
     Plan, Result,
-    load::{self, Client, Message, Shape, Side, Until, Work},
+    load::{self, Shape, Side, Until, Work},
+    message::{Client, Message},
     number,
     process::{Extra, PUBLIC_URL, Redis, Store},
     report::{Flat, Report},

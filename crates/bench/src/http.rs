@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 
 use super::{
     Plan, Result,
-    calls::{Seen, one},
+    calls::{Seen, Target},
     flat::Place,
-    load::{Message, Shape, Side, Work},
+    load::{Shape, Side, Work},
+    message::Message,
     number,
     process::Extra,
     report::{Fact, Report, Wanted},
@@ -67,9 +68,10 @@ pub(super) async fn run(plan: &Plan, redis: Option<&Path>, report: &mut Report) 
         let (mut plain, mut framed) = (Cost::default(), Seen::new()?);
         // Once without measuring.
         case.block(world, &http, &post, plan.block / 4).await?;
-        one(&world.service.process, &grpc, case.shape, &work, Side::Service, plan.block / 4).await?;
+        let target = Target { process: &world.service.process, clients: &grpc, side: Side::Service };
+        target.block(case.shape.in_flight, &work, plan.block / 4).await?;
         for _ in 0..plan.rounds {
-            framed.add(&one(&world.service.process, &grpc, case.shape, &work, Side::Service, plan.block).await?)?;
+            framed.add(&target.block(case.shape.in_flight, &work, plan.block).await?)?;
             plain.add(case.block(world, &http, &post, plan.block).await?);
         }
         report.add_fact(Fact::new(case.name, plain.micros() / framed.micros(), "x CPU", Some(Wanted::AtMost(WANTED))));

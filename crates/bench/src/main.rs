@@ -15,11 +15,13 @@ mod facts;
 mod flat;
 mod http;
 mod load;
+mod message;
 mod pages;
 mod process;
 mod report;
 mod rotation;
 mod secured;
+mod supply;
 mod telemetry;
 mod world;
 

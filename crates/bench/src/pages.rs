@@ -14,7 +14,8 @@ use tonic::metadata::{Ascii, MetadataValue};
 use super::{
     Plan, Result,
     flat::{Place, compare, open},
-    load::{Client, Message, Work},
+    load::Work,
+    message::{Client, Message},
     report::{Flat, Report},
     world::{TENANT, World},
 };
@@ -126,7 +127,7 @@ impl Filled {
 
     /// Switches of tokens that the members have got by password, because hashing one would cost more than all the rest.
     async fn sign_ins(&self, world: &World, bearer: &MetadataValue<Ascii>) -> Result<[Message; 2]> {
-        let mut client = super::load::connect(&world.service.address).await?;
+        let mut client = super::message::connect(&world.service.address).await?;
         let profile = world.create_profile(bearer).await?;
         let few = sign_in(&mut client, bearer, &profile, &self.members[0]).await?;
         let many = sign_in(&mut client, bearer, &profile, &self.members[1]).await?;

@@ -19,7 +19,8 @@ use tonic::Request;
 
 use super::{
     Plan, Result,
-    load::{self, Message, Shape},
+    load::Shape,
+    message::{self, Message},
     number,
     process::{Extra, PUBLIC_URL, Redis, Store},
     report::{Fact, Report, Wanted},
@@ -76,11 +77,11 @@ pub(super) async fn run(plan: &Plan, redis: Option<&std::path::Path>, report: &m
 }
 
 async fn rotate(world: &World, length: Duration) -> Result<Seen> {
-    let mut keeper = TenantServiceClient::new(load::channel(&world.service.address).await?);
+    let mut keeper = TenantServiceClient::new(message::channel(&world.service.address).await?);
     announce(world, &mut keeper).await?;
     let sets = Arc::new(Mutex::new(VecDeque::new()));
     let seen = Arc::new(Mutex::new(Seen::default()));
-    let mut reader = load::connect(&world.service.address).await?;
+    let mut reader = message::connect(&world.service.address).await?;
     let issuers = Shape::WIDE.connect(&world.service.address).await?;
     let request = world.issue_own(TokenFormat::Jwt);
 
@@ -138,7 +139,7 @@ fn verify(token: &str, sets: &mut VecDeque<Fetched>, seen: &mut Seen) {
     seen.signed_by.insert(kid);
 }
 
-async fn fetch(client: &mut load::Client) -> Result<HashMap<String, DecodingKey>> {
+async fn fetch(client: &mut message::Client) -> Result<HashMap<String, DecodingKey>> {
     let reply = client.tokens.list_signing_keys(wire::ListSigningKeysRequest::default()).await?.into_inner();
     let key = |key: wire::JsonWebKey| -> Result<(String, DecodingKey)> {
         let jwk = serde_json::json!({"kty": key.kty, "crv": key.crv, "x": key.x, "kid": key.kid});

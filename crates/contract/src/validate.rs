@@ -53,6 +53,17 @@ const MAX_KEY_CHARS: usize = 63;
 /// The longest duration that protobuf allows, in seconds: ± 10,000 years.
 const MAX_DURATION_SECS: u64 = 315_576_000_000;
 
+/// A string of `min` to `max` characters of one class.
+#[derive(Clone, Copy, Debug)]
+pub struct Pattern {
+    /// The class as a set of ASCII bytes.
+    pub allowed: [u64; 2],
+    pub min: usize,
+    pub max: usize,
+    /// The same as a regular expression.
+    pub text: &'static str,
+}
+
 // === impl Violations ===
 
 // Called by generated code, in the order in which the rules stand there.
@@ -163,10 +174,8 @@ impl Violations {
         }
     }
 
-    /// `allowed` is the character class of `pattern` as a set of ASCII bytes; `min` and `max` are its counts.
-    #[expect(clippy::too_many_arguments, reason = "only generated code calls it, with constants")]
-    pub fn pattern(&mut self, field: &str, value: &str, allowed: &[u64; 2], min: usize, max: usize, pattern: &str) {
-        let [low, high] = *allowed;
+    pub fn pattern(&mut self, field: &str, value: &str, pattern: &Pattern) {
+        let Pattern { allowed: [low, high], min, max, text } = *pattern;
         let in_class = |byte: u8| match byte {
             0..64 => low >> byte & 1 == 1,
             64..128 => high >> (byte - 64) & 1 == 1,
@@ -174,7 +183,7 @@ impl Violations {
         };
         // All characters of the class are ASCII, so bytes are characters in every string that passes.
         if !(min..=max).contains(&value.len()) || !value.bytes().all(in_class) {
-            self.add(field, || format!("must match {pattern}"));
+            self.add(field, || format!("must match {text}"));
         }
     }
 
