@@ -12,8 +12,9 @@ mod error;
 mod id_token;
 mod pkce;
 mod remote;
+mod signin;
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use openidconnect::{
     OAuth2TokenResponse as _, RedirectUrl, TokenResponse as _,
@@ -25,11 +26,13 @@ use tokio_util::task::TaskTracker;
 use crate::{
     ambient::Clock,
     outbound::{Outbound, documents::Documents, jwks::JwksCache},
-    token::{error::Result, secret::SecretText},
+    token::error::Result,
 };
 use discovery::Endpoints;
 use error::{refused, unavailable};
 use remote::Remote;
+use signin::plain;
+pub use signin::{Login, Provider, VerifiedIdentity};
 
 /// Signs people in with identity providers. One for each process: it caches what the providers publish.
 pub struct RelyingParty {
@@ -37,46 +40,6 @@ pub struct RelyingParty {
     key_sets: Arc<JwksCache>,
     endpoints: Documents<Endpoints>,
     clock: Clock,
-}
-
-/// A provider, and this service's registration there.
-#[derive(Clone, Debug)]
-pub struct Provider {
-    /// As the provider writes it in `iss`; compared byte by byte.
-    pub issuer: String,
-    pub client_id: String,
-    /// `None`: a public client.
-    pub client_secret: Option<SecretText>,
-    /// Where codes may have been sent to; compared byte by byte.
-    pub redirect_uris: Vec<String>,
-    /// The scopes that codes are requested with.
-    pub scopes: Vec<String>,
-}
-
-/// What a person presents after signing in with the provider.
-pub struct Login<'a> {
-    /// Good for one use.
-    pub code: &'a str,
-    /// The one that the code was requested with.
-    pub redirect_uri: &'a str,
-    /// The verifier of the S256 challenge (RFC 7636).
-    pub code_verifier: &'a str,
-    /// The one that the code was requested with, if there was one.
-    pub nonce: Option<&'a str>,
-}
-
-/// A person, as the provider describes them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerifiedIdentity {
-    pub issuer: String,
-    /// Identifies the person within the issuer, for ever. No other field does.
-    pub subject: String,
-    pub email: Option<String>,
-    /// Whether the provider knows that the e-mail address is the person's.
-    pub email_verified: bool,
-    pub name: Option<String>,
-    pub given_name: Option<String>,
-    pub family_name: Option<String>,
 }
 
 /// The scope that gives the e-mail address (OpenID Connect Core §5.4).
@@ -208,9 +171,4 @@ fn identity(claims: &CoreIdTokenClaims) -> Result<VerifiedIdentity> {
         given_name: plain(claims.given_name()),
         family_name: plain(claims.family_name()),
     })
-}
-
-/// The claim without a language tag.
-fn plain<T: Deref<Target = String>>(claim: Option<&openidconnect::LocalizedClaim<T>>) -> Option<String> {
-    Some(claim?.get(None)?.to_string())
 }

@@ -10,10 +10,9 @@ use openidconnect::{
 use tokio::time::Instant;
 
 use super::{
-    Login, Provider, VerifiedIdentity,
     discovery::Endpoints,
     error::{no_user_info, not_redeemed, unavailable},
-    plain,
+    signin::{Login, Provider, VerifiedIdentity, plain},
 };
 use crate::{
     outbound::{self, MAX_BODY_BYTES, Outbound},

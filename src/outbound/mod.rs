@@ -32,7 +32,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use allow::Allow;
-use destination::Resolver;
+use destination::{Resolver, host};
 pub use error::{Error, Result};
 
 /// How calls go out.
@@ -234,11 +234,6 @@ impl Default for Options {
 }
 
 // === replies ===
-
-/// The host as errors name it; the rest of a URL may hold secrets.
-fn host(url: &Url) -> &str {
-    url.host_str().unwrap_or_default()
-}
 
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };

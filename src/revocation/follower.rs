@@ -13,12 +13,13 @@ use std::{
     time::Duration,
 };
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
-use tokio::{sync::oneshot, time::Instant};
+use parking_lot::{RwLock, RwLockReadGuard};
+use tokio::time::Instant;
 
 use super::{
     cache::Invalidate,
     entry::Entry,
+    gate::{Gate, Reopen},
     log::{Log, Tail},
     state::{State, Ticket},
 };
@@ -58,26 +59,6 @@ pub struct Follower {
     asked: AtomicU64,
 }
 
-/// Collects the calls that wait for a head while one read is in flight.
-#[derive(Default)]
-struct Gate(Mutex<Waiting>);
-
-#[derive(Default)]
-struct Waiting {
-    in_flight: bool,
-    calls: Vec<Waiter>,
-}
-
-/// A call that waits for a head.
-struct Waiter {
-    answer: oneshot::Sender<Option<Position>>,
-    /// The call, if it is sampled.
-    call: Option<trace::Current>,
-}
-
-/// Opens a gate again should the read behind it panic: the calls that wait get no answer, the next ones do.
-struct Reopen<'g>(&'g Gate);
-
 // === impl Follower ===
 
 impl Follower {
@@ -104,13 +85,8 @@ impl Follower {
     /// The log's head, confirmed after this call began, with every entry up to it applied.
     pub async fn head(self: &Arc<Self>) -> Result<Position> {
         let gate = self.gates.mine();
-        let (answer, wait) = oneshot::channel();
-        let idle = {
-            let mut waiting = gate.0.lock();
-            waiting.calls.push(Waiter { answer, call: trace::current() });
-            !std::mem::replace(&mut waiting.in_flight, true)
-        };
-        if idle {
+        let (is_first, wait) = gate.enter();
+        if is_first {
             // A task of its own: a caller that goes away must not take the others' answer along.
             tokio::spawn(Arc::clone(self).drive(Arc::clone(gate)));
         }
@@ -202,33 +178,21 @@ impl Follower {
     /// Reads heads for as long as calls wait at `gate`.
     async fn drive(self: Arc<Self>, gate: Arc<Gate>) {
         let _reopen = Reopen(&gate);
-        loop {
-            let mut calls = {
-                let mut waiting = gate.0.lock();
-                if waiting.calls.is_empty() {
-                    waiting.in_flight = false;
-                    return;
-                }
-                std::mem::take(&mut waiting.calls)
-            };
+        while let Some(mut calls) = gate.take() {
             let began = Instant::now();
             // The read is one for all of them, so it stands in one trace only.
-            let sampled = calls.iter().find_map(|waiter| waiter.call.clone());
-            let head = match trace::within(sampled, self.advance()).await {
+            let head = match trace::within(calls.sampled(), self.advance()).await {
                 Ok(head) => Some(head),
                 Err(error) => {
                     tracing::warn!(error = %crate::token::error::chain(&error), "reading the head of the revocation log failed");
                     if began.elapsed() > IMPATIENCE {
-                        // Whoever came meanwhile would wait for another read that fails as slowly.
-                        calls.append(&mut gate.0.lock().calls);
+                        // The calls that came meanwhile would wait for another read that fails as slowly.
+                        gate.join(&mut calls);
                     }
                     None
                 }
             };
-            for call in calls {
-                // A caller that went away needs no answer.
-                let _ = call.answer.send(head);
-            }
+            calls.answer(head);
         }
     }
 
@@ -327,14 +291,6 @@ impl Follower {
     fn outdate(&self, ident: &Ident) {
         for cache in self.caches.get().into_iter().flatten() {
             cache.outdate(ident);
-        }
-    }
-}
-
-impl Drop for Reopen<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            *self.0.0.lock() = Waiting::default();
         }
     }
 }

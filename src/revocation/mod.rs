@@ -13,6 +13,7 @@
 
 pub mod cache;
 pub mod follower;
+mod gate;
 pub mod log;
 
 pub use jeton_core::{entry, retention, state};

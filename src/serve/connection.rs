@@ -7,9 +7,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     error::Error,
+    options::Options,
     protocol::{Connection, Protocol, Serving},
     stream::{Accepted, Opened},
-    workers::Options,
 };
 use crate::ambient;
 
@@ -31,7 +31,7 @@ pub(super) async fn serve(
     let finish = CancellationToken::new();
     let opened = tokio::select! {
         biased;
-        opened = accepted.open(protocol, options.handshake_timeout) => opened?,
+        opened = accepted.open(protocol.first_bytes(), protocol.alpn(), options.handshake_timeout) => opened?,
         () = drain.cancelled() => return Ok(()),
     };
     let Some(Opened { io, peer, valid_for }) = opened else { return Ok(()) };

@@ -9,6 +9,7 @@ mod certificates;
 mod connection;
 mod error;
 pub mod listen;
+mod options;
 mod peer;
 mod peer_certificate;
 mod protocol;
@@ -19,9 +20,10 @@ mod workers;
 
 pub use self::{
     error::Error,
+    options::Options,
     peer::{Peer, PeerAddress},
     protocol::{Calls, Connection, Protocol, Serving},
     shutdown::Shutdown,
     stream::Io,
-    workers::{Options, serve},
+    workers::serve,
 };

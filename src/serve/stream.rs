@@ -19,7 +19,6 @@ use tokio::{
 
 use super::{
     peer::{Peer, PeerAddress},
-    protocol::Protocol,
     tls::{Secured, Security},
 };
 
@@ -70,9 +69,10 @@ impl Accepted {
         }
     }
 
-    /// Moves the connection onto the calling runtime and secures it, if its listener is to be, for `protocol`;
+    /// Moves the connection onto the calling runtime and secures it, if its listener is to be, negotiating one of the `alpn`
+    /// protocols, whose peers send at least `first_bytes` before they wait;
     /// `None`: the handshake took longer than `within`.
-    pub(super) async fn open(self, protocol: &dyn Protocol, within: Duration) -> io::Result<Option<Opened>> {
+    pub(super) async fn open(self, first_bytes: usize, alpn: &[&str], within: Duration) -> io::Result<Option<Opened>> {
         let address = self.peer();
         let (stream, identities, valid_for) = match self {
             Self::Tcp(stream, peer, security) => {
@@ -82,7 +82,7 @@ impl Accepted {
                 match security {
                     None => (Stream::Tcp(stream), None, None),
                     Some(security) => {
-                        let secured = security.secure(stream, peer, protocol.alpn(), within).await;
+                        let secured = security.secure(stream, peer, alpn, within).await;
                         let Some((stream, certificate)) = secured else { return Ok(None) };
                         let valid_for = certificate.as_ref().map(|certificate| security.left(certificate));
                         let identities = certificate.and_then(|certificate| certificate.identities);
@@ -92,7 +92,7 @@ impl Accepted {
             }
             Self::Unix(stream) => (Stream::Unix(UnixStream::from_std(stream)?), None, None),
         };
-        let io = Io { stream, missing: protocol.first_bytes(), begun: Begun::default() };
+        let io = Io { stream, missing: first_bytes, begun: Begun::default() };
         Ok(Some(Opened { io, peer: Peer { address, identities }, valid_for }))
     }
 }

@@ -10,8 +10,9 @@ use redb::{Database, ReadTransaction, ReadableTable};
 
 use super::{
     Embedded,
-    sweep::Expiring,
-    tables::{self, CURRENT_FORMAT, FLOOR, FORMAT, Failure, HEAD, LOG, META, STATE, Tables},
+    expiring::Expiring,
+    failure::Failure,
+    tables::{self, CURRENT_FORMAT, FLOOR, FORMAT, HEAD, LOG, META, STATE, Tables},
 };
 use crate::{
     ambient::{Clock, Time},

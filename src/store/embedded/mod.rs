@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, backends::FileBackend};
 
 use self::{
-    tables::Failure,
+    failure::Failure,
     writer::{Committed, Writer},
 };
 use super::Health;
@@ -29,6 +29,8 @@ use crate::{
     storage::{Error, Result},
 };
 
+mod expiring;
+mod failure;
 mod log;
 mod queue;
 mod records;

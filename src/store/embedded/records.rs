@@ -9,8 +9,9 @@ use redb::{ReadTransaction, ReadableTable};
 use super::{
     super::{Change, Index, Kind, Record, RecordKey, Records, Row, Unique, Written},
     Embedded,
-    sweep::Expiring,
-    tables::{self, Failure, INDEXES, RECORDS, StoredRecord, StoredRequest, Tables, UNIQUES},
+    expiring::Expiring,
+    failure::Failure,
+    tables::{self, INDEXES, RECORDS, StoredRecord, StoredRequest, Tables, UNIQUES},
 };
 use crate::{
     ambient::Time,

@@ -8,6 +8,7 @@ use redb::{Key, ReadableTable, StorageError, Table, Value};
 
 use super::{
     super::{IndexEntry, PRUNE_MARGIN},
+    expiring::Expiring,
     tables::{self, StoredFamily, StoredRecord, StoredRequest, StoredSession, StoredToken, Tables},
 };
 use crate::{
@@ -15,17 +16,6 @@ use crate::{
     revocation::{entry::Slot, log::LOG_RETENTION},
     token::{Position, TokenId},
 };
-
-/// What expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiring {
-    Token,
-    Family,
-    Session,
-    Request,
-    Slot,
-    Record,
-}
 
 /// What the sweep found at a row of the expiry table.
 enum Found {
@@ -39,34 +29,6 @@ enum Found {
 
 /// What a transaction sweeps even if it adds nothing.
 const LEAST: usize = 16;
-
-// === impl Expiring ===
-
-impl Expiring {
-    /// The number in stored keys. Never change one.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Token => 1,
-            Self::Family => 2,
-            Self::Session => 3,
-            Self::Request => 4,
-            Self::Slot => 5,
-            Self::Record => 6,
-        }
-    }
-
-    const fn from_code(code: u8) -> Option<Self> {
-        match code {
-            1 => Some(Self::Token),
-            2 => Some(Self::Family),
-            3 => Some(Self::Session),
-            4 => Some(Self::Request),
-            5 => Some(Self::Slot),
-            6 => Some(Self::Record),
-            _ => None,
-        }
-    }
-}
 
 // === impl Tables ===
 

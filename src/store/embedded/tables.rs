@@ -9,7 +9,8 @@ use redb::{ReadableTable, StorageError, Table, TableDefinition, TableError, Writ
 
 use super::{
     super::{FamilyRecord, SessionKey},
-    sweep::Expiring,
+    expiring::Expiring,
+    failure::Failure,
 };
 use crate::{
     ambient::{Clock, Time},
@@ -80,15 +81,6 @@ pub struct Tables<'txn> {
     pub now_micros: u64,
     /// How much this transaction adds that somebody will have to sweep up.
     pub debts: usize,
-}
-
-/// Why an operation failed.
-#[derive(Debug)]
-pub enum Failure {
-    /// It cannot be done and has written nothing.
-    Refused(Error),
-    /// The file cannot be read or written: nothing in this transaction can be trusted.
-    Storage(StorageError),
 }
 
 #[derive(Encode, Decode)]
@@ -211,39 +203,6 @@ impl<'txn> Tables<'txn> {
         self.debts += 1;
         self.expiry.insert((expires.as_millis(), what.code(), key), ())?;
         Ok(())
-    }
-}
-
-// === impl Failure ===
-
-impl Failure {
-    pub fn into_error(self, attempted: &'static str) -> Error {
-        match self {
-            Self::Refused(error) => error,
-            Self::Storage(StorageError::Corrupted(what)) => Error::corrupt(what),
-            Self::Storage(error) => Error::unavailable(attempted, error),
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<StorageError> for Failure {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
-    }
-}
-
-impl From<TableError> for Failure {
-    fn from(error: TableError) -> Self {
-        if let TableError::Storage(error) = error {
-            return Self::Storage(error);
-        }
-        Self::Refused(Error::corrupt(error.to_string()))
     }
 }
 

@@ -18,8 +18,9 @@ use super::{
         SessionConflict, SessionKey, SessionMint, SubjectKey, TokenMint, Tokens,
     },
     Embedded,
-    sweep::Expiring,
-    tables::{self, Failure, SUBJECTS, StoredFamily, StoredSession, StoredToken, Tables},
+    expiring::Expiring,
+    failure::Failure,
+    tables::{self, SUBJECTS, StoredFamily, StoredSession, StoredToken, Tables},
 };
 use crate::{
     ambient::Time,

@@ -20,8 +20,9 @@ use redb::{Database, Durability};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
+    failure::Failure,
     queue::Queue,
-    tables::{self, Failure, Tables},
+    tables::{self, Tables},
 };
 use crate::{
     ambient::Clock,

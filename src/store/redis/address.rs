@@ -1,15 +1,25 @@
 //! How the server is reached: its URL, and TLS for `rediss://`.
 
+use std::fmt;
+
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates,
     io::tcp::TcpSettings,
 };
 
-use super::Tls;
 use crate::{
     storage::{Error, Result},
     token::secret::SecretText,
 };
+
+/// What a server under TLS is checked and answered with, in PEM.
+#[derive(Clone, Default)]
+pub struct Tls {
+    /// The authorities that are trusted in place of the system's.
+    pub authorities: Option<Vec<u8>>,
+    /// The client certificate with its chain, and its private key.
+    pub identity: Option<(Vec<u8>, SecretText)>,
+}
 
 /// A client of the server at `url`. Nothing is connected yet.
 pub(super) fn client(url: &SecretText, tls: &Tls) -> Result<Client> {
@@ -43,5 +53,11 @@ fn info(url: &SecretText) -> Result<ConnectionInfo> {
 fn unusable_url() -> Error {
     Error::Unsuitable {
         why: "the URL of the Redis server is not of the form redis[s]://[user:password@]host:port[/db]".into(),
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
     }
 }

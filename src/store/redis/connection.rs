@@ -13,7 +13,10 @@ use redis::{
 };
 use tokio::time::Instant;
 
-use super::{Tls, address, scripts};
+use super::{
+    address::{self, Tls},
+    scripts,
+};
 use crate::{
     storage::{Error, Result},
     token::secret::SecretText,

@@ -15,6 +15,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use redis::Cmd;
 
+pub use self::address::Tls;
 use self::connection::{Confirm, Connections, Wait, pipeline};
 use super::Health;
 use crate::{
@@ -47,15 +48,6 @@ pub struct Options {
     pub wait_timeout: Duration,
     /// For `rediss://`.
     pub tls: Tls,
-}
-
-/// What a server under TLS is checked and answered with, in PEM.
-#[derive(Clone, Default)]
-pub struct Tls {
-    /// The authorities that are trusted in place of the system's.
-    pub authorities: Option<Vec<u8>>,
-    /// The client certificate with its chain, and its private key.
-    pub identity: Option<(Vec<u8>, SecretText)>,
 }
 
 /// The store on a Redis server.
@@ -103,12 +95,6 @@ impl Health for Redis {
 
     fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
-    }
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
     }
 }
 
