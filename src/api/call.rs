@@ -25,7 +25,7 @@ use crate::{
     },
     issuer::{
         Issuer,
-        authenticate::{Asking, Proof, Recognized},
+        authenticate::{PermitRequest, Proof, Recognized},
         freshness::{FULL, Freshness},
     },
     token::Result,
@@ -138,7 +138,7 @@ impl Call {
         let Self { issuer, method, rule, proof, about, .. } = self;
         let work = async move {
             let proof = proof.ok_or_else(|| rule.missing())?;
-            let act = issuer.permit(&Asking { rule, proof: &proof, about: &about, freshness }).await?;
+            let act = issuer.permit(&PermitRequest { rule, proof: &proof, about: &about, freshness }).await?;
             verb(issuer, act).await
         };
         if method.reads_only { work.await } else { run_to_end(work).await }
@@ -192,7 +192,7 @@ impl Call {
         let work = async move {
             let visit = match &proof {
                 Some(proof) => {
-                    Visit::of(&issuer.permit(&Asking { rule, proof, about: &about, freshness: FULL }).await?)
+                    Visit::of(&issuer.permit(&PermitRequest { rule, proof, about: &about, freshness: FULL }).await?)
                 }
                 None => directory.visit(rule, issuer.reach(FULL).await?)?,
             };

@@ -22,9 +22,9 @@ pub(super) const HAS_CHILDREN: Refusal = Refusal::new(Reason::AccountHasChildren
 // === impl Act ===
 
 impl Act {
-    pub async fn delete_account(&self, slot: &str, etag: &str) -> Result<(Arc<Account>, Position)> {
+    pub async fn delete_account(&self, reference: &str, etag: &str) -> Result<(Arc<Account>, Position)> {
         let tenant = self.tenant();
-        self.edit_account(slot, Some(etag), |mut account| {
+        self.edit_account(reference, Some(etag), |mut account| {
             let now = self.directory.now();
             let id = account.id.to_string();
             let mut change = Change::new(tenant.clone(), now);
@@ -44,9 +44,9 @@ impl Act {
         .await
     }
 
-    pub async fn undelete_account(&self, slot: &str) -> Result<(Arc<Account>, Position)> {
+    pub async fn undelete_account(&self, reference: &str) -> Result<(Arc<Account>, Position)> {
         let tenant = self.tenant();
-        let found = self.reachable_account(slot).await?;
+        let found = self.reachable_account(reference).await?;
         let mut parent_version = None;
         if let Some(parent) = found.parent() {
             let parent: Option<Account> = self.directory.fresh(&key::<Account>(tenant, parent)).await?;
@@ -57,7 +57,7 @@ impl Act {
                 _ => return Err(Error::new(Reason::Disabled, "the parent account is deleted")),
             }
         }
-        self.edit_account(slot, None, |mut account| {
+        self.edit_account(reference, None, |mut account| {
             let mut change = Change::new(tenant.clone(), self.directory.now());
             if account.state == State::Deleted {
                 account.state = State::Enabled;
@@ -80,7 +80,7 @@ impl Act {
     pub(super) async fn place_below(&self, parent: Option<&str>, change: &mut Change) -> Result<Vec<AccountId>> {
         let (caller, tenant) = (self.caller(), self.tenant());
         let parent = match parent {
-            Some(slot) => Some(self.reachable_account(slot).await?),
+            Some(reference) => Some(self.reachable_account(reference).await?),
             // A confined caller creates below its own account.
             None => match caller.confinement(tenant) {
                 Some(own) => self.directory.account(tenant, own).await?,
@@ -109,32 +109,32 @@ impl Act {
 // === impl Directory ===
 
 impl Directory {
-    /// The account that a slot names by id or foreign id, deleted ones included.
-    pub async fn find_account(&self, tenant: &TenantId, slot: &str) -> Result<Option<Arc<Account>>> {
-        match self.id_of(tenant, Account::FOREIGN_IDS, slot).await? {
+    /// The account that a reference names by id or foreign id, deleted ones included.
+    pub async fn find_account(&self, tenant: &TenantId, reference: &str) -> Result<Option<Arc<Account>>> {
+        match self.id_of(tenant, Account::FOREIGN_IDS, reference).await? {
             Some(id) => self.account(tenant, &id).await,
             None => Ok(None),
         }
     }
 
-    /// The accounts that slots name, deleted ones included, each once; all of them, or NOT_FOUND.
-    pub(super) async fn find_accounts(&self, tenant: &TenantId, slots: &[String]) -> Result<Vec<Arc<Account>>> {
-        let foreign = |slot: &&String| slot.parse::<AccountId>().is_err() && !has_reserved_prefix(slot);
-        let foreign: Vec<&String> = slots.iter().filter(foreign).collect();
-        let names: Vec<Unique> = foreign.iter().map(|slot| foreign_id(Account::FOREIGN_IDS, slot)).collect();
+    /// The accounts that references name, deleted ones included, each once; all of them, or NOT_FOUND.
+    pub(super) async fn find_accounts(&self, tenant: &TenantId, references: &[String]) -> Result<Vec<Arc<Account>>> {
+        let foreign = |reference: &&String| reference.parse::<AccountId>().is_err() && !has_reserved_prefix(reference);
+        let foreign: Vec<&String> = references.iter().filter(foreign).collect();
+        let names: Vec<Unique> = foreign.iter().map(|reference| foreign_id(Account::FOREIGN_IDS, reference)).collect();
         let holders = if names.is_empty() { Vec::new() } else { self.core.store.holders(tenant, &names).await? };
         let held: BTreeMap<&String, Option<String>> = foreign.into_iter().zip(holders).collect();
         let mut ids = BTreeMap::new();
-        for slot in slots {
-            let id = held.get(slot).cloned().flatten().unwrap_or_else(|| slot.clone());
-            let id: AccountId = id.parse().map_err(|_| Error::not_found("Account", slot))?;
-            ids.insert(id, slot);
+        for reference in references {
+            let id = held.get(reference).cloned().flatten().unwrap_or_else(|| reference.clone());
+            let id: AccountId = id.parse().map_err(|_| Error::not_found("Account", reference))?;
+            ids.insert(id, reference);
         }
         self.load_all::<Account>(tenant, ids.keys()).await?;
         let mut accounts = Vec::with_capacity(ids.len());
-        for (id, slot) in ids {
+        for (id, reference) in ids {
             let account = self.account(tenant, &id).await?;
-            accounts.push(account.ok_or_else(|| Error::not_found("Account", slot))?);
+            accounts.push(account.ok_or_else(|| Error::not_found("Account", reference))?);
         }
         Ok(accounts)
     }

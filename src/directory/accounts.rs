@@ -65,17 +65,17 @@ pub const FIELDS: &[Field] = &[
 // === impl Act ===
 
 impl Act {
-    /// The account that a slot names, if the caller reaches it. Without the declared scope only an account has something of
+    /// The account that a reference names, if the caller reaches it. Without the declared scope only an account has something of
     /// its own.
-    pub async fn reachable_account(&self, slot: &str) -> Result<Arc<Account>> {
+    pub async fn reachable_account(&self, reference: &str) -> Result<Arc<Account>> {
         if !matches!(self.caller().subject, Subject::Account(_)) {
             self.require_scope()?;
         }
         self.directory
-            .find_account(self.tenant(), slot)
+            .find_account(self.tenant(), reference)
             .await?
             .filter(|account| self.caller().reaches(account, self.right()))
-            .ok_or_else(|| Error::not_found("Account", slot))
+            .ok_or_else(|| Error::not_found("Account", reference))
     }
 
     pub async fn create_account(
@@ -104,12 +104,12 @@ impl Act {
 
     pub async fn update_account(
         &self,
-        slot: &str,
+        reference: &str,
         etag: &str,
         patch: AccountPatch,
     ) -> Result<(Arc<Account>, Position)> {
         let tenant = self.tenant();
-        self.edit_account(slot, Some(etag), |mut account| {
+        self.edit_account(reference, Some(etag), |mut account| {
             require_not_deleted(&account)?;
             let mut change = Change::new(tenant.clone(), self.directory.now());
             apply(&mut account, patch.clone(), &mut change)?;
@@ -121,9 +121,9 @@ impl Act {
     }
 
     /// Enables or disables an account. Disabling takes the descendants' tokens along.
-    pub async fn set_account_state(&self, slot: &str, state: State) -> Result<(Arc<Account>, Position)> {
+    pub async fn set_account_state(&self, reference: &str, state: State) -> Result<(Arc<Account>, Position)> {
         let tenant = self.tenant();
-        self.edit_account(slot, None, |mut account| {
+        self.edit_account(reference, None, |mut account| {
             require_not_deleted(&account)?;
             account.state = state;
             account.updated = self.directory.now();
@@ -170,12 +170,12 @@ impl Act {
 
     pub(super) async fn edit_account(
         &self,
-        slot: &str,
+        reference: &str,
         etag: Option<&str>,
         edit: impl Fn(Account) -> Result<Edit<Account>>,
     ) -> Result<(Arc<Account>, Position)> {
         let tenant = self.tenant();
-        let account = self.reachable_account(slot).await?;
+        let account = self.reachable_account(reference).await?;
         self.directory.edit(&key::<Account>(tenant, &account.id), etag, edit).await
     }
 }

@@ -36,13 +36,14 @@ impl Authority {
 // === impl Act ===
 
 impl Act {
-    /// The group that a slot names, and the member of it, if one is named.
+    /// The group that a reference names, and the member of it, if one is named.
     pub async fn place_in_group(&self, group: &str, member: Option<&str>) -> Result<(GroupId, Option<MemberId>)> {
         let tenant = self.tenant();
         let group = self.reachable_group(group).await?;
-        let Some(slot) = member else { return Ok((group.id.clone(), None)) };
-        let not_a_member = || Error::not_found(Member::NAME, slot);
-        let id: MemberId = self.directory.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_a_member)?;
+        let Some(reference) = member else { return Ok((group.id.clone(), None)) };
+        let not_a_member = || Error::not_found(Member::NAME, reference);
+        let id: MemberId =
+            self.directory.id_of(tenant, Member::FOREIGN_IDS, reference).await?.ok_or_else(not_a_member)?;
         if self.directory.group_member(&group, &id).await?.is_none() {
             return Err(not_a_member());
         }
@@ -52,12 +53,12 @@ impl Act {
         Ok((group.id.clone(), Some(id)))
     }
 
-    /// The account that a member is to act in, and the member: by slots, or the only account that there is to choose.
+    /// The account that a member is to act in, and the member: by references, or the only account that there is to choose.
     pub async fn place_of(&self, member: &str, account: Option<&str>) -> Result<(Arc<Account>, MemberId)> {
         let (caller, tenant) = (self.caller(), self.tenant());
         let not_a_member = || Error::not_found(Member::NAME, member);
         let account = match account {
-            Some(slot) => Some(self.reachable_account(slot).await?),
+            Some(reference) => Some(self.reachable_account(reference).await?),
             None => match caller.confinement(tenant) {
                 Some(own) => self.directory.account(tenant, own).await?,
                 None => None,

@@ -25,7 +25,7 @@ impl Directory {
         Ok(self.insert_bootstrap(client).await?.map(|client| (client, shown)))
     }
 
-    /// The same up to the client, which is returned and not stored yet: whoever is to know its secret is told first, because
+    /// The same up to the client, which is returned and not stored yet: its secret is handed out first, because
     /// after a crash nobody could be.
     pub async fn prepare_bootstrap(&self, client: Option<ClientId>) -> Result<Option<(Client, ShownSecret)>> {
         self.core.log.head().await?;

@@ -104,7 +104,7 @@ impl Caller {
     pub fn reaches_subject(&self, tenant: &TenantId, account: Option<&AccountId>, ancestors: &[AccountId]) -> bool {
         match self.confinement(tenant) {
             Some(root) => account.is_some_and(|account| account == root || ancestors.contains(root)),
-            // What is in a group is told account by account; no token of a group has scopes of jeton's.
+            // The contents of a group are introspected account by account; no token of a group has scopes of jeton's.
             None => self.subject.group().is_none(),
         }
     }
@@ -112,7 +112,7 @@ impl Caller {
     /// Whether an account is within reach by `right`.
     pub fn reaches(&self, account: &Account, right: Right) -> bool {
         match (right, &self.subject) {
-            // No token of a group has scopes of jeton's: what is in its group is told by introspection.
+            // No token of a group has scopes of jeton's: the contents of its group are found by introspection.
             (Right::Scope, Subject::Group(..)) => false,
             (
                 Right::Scope,

@@ -33,9 +33,13 @@ const REMEMBERED_SECRETS: usize = 20;
 // === impl Act ===
 
 impl Act {
-    pub async fn create_client_secret(&self, slot: &str, repeat: Option<Repeat>) -> Result<(ShownSecret, Position)> {
+    pub async fn create_client_secret(
+        &self,
+        reference: &str,
+        repeat: Option<Repeat>,
+    ) -> Result<(ShownSecret, Position)> {
         let (caller, tenant) = (self.caller(), self.tenant());
-        let found = self.reachable_client(slot).await?;
+        let found = self.reachable_client(reference).await?;
         let limits = self.limits().await?;
         limits.check_client(&found)?;
         if let Some(repeat) = repeat {
@@ -78,15 +82,20 @@ impl Act {
 
     /// Revokes a secret at `now + delay`, unless it stops earlier already.
     /// The client whose secrets are listed, and when they were last used.
-    pub async fn client_secrets(&self, slot: &str) -> Result<(Arc<Client>, SecretUse)> {
-        let client = self.reachable_client(slot).await?;
+    pub async fn client_secrets(&self, reference: &str) -> Result<(Arc<Client>, SecretUse)> {
+        let client = self.reachable_client(reference).await?;
         let uses = self.directory.secret_use(&client).await?;
         Ok((client, uses))
     }
 
-    pub async fn revoke_client_secret(&self, slot: &str, secret: &str, delay: Duration) -> Result<(Secret, Position)> {
+    pub async fn revoke_client_secret(
+        &self,
+        reference: &str,
+        secret: &str,
+        delay: Duration,
+    ) -> Result<(Secret, Position)> {
         let (client, position) = self
-            .edit_client(slot, None, |mut client| {
+            .edit_client(reference, None, |mut client| {
                 let now = self.directory.now();
                 let found = client.secrets.iter_mut().find(|own| own.id_text() == secret);
                 let found = found.ok_or_else(|| Error::not_found("ClientSecret", secret))?;

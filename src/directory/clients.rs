@@ -89,22 +89,27 @@ impl Act {
         }
     }
 
-    /// The client that a slot names, if the caller reaches it.
-    pub async fn reachable_client(&self, slot: &str) -> Result<Arc<Client>> {
+    /// The client that a reference names, if the caller reaches it.
+    pub async fn reachable_client(&self, reference: &str) -> Result<Arc<Client>> {
         let (caller, tenant) = (self.caller(), self.tenant());
-        let not_found = || Error::not_found("Client", slot);
-        let id: ClientId = slot.parse().map_err(|_| not_found())?;
+        let not_found = || Error::not_found("Client", reference);
+        let id: ClientId = reference.parse().map_err(|_| not_found())?;
         let client = self.directory.client(tenant, &id).await?.ok_or_else(not_found)?;
         if is_within(&client, caller.confinement(tenant)) { Ok(client) } else { Err(not_found()) }
     }
 
-    pub async fn update_client(&self, slot: &str, etag: &str, patch: ClientPatch) -> Result<(Arc<Client>, Position)> {
+    pub async fn update_client(
+        &self,
+        reference: &str,
+        etag: &str,
+        patch: ClientPatch,
+    ) -> Result<(Arc<Client>, Position)> {
         if patch.certificate_identities.as_ref().is_some_and(|identities| !identities.is_empty()) {
-            let client = self.reachable_client(slot).await?;
+            let client = self.reachable_client(reference).await?;
             self.limits().await?.check_client(&client)?;
             self.directory.note_home(self.tenant(), &client.id).await?;
         }
-        self.edit_client(slot, Some(etag), |client| {
+        self.edit_client(reference, Some(etag), |client| {
             let mut client = apply(client, patch.clone())?;
             client.updated = self.directory.now();
             Ok((vec![Entry::changed(client.ident())], client))
@@ -115,16 +120,16 @@ impl Act {
     /// Enables, disables or deletes a client.
     pub async fn set_client_state(
         &self,
-        slot: &str,
+        reference: &str,
         etag: Option<&str>,
         state: State,
     ) -> Result<(Arc<Client>, Position)> {
         let caller = self.caller();
-        if state != State::Enabled && caller.standing.client.id.to_string() == slot {
+        if state != State::Enabled && caller.standing.client.id.to_string() == reference {
             // The last administrator would lock everybody out.
             return Err(Error::new(Reason::BuiltIn, "a client cannot disable or delete itself"));
         }
-        self.edit_client(slot, etag, |mut client| {
+        self.edit_client(reference, etag, |mut client| {
             client.state = state;
             client.updated = self.directory.now();
             let entry = match state {
@@ -150,10 +155,10 @@ impl Act {
     pub(super) async fn confinement_for(&self, account: Option<&str>) -> Result<Option<Confinement>> {
         let (caller, tenant) = (self.caller(), self.tenant());
         match account {
-            Some(slot) => {
-                let account = self.reachable_account(slot).await?;
+            Some(reference) => {
+                let account = self.reachable_account(reference).await?;
                 if account.state == State::Deleted {
-                    return Err(Error::not_found("Account", slot));
+                    return Err(Error::not_found("Account", reference));
                 }
                 Ok(Some(account.confinement()))
             }
@@ -167,18 +172,18 @@ impl Act {
 
     pub(super) async fn edit_client(
         &self,
-        slot: &str,
+        reference: &str,
         etag: Option<&str>,
         edit: impl Fn(Client) -> Result<(Vec<Entry>, Client)>,
     ) -> Result<(Arc<Client>, Position)> {
         let tenant = self.tenant();
-        let found = self.reachable_client(slot).await?;
+        let found = self.reachable_client(reference).await?;
         let limits = self.limits().await?;
         limits.check_client(&found)?;
         self.directory
             .edit(&key::<Client>(tenant, &found.id), etag, |client: Client| {
                 if client.state == State::Deleted {
-                    return Err(Error::not_found("Client", slot));
+                    return Err(Error::not_found("Client", reference));
                 }
                 limits.check_client(&client)?;
                 let (entries, record) = edit(client.clone())?;

@@ -94,7 +94,7 @@ impl Directory {
         Ok((Written::Done, position))
     }
 
-    /// Writes a new record with the names and indexes of `change`. A repeat is told what the first request made.
+    /// Writes a new record with the names and indexes of `change`. A repeat receives what the first request made.
     pub(super) async fn create<R: Stored>(
         &self,
         caller: &Caller,

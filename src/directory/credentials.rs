@@ -199,7 +199,7 @@ pub(super) fn check(client: &Client) -> Result<()> {
     if violations.is_empty() { Ok(()) } else { Err(Error::fields(violations)) }
 }
 
-/// Whether a text is as the name of a certificate would be told.
+/// Whether a text has the form of a name of a certificate.
 fn is_certificate_identity(text: &str) -> bool {
     text.strip_prefix("spiffe://").map_or_else(|| text.strip_prefix("dns:").is_some_and(is_host_name), is_spiffe_path)
 }

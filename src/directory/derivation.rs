@@ -151,7 +151,7 @@ impl Directory {
         noted.ok_or_else(|| Error::internal("note the use of a master key"))
     }
 
-    /// Changes the record, unless `change` finds nothing to change. Whoever loses a race to a call that noted the same is
+    /// Changes the record, unless `change` finds nothing to change. A call that loses a race to one that noted the same is
     /// done, so that no race is lost often however many calls there are. What was read is durable: reads are confirmed.
     async fn change_key_uses(&self, change: impl Fn(&mut KeyUses) -> bool) -> Result<KeyUses> {
         let key = key_uses();

@@ -40,12 +40,12 @@ impl Act {
     /// Puts accounts into a group, and members of one of its accounts behind them, if asked to.
     pub async fn add_entities(
         &self,
-        slot: &str,
+        reference: &str,
         accounts: &[String],
         copy: Option<&CopyMembers>,
     ) -> Result<(Moved, Option<Synced>)> {
         let tenant = self.tenant();
-        let group = self.reachable_group(slot).await?;
+        let group = self.reachable_group(reference).await?;
         let accounts = self.directory.living_accounts(tenant, accounts).await?;
         let Some(copy) = copy else {
             return Ok((self.directory.move_entities(&group, &accounts, State::Enabled).await?, None));
@@ -58,16 +58,16 @@ impl Act {
     }
 
     /// Takes accounts out of a group, deleted ones as well.
-    pub async fn remove_entities(&self, slot: &str, accounts: &[String]) -> Result<Moved> {
+    pub async fn remove_entities(&self, reference: &str, accounts: &[String]) -> Result<Moved> {
         let tenant = self.tenant();
-        let group = self.reachable_group(slot).await?;
+        let group = self.reachable_group(reference).await?;
         let accounts = self.directory.find_accounts(tenant, accounts).await?;
         self.directory.move_entities(&group, &accounts, State::Deleted).await
     }
 
     /// Lists the accounts of a group, by id. Deleted ones count as not there.
-    pub async fn list_group_entities(&self, slot: &str, page: &PageRequest) -> Result<Page<Arc<Account>>> {
-        let group = self.reachable_group(slot).await?;
+    pub async fn list_group_entities(&self, reference: &str, page: &PageRequest) -> Result<Page<Arc<Account>>> {
+        let group = self.reachable_group(reference).await?;
         self.directory.list_records(&places(&group), page, |account: &Account| account.state != State::Deleted).await
     }
 }
@@ -94,9 +94,9 @@ impl Directory {
         Ok(newest)
     }
 
-    /// The accounts that slots name. A deleted one looks as if it had never existed.
-    pub(super) async fn living_accounts(&self, tenant: &TenantId, slots: &[String]) -> Result<Vec<Arc<Account>>> {
-        let accounts = self.find_accounts(tenant, slots).await?;
+    /// The accounts that references name. A deleted one looks as if it had never existed.
+    pub(super) async fn living_accounts(&self, tenant: &TenantId, references: &[String]) -> Result<Vec<Arc<Account>>> {
+        let accounts = self.find_accounts(tenant, references).await?;
         match accounts.iter().find(|account| account.state == State::Deleted) {
             Some(deleted) => Err(Error::not_found("Account", deleted.id.to_string())),
             None => Ok(accounts),
@@ -119,7 +119,7 @@ impl Directory {
             .collect();
         for _ in 0..MAX_RACES {
             let mut edit = self.edit_contents(found).await?;
-            // After the group: whoever moves one of them meanwhile moves the group's version on.
+            // After the group: a call that moves one of them meanwhile raises the version of the group.
             let records = self.core.store.read(&keys).await?;
             for ((account, key), record) in accounts.iter().zip(&keys).zip(records) {
                 let before: Option<Entity> = record.map(|record| decode(key, &record)).transpose()?;

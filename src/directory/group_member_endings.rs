@@ -32,7 +32,7 @@ impl Directory {
             let mut edit = self.edit_contents(found).await?;
             let mut removed = 0;
             for place in self.read_records::<GroupMember>(&keys).await?.into_iter().flatten() {
-                // Also of one that was taken out before: whoever asks again must find it dead.
+                // Also for one that was taken out before: its tokens must be dead when a repeated call returns.
                 edit.entries.push(Entry::revoke(place.ident()));
                 if place.state == State::Enabled {
                     check_etag(version.map(super::record::etag).as_deref(), place.version)?;

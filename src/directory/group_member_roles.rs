@@ -23,7 +23,8 @@ impl Directory {
         change: &mut Change,
     ) -> Result<(Vec<RoleId>, Vec<EntityRoles>)> {
         let accounts = self.overridden_accounts(group, before, new).await?;
-        let overrides = accounts.iter().zip(&new.overrides).map(|(account, (_, slots))| (Some(&**account), &**slots));
+        let overrides =
+            accounts.iter().zip(&new.overrides).map(|(account, (_, references))| (Some(&**account), &**references));
         let places: Vec<(Option<&Account>, &[String])> =
             std::iter::once((None, &*new.roles)).chain(overrides).collect();
         let found = self.find_roles_in(&group.tenant, &places).await?;
@@ -42,29 +43,29 @@ impl Directory {
         new: &NewGroupMember,
     ) -> Result<Vec<Arc<Account>>> {
         let tenant = &group.tenant;
-        let slots: Vec<String> = new.overrides.iter().map(|(slot, _)| slot.clone()).collect();
-        let found = self.find_accounts(tenant, &slots).await?;
+        let references: Vec<String> = new.overrides.iter().map(|(reference, _)| reference.clone()).collect();
+        let found = self.find_accounts(tenant, &references).await?;
         let mut missing = self.missing();
         for account in &found {
             missing.want::<Entity>(tenant, &(group.id.clone(), account.id.clone()));
         }
         missing.load().await?;
-        let mut accounts: Vec<Arc<Account>> = Vec::with_capacity(slots.len());
+        let mut accounts: Vec<Arc<Account>> = Vec::with_capacity(references.len());
         let mut violations = Vec::new();
-        for (i, slot) in slots.iter().enumerate() {
-            let id = slot.parse().ok();
+        for (i, reference) in references.iter().enumerate() {
+            let id = reference.parse().ok();
             let named = |account: &&Arc<Account>| match &id {
                 Some(id) => account.id == *id,
-                None => account.foreign_id.as_ref() == Some(slot),
+                None => account.foreign_id.as_ref() == Some(reference),
             };
-            let account = found.iter().find(named).ok_or_else(|| Error::not_found(Account::NAME, slot))?;
+            let account = found.iter().find(named).ok_or_else(|| Error::not_found(Account::NAME, reference))?;
             // What a place says already may be said again, though the account has left the group meanwhile.
             let known = before.is_some_and(|before| before.overrides.iter().any(|own| own.account == account.id));
             if !known && account.state == State::Deleted {
-                return Err(Error::not_found(Account::NAME, slot));
+                return Err(Error::not_found(Account::NAME, reference));
             }
             if !known && !self.is_entity(group, &account.id).await? {
-                return Err(Error::not_found(Entity::NAME, slot));
+                return Err(Error::not_found(Entity::NAME, reference));
             }
             if accounts.iter().any(|earlier| earlier.id == account.id) {
                 violations.push(Violation {

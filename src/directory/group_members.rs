@@ -142,12 +142,12 @@ impl Act {
     /// Lists the members of a group, by id, and tells how many it has in all.
     pub async fn list_group_members(
         &self,
-        slot: &str,
+        reference: &str,
         query: &GroupMemberQuery,
         page: &PageRequest,
     ) -> Result<(Page<Placed>, u64)> {
         let tenant = self.tenant();
-        let group = self.reachable_group(slot).await?;
+        let group = self.reachable_group(reference).await?;
         let index = members_of(&group);
         let mut listing = Listing::new(&index, page);
         while let Some(rows) = self.directory.next_rows::<GroupMember, _>(&mut listing).await? {

@@ -92,8 +92,8 @@ impl Copied {
 
 impl Act {
     /// Makes the members of a group those of one of its accounts.
-    pub async fn sync_group_members(&self, slot: &str, copy: &CopyMembers, sync: SyncOptions) -> Result<Synced> {
-        let group = self.reachable_group(slot).await?;
+    pub async fn sync_group_members(&self, reference: &str, copy: &CopyMembers, sync: SyncOptions) -> Result<Synced> {
+        let group = self.reachable_group(reference).await?;
         let source = self.directory.named_source(&group, copy, &[]).await?;
         self.directory.sync(Synced::none(group, self.head()), source, copy, sync).await
     }
@@ -121,11 +121,12 @@ impl Directory {
         copy: &CopyMembers,
         entering: &[Arc<Account>],
     ) -> Result<Option<Arc<Account>>> {
-        let CopyFrom::Entity(slot) = &copy.from else { return Ok(None) };
-        let account = self.find_account(&group.tenant, slot).await?.filter(|account| account.state != State::Deleted);
-        let account = account.ok_or_else(|| Error::not_found(Account::NAME, slot))?;
+        let CopyFrom::Entity(reference) = &copy.from else { return Ok(None) };
+        let account =
+            self.find_account(&group.tenant, reference).await?.filter(|account| account.state != State::Deleted);
+        let account = account.ok_or_else(|| Error::not_found(Account::NAME, reference))?;
         if !entering.iter().any(|entering| entering.id == account.id) && !self.is_entity(group, &account.id).await? {
-            return Err(Error::not_found(Entity::NAME, slot));
+            return Err(Error::not_found(Entity::NAME, reference));
         }
         // A role that is not there stops the call before it has written anything.
         self.find_roles(&account, &copy.roles).await?;
@@ -173,10 +174,11 @@ impl Directory {
         Ok(None)
     }
 
-    /// The active members of an account who have one of the roles that `slots` name, with the roles that they have there.
-    async fn members_to_copy(&self, account: &Account, slots: &[String]) -> Result<Vec<Copied>> {
+    /// The active members of an account who have one of the roles that `references` name, with the roles that they have there.
+    async fn members_to_copy(&self, account: &Account, references: &[String]) -> Result<Vec<Copied>> {
         let tenant = &account.tenant;
-        let wanted: BTreeSet<RoleId> = self.find_roles(account, slots).await?.into_iter().map(|role| role.id).collect();
+        let wanted: BTreeSet<RoleId> =
+            self.find_roles(account, references).await?.into_iter().map(|role| role.id).collect();
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(account.id.to_string()) };
         // No account has more members than a page has rows.
         let ids = self.core.store.list(&index, None, MAX_SIZE).await?;

@@ -58,22 +58,24 @@ pub(super) struct ContentEdit {
 // === impl Act ===
 
 impl Act {
-    /// The group that a slot names, if the caller may see it: any by scope, and its own with a token for a group.
-    pub async fn visible_group(&self, slot: &str) -> Result<Arc<EntityGroup>> {
+    /// The group that a reference names, if the caller may see it: any by scope, and its own with a token for a group.
+    pub async fn visible_group(&self, reference: &str) -> Result<Arc<EntityGroup>> {
         let tenant = self.tenant();
-        let Some(own) = own_group(self)? else { return self.reachable_group(slot).await };
-        let id: Option<GroupId> = self.directory.id_of(tenant, EntityGroup::FOREIGN_IDS, slot).await?;
+        let Some(own) = own_group(self)? else { return self.reachable_group(reference).await };
+        let id: Option<GroupId> = self.directory.id_of(tenant, EntityGroup::FOREIGN_IDS, reference).await?;
         let group = if id.as_ref() == Some(own) { self.directory.group(tenant, own).await? } else { None };
-        group.filter(|group| group.state != State::Deleted).ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))
+        group
+            .filter(|group| group.state != State::Deleted)
+            .ok_or_else(|| Error::not_found(EntityGroup::NAME, reference))
     }
 
-    /// The group that a slot names, if the caller reaches it. Confined callers reach none: a group spans accounts, and
-    /// whoever changes it changes what reaches all of them.
-    pub async fn reachable_group(&self, slot: &str) -> Result<Arc<EntityGroup>> {
-        self.group_or_tombstone(slot)
+    /// The group that a reference names, if the caller reaches it. Confined callers reach none: a group spans accounts, and
+    /// changing it changes the reach of tokens in all of them.
+    pub async fn reachable_group(&self, reference: &str) -> Result<Arc<EntityGroup>> {
+        self.group_or_tombstone(reference)
             .await?
             .filter(|group| group.state != State::Deleted)
-            .ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))
+            .ok_or_else(|| Error::not_found(EntityGroup::NAME, reference))
     }
 
     pub async fn create_group(
@@ -118,12 +120,12 @@ impl Act {
 
     pub async fn update_group(
         &self,
-        slot: &str,
+        reference: &str,
         etag: &str,
         patch: GroupPatch,
     ) -> Result<(Arc<EntityGroup>, Position)> {
         let tenant = self.tenant();
-        let found = self.reachable_group(slot).await?;
+        let found = self.reachable_group(reference).await?;
         self.directory
             .edit(&key::<EntityGroup>(tenant, &found.id), Some(etag), |mut group: EntityGroup| {
                 require_not_deleted(&group)?;
@@ -138,10 +140,10 @@ impl Act {
 
     /// Deletes a group. The places of its accounts are left: nobody gets to them but by the group's record, and its id is
     /// never used again. Those of its members end, because they hold roles.
-    pub async fn delete_group(&self, slot: &str, etag: &str) -> Result<Position> {
+    pub async fn delete_group(&self, reference: &str, etag: &str) -> Result<Position> {
         let tenant = self.tenant();
-        let found = self.group_or_tombstone(slot).await?;
-        let found = found.ok_or_else(|| Error::not_found(EntityGroup::NAME, slot))?;
+        let found = self.group_or_tombstone(reference).await?;
+        let found = found.ok_or_else(|| Error::not_found(EntityGroup::NAME, reference))?;
         let key = key::<EntityGroup>(tenant, &found.id);
         let edited = self.directory.edit(&key, Some(etag), |mut group: EntityGroup| {
             let now = self.directory.now();
@@ -176,11 +178,11 @@ impl Act {
             .await
     }
 
-    /// The group that a slot names by id or foreign id, deleted ones included.
-    async fn group_or_tombstone(&self, slot: &str) -> Result<Option<Arc<EntityGroup>>> {
+    /// The group that a reference names by id or foreign id, deleted ones included.
+    async fn group_or_tombstone(&self, reference: &str) -> Result<Option<Arc<EntityGroup>>> {
         let (caller, tenant) = (self.caller(), self.tenant());
         require_unconfined(caller)?;
-        match self.directory.id_of(tenant, EntityGroup::FOREIGN_IDS, slot).await? {
+        match self.directory.id_of(tenant, EntityGroup::FOREIGN_IDS, reference).await? {
             Some(id) => self.directory.group(tenant, &id).await,
             None => Ok(None),
         }

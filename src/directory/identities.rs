@@ -47,8 +47,13 @@ pub enum NewIdentity {
 
 impl Act {
     /// Makes a profile know a member. It may do so already, but not as somebody else.
-    pub async fn link_identity(&self, slot: &str, profile: &str, new: &NewIdentity) -> Result<(Arc<Member>, Position)> {
-        let member = self.reachable_member(slot).await?;
+    pub async fn link_identity(
+        &self,
+        reference: &str,
+        profile: &str,
+        new: &NewIdentity,
+    ) -> Result<(Arc<Member>, Position)> {
+        let member = self.reachable_member(reference).await?;
         let profile = self.reachable_profile(profile).await?;
         let kind = match (new, &profile.kind) {
             (NewIdentity::Username(username), ProfileKind::Password(_)) => {
@@ -82,8 +87,8 @@ impl Act {
     }
 
     /// Takes a member's way in through a profile. What it obtained is dead, whichever way it came.
-    pub async fn unlink_identity(&self, slot: &str, profile: &str) -> Result<(Arc<Member>, Position)> {
-        let member = self.reachable_member(slot).await?;
+    pub async fn unlink_identity(&self, reference: &str, profile: &str) -> Result<(Arc<Member>, Position)> {
+        let member = self.reachable_member(reference).await?;
         let profile = self.reachable_profile(profile).await?;
         self.directory
             .edit_identities(&member, &profile, |member, _| {

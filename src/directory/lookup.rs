@@ -49,7 +49,7 @@ impl Directory {
         self.find(tenant, id).await
     }
 
-    /// Whether an account has a place in a group now. Whether the account itself lives is told by its own record.
+    /// Whether an account has a place in a group now. Whether the account itself lives stands in its own record.
     pub async fn is_entity(&self, group: &EntityGroup, account: &AccountId) -> Result<bool> {
         // The places of a deleted group are left in the store.
         if group.state == State::Deleted {
@@ -59,7 +59,7 @@ impl Directory {
         Ok(entity.is_some_and(|entity| entity.state == State::Enabled))
     }
 
-    /// A member's place in a group, if it has one now. Whether the member itself may act is told by its own record.
+    /// A member's place in a group, if it has one now. Whether the member itself may act stands in its own record.
     pub async fn group_member(&self, group: &EntityGroup, member: &MemberId) -> Result<Option<Arc<GroupMember>>> {
         // The places of a deleted group end after it.
         if group.state == State::Deleted {
@@ -95,7 +95,7 @@ impl Directory {
         Ok(admission.filter(|admission| admission.state == State::Enabled))
     }
 
-    /// What a client of tenant `home` may do in `tenant`; `None` where it has no business.
+    /// What a client of tenant `home` may do in `tenant`; `None`: it is neither at home nor admitted there.
     pub async fn standing(
         &self,
         tenant: &TenantId,

@@ -51,51 +51,53 @@ pub const FIELDS: &[Field] = &[
 // === impl Act ===
 
 impl Act {
-    /// The member that a slot names by id or foreign id, deleted ones included, if the caller reaches it.
-    pub async fn reachable_member(&self, slot: &str) -> Result<Arc<Member>> {
+    /// The member that a reference names by id or foreign id, deleted ones included, if the caller reaches it.
+    pub async fn reachable_member(&self, reference: &str) -> Result<Arc<Member>> {
         let (caller, tenant) = (self.caller(), self.tenant());
-        let not_found = || Error::not_found(Member::NAME, slot);
+        let not_found = || Error::not_found(Member::NAME, reference);
         if caller.confinement(tenant).is_some() {
             return Err(not_found());
         }
-        let id: MemberId = self.directory.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_found)?;
+        let id: MemberId = self.directory.id_of(tenant, Member::FOREIGN_IDS, reference).await?.ok_or_else(not_found)?;
         self.directory.member(tenant, &id).await?.ok_or_else(not_found)
     }
 
-    /// The member that a slot names, if the caller may read it: within reach by scope, or itself.
-    pub async fn readable_member(&self, slot: &str) -> Result<Arc<Member>> {
+    /// The member that a reference names, if the caller may read it: within reach by scope, or itself.
+    pub async fn readable_member(&self, reference: &str) -> Result<Arc<Member>> {
         match self.right() {
-            Right::Scope => self.reachable_member(slot).await,
-            Right::OwnOnly => self.own_member(slot).await?.ok_or_else(|| Error::not_found(Member::NAME, slot)),
+            Right::Scope => self.reachable_member(reference).await,
+            Right::OwnOnly => {
+                self.own_member(reference).await?.ok_or_else(|| Error::not_found(Member::NAME, reference))
+            }
         }
     }
 
-    /// The member that a slot names, if it is the caller itself.
+    /// The member that a reference names, if it is the caller itself.
     ///
     /// # Errors
     /// SCOPE_INSUFFICIENT for a caller that is no member: without the declared scope it has nothing of its own.
-    pub(super) async fn own_member(&self, slot: &str) -> Result<Option<Arc<Member>>> {
+    pub(super) async fn own_member(&self, reference: &str) -> Result<Option<Arc<Member>>> {
         let (caller, tenant) = (self.caller(), self.tenant());
         let own = caller.own_member().ok_or_else(|| self.insufficient())?;
         if *tenant != caller.tenant {
             return Ok(None);
         }
-        match self.directory.id_of(tenant, Member::FOREIGN_IDS, slot).await? {
+        match self.directory.id_of(tenant, Member::FOREIGN_IDS, reference).await? {
             Some(id) if id == *own => self.directory.member(tenant, own).await,
             Some(_) | None => Ok(None),
         }
     }
 
-    /// The member that a slot names and by which right the caller may change it: within reach by scope, or itself, if it
+    /// The member that a reference names and by which right the caller may change it: within reach by scope, or itself, if it
     /// signed in and the tenant lets members manage themselves.
-    pub async fn manageable_member(&self, slot: &str) -> Result<(Arc<Member>, Right)> {
+    pub async fn manageable_member(&self, reference: &str) -> Result<(Arc<Member>, Right)> {
         let (caller, tenant) = (self.caller(), self.tenant());
         let right = self.right();
         if right == Right::Scope {
-            return Ok((self.reachable_member(slot).await?, right));
+            return Ok((self.reachable_member(reference).await?, right));
         }
-        let member = self.own_member(slot).await?;
-        let member = member.ok_or_else(|| Error::not_found(Member::NAME, slot))?;
+        let member = self.own_member(reference).await?;
+        let member = member.ok_or_else(|| Error::not_found(Member::NAME, reference))?;
         caller.require_signed_in()?;
         match self.directory.existing_tenant(tenant).await?.settings.member_self_management() {
             SelfManagement::UpdateOnly => Ok((member, right)),
@@ -120,9 +122,14 @@ impl Act {
         self.directory.create(caller, member, id, change, repeat).await
     }
 
-    pub async fn update_member(&self, slot: &str, etag: &str, patch: MemberPatch) -> Result<(Arc<Member>, Position)> {
+    pub async fn update_member(
+        &self,
+        reference: &str,
+        etag: &str,
+        patch: MemberPatch,
+    ) -> Result<(Arc<Member>, Position)> {
         let tenant = self.tenant();
-        let (found, right) = self.manageable_member(slot).await?;
+        let (found, right) = self.manageable_member(reference).await?;
         if right == Right::OwnOnly && patch.is_beyond_the_member() {
             let message = "members change their names, e-mail address, phone number and title only";
             return Err(Error::new(Reason::ScopeInsufficient, message));
@@ -140,9 +147,9 @@ impl Act {
     }
 
     /// Enables or disables a member. What it obtained before stays dead.
-    pub async fn set_member_state(&self, slot: &str, state: State) -> Result<(Arc<Member>, Position)> {
+    pub async fn set_member_state(&self, reference: &str, state: State) -> Result<(Arc<Member>, Position)> {
         let tenant = self.tenant();
-        self.edit_member(slot, "", |mut member| {
+        self.edit_member(reference, "", |mut member| {
             require_not_deleted(&member)?;
             member.state = state;
             let entry = match state {
@@ -155,9 +162,9 @@ impl Act {
     }
 
     /// Deletes a member, forgets the person, and ends all memberships. The tombstone says that the id was used.
-    pub async fn delete_member(&self, slot: &str, etag: &str) -> Result<(Arc<Member>, Position)> {
+    pub async fn delete_member(&self, reference: &str, etag: &str) -> Result<(Arc<Member>, Position)> {
         let tenant = self.tenant();
-        let deleted = self.edit_member(slot, etag, |mut member| {
+        let deleted = self.edit_member(reference, etag, |mut member| {
             let now = self.directory.now();
             let mut change = Change::new(tenant.clone(), now);
             let id = member.id.to_string();
@@ -195,12 +202,12 @@ impl Act {
 
     async fn edit_member(
         &self,
-        slot: &str,
+        reference: &str,
         etag: &str,
         edit: impl Fn(Member) -> Result<Edit<Member>>,
     ) -> Result<(Arc<Member>, Position)> {
         let tenant = self.tenant();
-        let member = self.reachable_member(slot).await?;
+        let member = self.reachable_member(reference).await?;
         let now = self.directory.now();
         let edit = |member| {
             let mut edit = edit(member)?;

@@ -81,7 +81,7 @@ impl Act {
     /// Replaces the roles of a membership.
     pub async fn set_membership_roles(&self, new: &NewMembership, etag: &str) -> Result<(Arc<Membership>, Position)> {
         let tenant = self.tenant();
-        let found = self.reachable_membership(&new.account, new.member.slot()).await?;
+        let found = self.reachable_membership(&new.account, new.member.reference()).await?;
         let account = self.directory.account(tenant, &found.account).await?;
         let account = account.ok_or_else(|| Error::not_found(Account::NAME, &*new.account))?;
         let roles = self.directory.find_roles(&account, &new.roles).await?;
@@ -154,11 +154,11 @@ impl Act {
     ) -> Result<Page<Arc<Membership>>> {
         let tenant = self.tenant();
         let parent = match of {
-            ListMemberships::Account(slot) => {
+            ListMemberships::Account(reference) => {
                 self.require_scope()?;
-                self.reachable_account(slot).await?.id.to_string()
+                self.reachable_account(reference).await?.id.to_string()
             }
-            ListMemberships::Member(slot) => self.readable_member(slot).await?.id.to_string(),
+            ListMemberships::Member(reference) => self.readable_member(reference).await?.id.to_string(),
         };
         let index = Index { tenant: tenant.clone(), kind: Kind::Membership, parent: Some(parent) };
         self.directory
@@ -181,13 +181,13 @@ impl Directory {
                 return Ok(());
             }
             for id in ids {
-                let slot = member.to_string();
-                self.remove(&RecordKey { tenant: tenant.clone(), kind: Kind::Membership, id }, &slot, "").await?;
+                let reference = member.to_string();
+                self.remove(&RecordKey { tenant: tenant.clone(), kind: Kind::Membership, id }, &reference, "").await?;
             }
         }
     }
 
-    /// What is told of a membership that is there already: to a repeat that it made it, to others that it exists.
+    /// The answer for a membership that is there already: a repeat receives it, others ALREADY_EXISTS.
     pub(super) async fn existing(
         &self,
         caller: &Caller,
@@ -206,11 +206,11 @@ impl Directory {
     }
 
     /// Leaves a tombstone in a membership's place, with the tallies lowered.
-    async fn remove(&self, key: &RecordKey, slot: &str, etag: &str) -> Result<Position> {
+    async fn remove(&self, key: &RecordKey, reference: &str, etag: &str) -> Result<Position> {
         let tenant = &key.tenant;
         for _ in 0..MAX_RACES {
             let membership: Option<Membership> = self.fresh(key).await?;
-            let mut membership = membership.ok_or_else(|| Error::not_found(Membership::NAME, slot))?;
+            let mut membership = membership.ok_or_else(|| Error::not_found(Membership::NAME, reference))?;
             if membership.state == MembershipState::Deleted {
                 return self.core.log.append(&[Entry::revoke(membership.ident())]).await;
             }

@@ -1,4 +1,6 @@
 //! Names that platforms choose: foreign ids, which stand wherever an id does, and free data.
+//!
+//! A *reference* is what a caller names something by: its id, or its foreign id.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +16,20 @@ use crate::{
 // === impl Directory ===
 
 impl Directory {
-    /// The id that a slot names: the id itself, or the holder of a foreign id.
+    /// The id that a reference names: the id itself, or the holder of a foreign id.
     pub(super) async fn id_of<K: id::Kind>(
         &self,
         tenant: &TenantId,
         foreign_ids: &'static Name,
-        slot: &str,
+        reference: &str,
     ) -> Result<Option<Id<K>>> {
-        if let Ok(id) = slot.parse() {
+        if let Ok(id) = reference.parse() {
             return Ok(Some(id));
         }
-        if has_reserved_prefix(slot) {
+        if has_reserved_prefix(reference) {
             return Ok(None);
         }
-        let holder = self.core.store.holder(tenant, &foreign_id(foreign_ids, slot)).await?;
+        let holder = self.core.store.holder(tenant, &foreign_id(foreign_ids, reference)).await?;
         holder.map(|id| id.parse().map_err(|_| Error::internal("read the holder of a foreign id"))).transpose()
     }
 }

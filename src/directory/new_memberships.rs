@@ -22,7 +22,7 @@ use crate::{
 pub enum Invitee {
     /// A member, by id or foreign id.
     Member(String),
-    /// Whoever has this e-mail address.
+    /// The member with this e-mail address.
     Email(String),
 }
 
@@ -42,9 +42,9 @@ pub struct NewMembership {
 
 impl Invitee {
     /// As the caller names them.
-    pub(super) fn slot(&self) -> &str {
-        let (Self::Member(slot) | Self::Email(slot)) = self;
-        slot
+    pub(super) fn reference(&self) -> &str {
+        let (Self::Member(reference) | Self::Email(reference)) = self;
+        reference
     }
 }
 
@@ -58,14 +58,14 @@ impl Act {
         repeat: Option<Repeat>,
     ) -> Result<(Membership, Position)> {
         let (caller, tenant) = (self.caller(), self.tenant());
-        // Whoever cannot see members must not find out by their foreign ids who is one.
+        // A caller that cannot see members must not learn from foreign ids who is one.
         require_unconfined(caller)?;
-        let not_a_member = || Error::not_found(Member::NAME, new.member.slot());
+        let not_a_member = || Error::not_found(Member::NAME, new.member.reference());
         let settings = &self.directory.existing_tenant(tenant).await?.settings;
         let account_id = self.living_account(&new.account).await?.id.clone();
         let member_id: MemberId = match &new.member {
-            Invitee::Member(slot) => {
-                self.directory.id_of(tenant, Member::FOREIGN_IDS, slot).await?.ok_or_else(not_a_member)?
+            Invitee::Member(reference) => {
+                self.directory.id_of(tenant, Member::FOREIGN_IDS, reference).await?.ok_or_else(not_a_member)?
             }
             Invitee::Email(email) => self.member_to_invite(email).await?,
         };
@@ -117,7 +117,7 @@ impl Act {
                 Written::Repeated { body, .. } => {
                     repeat.map_or(Ok(()), |repeat| repeat.check(body))?;
                     // What the first request made was deleted since.
-                    return Err(Error::not_found(Membership::NAME, new.member.slot()));
+                    return Err(Error::not_found(Membership::NAME, new.member.reference()));
                 }
                 other @ (Written::Taken(_) | Written::NotEmpty(_)) => return Err(refused(other)),
             }

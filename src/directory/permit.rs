@@ -83,7 +83,7 @@ impl Rule {
         }
     }
 
-    /// What a call without proof of who calls is told.
+    /// The refusal of a call without proof of who calls.
     pub fn missing(&self) -> Error {
         let message = match self.client_authentication {
             true => "a bearer token or client authentication is needed",
@@ -92,7 +92,7 @@ impl Rule {
         Error::new(Reason::TokenMissing, message)
     }
 
-    /// What a caller without the declared scope is told.
+    /// The refusal of a caller without the declared scope.
     pub fn insufficient(&self) -> Error {
         let message = match &self.access {
             Access::Scope(scope) => format!("the call wants the scope {scope}"),
@@ -182,7 +182,7 @@ impl Act {
                 (Subject::Client(_), Subject::OtherClient(client, _)) => {
                     caller.tenant == token.tenant && caller.standing.client.id == *client
                 }
-                // A member or a group has the token that it acts with, no more; so has whoever acts for a client.
+                // A member or a group has the token that it acts with, no more; so has an actor for a client.
                 (Subject::OtherClient(..) | Subject::Member(..) | Subject::Group(..), _)
                 | (Subject::Client(_), Subject::Account(_) | Subject::Member(..) | Subject::Group(..))
                 | (

@@ -64,7 +64,7 @@ impl Directory {
     }
 }
 
-/// Whether a patch points a profile elsewhere and says nothing of its secret. Whoever may write the profile would
+/// Whether a patch points a profile elsewhere and says nothing of its secret. A caller that may write the profile would
 /// otherwise have the secret, which nobody is shown, sent to a host of their own.
 pub(super) fn leaves_secret_behind(oidc: &OidcProfile, patch: &OidcPatch) -> bool {
     let moves = |patch: &Option<String>, now: &String| patch.as_ref().is_some_and(|new| new != now);

@@ -63,7 +63,7 @@ impl Act {
         let (caller, tenant) = (self.caller(), self.tenant());
         self.directory.existing_tenant(tenant).await?;
         let account = match account {
-            Some(slot) => Some(self.living_account(slot).await?.confinement()),
+            Some(reference) => Some(self.living_account(reference).await?.confinement()),
             None => {
                 require_unconfined(caller)?;
                 None
@@ -126,7 +126,7 @@ impl Act {
     ) -> Result<Page<Arc<Role>>> {
         let tenant = self.tenant();
         let account = match account {
-            Some(slot) => Some(self.living_account(slot).await?),
+            Some(reference) => Some(self.living_account(reference).await?),
             None => None,
         };
         let index = list_of(tenant, account.as_ref().map(|account| &account.id));
@@ -137,10 +137,10 @@ impl Act {
             .await
     }
 
-    /// The account that a slot names, unless it is deleted.
-    pub(super) async fn living_account(&self, slot: &str) -> Result<Arc<Account>> {
-        let account = self.reachable_account(slot).await?;
-        if account.state == State::Deleted { Err(Error::not_found(Account::NAME, slot)) } else { Ok(account) }
+    /// The account that a reference names, unless it is deleted.
+    pub(super) async fn living_account(&self, reference: &str) -> Result<Arc<Account>> {
+        let account = self.reachable_account(reference).await?;
+        if account.state == State::Deleted { Err(Error::not_found(Account::NAME, reference)) } else { Ok(account) }
     }
 
     async fn edit_role(
@@ -172,10 +172,10 @@ impl Act {
 // === impl Directory ===
 
 impl Directory {
-    /// The roles that slots name for members of `account`, each once: by id, or by the name that the account has a role
+    /// The roles that references name for members of `account`, each once: by id, or by the name that the account has a role
     /// of, else the tenant.
-    pub(super) async fn find_roles(&self, account: &Account, slots: &[String]) -> Result<Vec<Role>> {
-        let found = self.find_roles_in(&account.tenant, &[(Some(account), slots)]).await?;
+    pub(super) async fn find_roles(&self, account: &Account, references: &[String]) -> Result<Vec<Role>> {
+        let found = self.find_roles_in(&account.tenant, &[(Some(account), references)]).await?;
         Ok(found.into_iter().next().unwrap_or_default())
     }
 
@@ -186,36 +186,40 @@ impl Directory {
         tenant: &TenantId,
         places: &[(Option<&Account>, &[String])],
     ) -> Result<Vec<Vec<Role>>> {
-        let wanted = || places.iter().flat_map(|(account, slots)| slots.iter().map(move |slot| (*account, slot)));
-        // The names that a slot may be: the account's own and the tenant's.
+        let wanted = || {
+            places
+                .iter()
+                .flat_map(|(account, references)| references.iter().map(move |reference| (*account, reference)))
+        };
+        // The names that a reference may be: the account's own and the tenant's.
         let names: Vec<Unique> = wanted()
-            .filter(|(_, slot)| slot.parse::<RoleId>().is_err())
-            .flat_map(|(account, slot)| {
+            .filter(|(_, reference)| reference.parse::<RoleId>().is_err())
+            .flat_map(|(account, reference)| {
                 let own = account.map(Account::confinement);
-                [unique(own.as_ref(), slot), unique(None, slot)]
+                [unique(own.as_ref(), reference), unique(None, reference)]
             })
             .collect();
         let holders = if names.is_empty() { Vec::new() } else { self.core.store.holders(tenant, &names).await? };
         let mut holders = holders.chunks(2);
         let mut keys = Vec::new();
-        for (_, slot) in wanted() {
-            let id = match slot.parse::<RoleId>() {
+        for (_, reference) in wanted() {
+            let id = match reference.parse::<RoleId>() {
                 Ok(id) => Some(id.to_string()),
                 Err(_) => holders.next().unwrap_or_default().iter().flatten().next().cloned(),
             };
-            let id = id.ok_or_else(|| Error::not_found(Role::NAME, slot))?;
+            let id = id.ok_or_else(|| Error::not_found(Role::NAME, reference))?;
             keys.push(RecordKey { tenant: tenant.clone(), kind: Kind::Role, id });
         }
         let mut records = self.read_records::<Role>(&keys).await?.into_iter();
         let mut found = Vec::with_capacity(places.len());
-        for (account, slots) in places {
-            let mut roles: Vec<Role> = Vec::with_capacity(slots.len());
-            for (slot, role) in slots.iter().zip(records.by_ref()) {
+        for (account, references) in places {
+            let mut roles: Vec<Role> = Vec::with_capacity(references.len());
+            for (reference, role) in references.iter().zip(records.by_ref()) {
                 let fits = |role: &Role| {
                     let own = |line: &Confinement| account.is_some_and(|account| line.account == account.id);
                     role.state != State::Deleted && role.account.as_ref().is_none_or(own)
                 };
-                let role = role.filter(fits).ok_or_else(|| Error::not_found(Role::NAME, slot))?;
+                let role = role.filter(fits).ok_or_else(|| Error::not_found(Role::NAME, reference))?;
                 if !roles.iter().any(|known| known.id == role.id) {
                     roles.push(role);
                 }

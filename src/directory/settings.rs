@@ -220,7 +220,7 @@ impl Settings {
     }
 }
 
-/// Changes what the patch names. All that does not fit together then is told at once.
+/// Changes what the patch names. All that does not fit together then is refused at once.
 pub(super) fn apply(settings: &mut Settings, patch: SettingsPatch) -> Result<()> {
     macro_rules! set {
         ($($field:ident)*) => {$(

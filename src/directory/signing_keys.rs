@@ -121,9 +121,9 @@ impl Directory {
 
     /// Notes that a key is about to sign tokens that expire up to `expires`. False if it may not any more.
     pub async fn cover_key(&self, tenant: &TenantId, id: &KeyId, expires: Time) -> Result<bool> {
-        let slot = key::<KeySetRecord>(tenant, tenant);
+        let place = key::<KeySetRecord>(tenant, tenant);
         for _ in 0..MAX_RACES {
-            let record: Option<KeySetRecord> = self.fresh(&slot).await?;
+            let record: Option<KeySetRecord> = self.fresh(&place).await?;
             let Some(mut record) = record else { return Ok(false) };
             let covered = |set: &StoredKeySet| set.keys.iter().any(|key| key.id == *id && key.signed_until >= expires);
             if covered(&record.set) {
@@ -135,7 +135,7 @@ impl Directory {
                 return Ok(false);
             }
             let mut change = Change::new(tenant.clone(), self.now());
-            change.puts.push(Put::new(slot.kind, slot.id.clone(), Some(record.version), record.to_bytes()));
+            change.puts.push(Put::new(place.kind, place.id.clone(), Some(record.version), record.to_bytes()));
             if self.commit(change, &[Entry::changed(Ident::Tenant(tenant.clone()))]).await?.0 == Written::Done {
                 return Ok(true);
             }
@@ -179,8 +179,8 @@ impl Directory {
         tenant: &Tenant,
         edit: impl Fn(&mut StoredKeySet, Time) -> Result<Entry>,
     ) -> Result<(Arc<KeySetRecord>, Position)> {
-        let slot = key::<KeySetRecord>(&tenant.id, &tenant.id);
-        self.edit(&slot, None, |mut record: KeySetRecord| {
+        let place = key::<KeySetRecord>(&tenant.id, &tenant.id);
+        self.edit(&place, None, |mut record: KeySetRecord| {
             let now = self.now();
             let entry = edit(&mut record.set, now)?;
             Ok(Edit { record, change: Change::new(tenant.id.clone(), now), entries: vec![entry] })

@@ -173,10 +173,10 @@ impl Directory {
         // A key set that is there already belongs to a start or create that died here; its tenant may be written now.
         let _ = self.core.store.write(&change).await?;
 
-        let slot = Tenant::place(&tenant.id, &tenant.id);
-        let mut change = Change::new(slot.tenant, now);
-        change.puts.push(put_new(Kind::Tenant, slot.id.clone(), tenant.to_bytes()));
-        change.index.push((tenant_index(), slot.id));
+        let place = Tenant::place(&tenant.id, &tenant.id);
+        let mut change = Change::new(place.tenant, now);
+        change.puts.push(put_new(Kind::Tenant, place.id.clone(), tenant.to_bytes()));
+        change.index.push((tenant_index(), place.id));
         change.request = request;
         let (written, position) = self.commit(change, &[Entry::changed(tenant.ident())]).await?;
         match written {
@@ -193,14 +193,14 @@ impl Directory {
         etag: Option<&str>,
         edit: impl Fn(&mut Tenant) -> Result<Entry>,
     ) -> Result<(Arc<Tenant>, Position)> {
-        let slot = Tenant::place(id, id);
-        self.edit(&slot, etag, |mut tenant: Tenant| {
+        let place = Tenant::place(id, id);
+        self.edit(&place, etag, |mut tenant: Tenant| {
             if tenant.state == State::Deleted {
                 return Err(Error::not_found("Tenant", id.to_string()));
             }
             let entry = edit(&mut tenant)?;
             tenant.updated = self.now();
-            Ok(Edit { record: tenant, change: Change::new(slot.tenant.clone(), self.now()), entries: vec![entry] })
+            Ok(Edit { record: tenant, change: Change::new(place.tenant.clone(), self.now()), entries: vec![entry] })
         })
         .await
     }

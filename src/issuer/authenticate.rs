@@ -58,7 +58,7 @@ pub enum Proof {
 
 /// What a call brings to be permitted.
 #[derive(Clone, Copy, Debug)]
-pub struct Asking<'a> {
+pub struct PermitRequest<'a> {
     pub rule: &'static Rule,
     pub proof: &'a Proof,
     pub about: &'a About,
@@ -93,8 +93,8 @@ impl Issuer {
     /// # Errors
     /// TOKEN_INVALID or INVALID_CLIENT; TOKEN_MISSING for client authentication that the rule does not take;
     /// SCOPE_INSUFFICIENT; NOT_FOUND or INVALID_FIELD of the tenant.
-    pub async fn permit(&self, asking: &Asking<'_>) -> Result<Act> {
-        let Asking { rule, proof, about, freshness } = asking;
+    pub async fn permit(&self, request: &PermitRequest<'_>) -> Result<Act> {
+        let PermitRequest { rule, proof, about, freshness } = request;
         if proof.is_client_authentication() && !rule.client_authentication {
             return Err(rule.missing());
         }

@@ -96,7 +96,7 @@ fn is_reachable(act: &Act, verified: &Verified) -> bool {
     verified.token.tenant == *act.tenant() && act.may_touch(&verified.token)
 }
 
-/// The same for garbage, for what has died, and for what is none of the caller's business.
+/// The same for a text that is no token, for a dead token, and for one out of the caller's reach.
 fn unusable(field: &'static str) -> Error {
     Error::field(field, "must be an active access token of the tenant within reach")
 }

@@ -35,7 +35,7 @@ const MAX_NAME_CHARS: usize = 255;
 // === impl Issuer ===
 
 impl Issuer {
-    /// The member for whom a provider vouches. Whoever is new becomes one if the tenant has a way for it.
+    /// The member for whom a provider vouches. A subject that is not known yet becomes a member if the tenant allows it.
     pub(super) async fn prove_subject(
         &self,
         caller: &Caller,
@@ -47,7 +47,7 @@ impl Issuer {
         let profile = self.identity_profile(&tenant.id, &brought.profile).await?;
         let identity = match self.ask_provider(&profile, brought, deadline).await {
             Err(error) if error.reason() == Reason::InvalidCredentials => {
-                // For whoever sets a provider up: callers are not told.
+                // For the operator who sets a provider up; callers do not receive it.
                 tracing::debug!(profile = %profile.id, error = chain(&error), "a provider's word was not taken");
                 self.refuse(&standing.client.id, &tenant.id, &profile.id);
                 return Err(invalid_credentials());
@@ -104,8 +104,8 @@ impl Issuer {
 // === what a provider tells ===
 
 /// Who somebody will be that is no member yet.
-fn newcomer(profile: &IdentityProfile, told: VerifiedIdentity) -> Newcomer {
-    let VerifiedIdentity { issuer, subject, email, email_verified, name, given_name, family_name } = told;
+fn newcomer(profile: &IdentityProfile, identity: VerifiedIdentity) -> Newcomer {
+    let VerifiedIdentity { issuer, subject, email, email_verified, name, given_name, family_name } = identity;
     // A provider may take for an address what is none to us; then nobody can have been invited by it either.
     let email = email.filter(|email| is_email(email));
     let (first_name, last_name) =
@@ -154,7 +154,7 @@ mod tests {
         token::IdentityProfileId,
     };
 
-    fn told() -> VerifiedIdentity {
+    fn ada() -> VerifiedIdentity {
         VerifiedIdentity {
             issuer: "https://idp.example".to_owned(),
             subject: "s".to_owned(),
@@ -166,7 +166,7 @@ mod tests {
         }
     }
 
-    fn of(told: VerifiedIdentity) -> Newcomer {
+    fn of(identity: VerifiedIdentity) -> Newcomer {
         let profile = IdentityProfile {
             id: IdentityProfileId::random().unwrap(),
             tenant: "default".parse().unwrap(),
@@ -177,28 +177,28 @@ mod tests {
             updated: Time::from_secs(0),
             version: 1,
         };
-        newcomer(&profile, told)
+        newcomer(&profile, identity)
     }
 
     #[test]
     fn only_an_address_that_is_one_to_us_counts_as_verified() {
-        let new = of(told());
+        let new = of(ada());
         assert_eq!((new.email.as_str(), new.email_verified), ("ada@example.com", true));
         // The last one would be another person's in lower case.
         for email in ["", "nobody", "Ada <ada@example.com>", "ada@example.com\n", "\u{212a}ate@example.com"] {
-            let new = of(VerifiedIdentity { email: Some(email.to_owned()), ..told() });
+            let new = of(VerifiedIdentity { email: Some(email.to_owned()), ..ada() });
             assert_eq!((new.email.as_str(), new.email_verified), ("", false), "{email}");
         }
-        let new = of(VerifiedIdentity { email: None, ..told() });
+        let new = of(VerifiedIdentity { email: None, ..ada() });
         assert!(!new.email_verified && new.email.is_empty());
-        assert!(!of(VerifiedIdentity { email_verified: false, ..told() }).email_verified);
+        assert!(!of(VerifiedIdentity { email_verified: false, ..ada() }).email_verified);
     }
 
     #[test]
     fn a_newcomer_is_called_what_the_provider_has() {
-        let name = |told: VerifiedIdentity| of(told).display_name;
-        assert_eq!(name(told()), "Ada Lovelace");
-        let unnamed = || VerifiedIdentity { name: Some(" \u{7} ".to_owned()), ..told() };
+        let name = |identity: VerifiedIdentity| of(identity).display_name;
+        assert_eq!(name(ada()), "Ada Lovelace");
+        let unnamed = || VerifiedIdentity { name: Some(" \u{7} ".to_owned()), ..ada() };
         let family_name = Some("L.".to_owned());
         assert_eq!(name(VerifiedIdentity { family_name, ..unnamed() }), "Ada L.");
         let nameless = || VerifiedIdentity { given_name: None, ..unnamed() };
@@ -206,8 +206,8 @@ mod tests {
         assert_eq!(name(VerifiedIdentity { email: None, ..nameless() }), "s");
         let nothing = VerifiedIdentity { email: None, subject: "\u{7}".to_owned(), ..nameless() };
         assert_eq!(name(nothing), "the provider");
-        let long = VerifiedIdentity { name: Some("ä".repeat(300)), ..told() };
+        let long = VerifiedIdentity { name: Some("ä".repeat(300)), ..ada() };
         assert_eq!(name(long), "ä".repeat(MAX_NAME_CHARS));
-        assert_eq!(of(told()).first_name.as_deref(), Some("Ada"));
+        assert_eq!(of(ada()).first_name.as_deref(), Some("Ada"));
     }
 }

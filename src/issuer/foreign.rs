@@ -21,7 +21,7 @@ use crate::{
 
 /// The proof does not hold, or it could not be found out whether it does.
 enum Unproven {
-    /// Callers are not told why.
+    /// Callers do not learn why.
     Refused(Refusal),
     Failed(Error),
 }
@@ -46,13 +46,13 @@ impl Issuer {
     /// The client that signed an assertion, which is used up by this. `client_id`: whose it is said to be.
     pub(super) async fn recognize_assertion(&self, client_id: Option<&str>, assertion: &str) -> Result<Arc<Caller>> {
         let caller = self.client_of_assertion(client_id, assertion).await;
-        caller.map_err(|unproven| unproven.told("a client assertion"))
+        caller.map_err(|unproven| unproven.into_error("a client assertion"))
     }
 
     /// The client that a workload stands for, in the tenant that it names or else is meant for.
     pub(super) async fn recognize_workload(&self, tenant: Option<&str>, jwt: &str) -> Result<Arc<Caller>> {
         let caller = self.client_of_workload(tenant, jwt).await;
-        caller.map_err(|unproven| unproven.told("a workload's token"))
+        caller.map_err(|unproven| unproven.into_error("a workload's token"))
     }
 
     async fn client_of_assertion(&self, client_id: Option<&str>, text: &str) -> Result<Arc<Caller>, Unproven> {
@@ -137,14 +137,14 @@ impl Issuer {
 fn fitting(published: Option<&KeySet>, unverified: &Unverified<'_>) -> Result<Vec<PublicKey>, Refusal> {
     let published = published.ok_or(Refusal("its issuer's keys are not known"))?;
     let found = published.find(unverified.key_id(), unverified.algorithm().jsonwebtoken());
-    // One more than will be tried: that there are too many is told there.
+    // One more than will be tried: the refusal of too many is made there.
     Ok(found.take(MAX_CANDIDATES + 1).filter_map(|key| PublicKey::new(&Jwk::of(key)?).ok()).collect())
 }
 
 // === impl Unproven ===
 
 impl Unproven {
-    fn told(self, what: &'static str) -> Error {
+    fn into_error(self, what: &'static str) -> Error {
         match self {
             Self::Refused(refusal) => {
                 tracing::debug!(reason = %refusal, "{what} was refused");

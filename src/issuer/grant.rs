@@ -64,11 +64,11 @@ impl Issuer {
         })
     }
 
-    pub(super) async fn grant_account(&self, act: &Act, slot: &str) -> Result<Granted> {
+    pub(super) async fn grant_account(&self, act: &Act, reference: &str) -> Result<Granted> {
         let (caller, right) = (act.caller(), act.right());
-        let account = act.reachable_account(slot).await?;
+        let account = act.reachable_account(reference).await?;
         if account.state == State::Deleted {
-            return Err(Error::not_found("Account", slot));
+            return Err(Error::not_found("Account", reference));
         }
         let standing = self.standing_in(act).await?;
         self.require_alive(&standing.tenant, &account).await?;

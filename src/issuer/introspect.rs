@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Issuer,
     freshness::Freshness,
-    reach::Asked,
+    reach::AccountLookup,
     records::decode_family,
     verified::{Reach, Verified},
 };
@@ -47,13 +47,13 @@ impl Issuer {
         let resolved = self.resolve_all(texts).await?;
         let known: Vec<Arc<Verified>> = resolved.iter().flatten().cloned().collect();
         let mut active = self.are_active(&known).await?.into_iter();
-        let mut asked = account.map(Asked::new);
+        let mut asked = account.map(AccountLookup::new);
         let mut answers = Vec::with_capacity(texts.len());
         for (text, verified) in texts.iter().zip(resolved) {
             answers.push(match verified {
                 Some(verified) => {
                     let active = active.next().unwrap_or(false) && freshness.has_seen(verified.token.rev, act.head());
-                    if active && is_business_of(caller, &introspects, &verified) {
+                    if active && may_introspect(caller, &introspects, &verified) {
                         let reach = match &mut asked {
                             Some(asked) => Some(Box::pin(self.reach_in(&verified, asked)).await?),
                             None => None,
@@ -87,7 +87,7 @@ impl Issuer {
         Ok((token, issuer, authority))
     }
 
-    /// A refresh token is its own client's business only.
+    /// Only its own client may introspect a refresh token.
     async fn introspect_refresh(&self, act: &Act, freshness: Freshness, text: &str) -> Result<Introspection> {
         let caller = act.caller();
         let Some((content, _)) = RefreshContent::from_text(text, &*self.core.ring) else {
@@ -101,8 +101,8 @@ impl Issuer {
             && family.tenant == content.tenant
             && family.client == caller.standing.client.id;
         let current = own && family.generation == content.generation && freshness.has_seen(family.rev, act.head());
-        let business = current && caller.reaches_subject(&family.tenant, family.account(), &family.ancestors);
-        if !business || self.living_family(&family).await?.is_err() {
+        let reached = current && caller.reaches_subject(&family.tenant, family.account(), &family.ancestors);
+        if !reached || self.living_family(&family).await?.is_err() {
             return Ok(Introspection::Inactive);
         }
         let issuer = self.directory.issuer(&family.tenant);
@@ -110,7 +110,7 @@ impl Issuer {
     }
 }
 
-fn is_business_of(caller: &Caller, introspects: &[String], verified: &Verified) -> bool {
+fn may_introspect(caller: &Caller, introspects: &[String], verified: &Verified) -> bool {
     let token = &verified.token;
     let tenant = token.tenant == caller.tenant || caller.is_admin();
     tenant

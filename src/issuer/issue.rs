@@ -65,7 +65,7 @@ impl Issuer {
                 self.grant_client(act, tenant.as_deref(), GrantType::ClientCredentials).await?
             }
             Grant::Workload { tenant } => self.grant_client(act, tenant.as_deref(), GrantType::Workload).await?,
-            Grant::Account(slot) => Box::pin(self.grant_account(act, slot)).await?,
+            Grant::Account(reference) => Box::pin(self.grant_account(act, reference)).await?,
             Grant::Member { member, account } => Box::pin(self.grant_member(act, member, account.as_deref())).await?,
             Grant::EntityGroup { group, member } => Box::pin(self.grant_group(act, group, member.as_deref())).await?,
             Grant::TokenExchange { subject, actor } => {

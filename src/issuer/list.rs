@@ -10,7 +10,7 @@ use crate::{
     },
     store::{IndexEntry, SubjectKey},
     token::{
-        AccessToken, Error, Result, Subject, TokenId,
+        AccessToken, Error, Result, TokenId,
         filter::{Field, Filter, MOMENT_OPS, NAME_OPS, SET_OPS, TEXT_OPS, Value},
     },
 };
@@ -111,30 +111,20 @@ impl Issuer {
 
     /// The list of a subject's tokens, if the caller may see it.
     async fn list_of(&self, act: &Act, subject: &ListSubject) -> Result<SubjectKey> {
-        let (caller, tenant) = (act.caller(), act.tenant());
         Ok(match subject {
-            ListSubject::Account(slot) => {
-                let account = act.reachable_account(slot).await?;
+            ListSubject::Account(reference) => {
+                let account = act.reachable_account(reference).await?;
                 SubjectKey::Account(account.id.clone())
             }
-            ListSubject::Member(slot) => {
+            ListSubject::Member(reference) => {
                 act.require_scope()?;
-                SubjectKey::Member(act.reachable_member(slot).await?.id.clone())
+                SubjectKey::Member(act.reachable_member(reference).await?.id.clone())
             }
-            ListSubject::Group(slot) => {
+            ListSubject::Group(reference) => {
                 act.require_scope()?;
-                SubjectKey::Group(act.reachable_group(slot).await?.id.clone())
+                SubjectKey::Group(act.reachable_group(reference).await?.id.clone())
             }
-            ListSubject::Client(slot) => {
-                let own =
-                    matches!(caller.subject, Subject::Client(_)) && caller.sub == *slot && *tenant == caller.tenant;
-                if !own {
-                    act.require_scope()?;
-                    self.client_in_reach(act, slot).await?;
-                }
-                let client = slot.parse().map_err(|_| Error::not_found("Client", slot))?;
-                SubjectKey::Client(tenant.clone(), client)
-            }
+            ListSubject::Client(id) => SubjectKey::Client(act.tenant().clone(), self.client_in_reach(act, id).await?),
         })
     }
 
@@ -163,9 +153,10 @@ impl Issuer {
 
 impl ListSubject {
     /// The id or foreign id.
-    pub fn slot(&self) -> &str {
-        let (Self::Account(slot) | Self::Client(slot) | Self::Member(slot) | Self::Group(slot)) = self;
-        slot
+    pub fn reference(&self) -> &str {
+        let (Self::Account(reference) | Self::Client(reference) | Self::Member(reference) | Self::Group(reference)) =
+            self;
+        reference
     }
 }
 

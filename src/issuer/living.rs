@@ -1,5 +1,5 @@
 //! Whether what was issued lives now: one answer for access tokens, bearers, the parents of derived tokens, repeats, and
-//! refresh tokens, whoever asks.
+//! refresh tokens.
 //!
 //! It lives if the log does not revoke it, it has not expired, its tenant and its client are enabled and the client still
 //! reaches its subject, the accounts of its line and its member are enabled, and its session has not lapsed.

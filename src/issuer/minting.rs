@@ -1,4 +1,4 @@
-//! Storing what was decided about a token, and answering: with its session, and with what a repeat is told.
+//! Storing what was decided about a token, and answering the caller or a repeated request.
 
 use super::{
     Issuer, MAX_RACES,
@@ -84,7 +84,7 @@ impl Issuer {
         Err(Error::new(Reason::ConcurrentUpdate, "the session is being revoked"))
     }
 
-    /// Forgets the record of a token that nobody is told: its session was refused, and the store keeps the parts of a mint
+    /// Removes the record of a token that was not handed out: its session was refused, and the store keeps the parts of a mint
     /// apart. A family that was written with it expires by itself.
     async fn withdraw(&self, decided: &Decided, now: Time) -> Result<()> {
         let token = TokenMint { expires: now, ..token_mint(&decided.token, now, Existing::Replace) };
@@ -94,7 +94,7 @@ impl Issuer {
 
     pub(super) fn answer(&self, decided: Decided, text: String) -> Result<Issued> {
         let refresh = match &decided.family {
-            // A repeat is told the refresh token that it was told first, whatever became of it.
+            // A repeat receives the refresh token that the first request received, also after it was used.
             Some(family) => Some((self.refresh_text(family, 0)?, family.expires())),
             None => None,
         };

@@ -69,7 +69,7 @@ pub struct Issuer {
     key_sets: Arc<JwksCache>,
     /// Sign-in with identity providers.
     relying_party: RelyingParty,
-    /// What the platform is told.
+    /// Events for the platform.
     outbox: Arc<Outbox>,
     /// Tokens whose text was checked, by digest.
     verified: quick_cache::sync::Cache<[u8; 32], Arc<Verified>>,

@@ -48,7 +48,7 @@ pub const MAX_CODES: u8 = 5;
 // === impl Issuer ===
 
 impl Issuer {
-    /// Sends a one-time password to whoever has a username, if anybody has it. Callers are told the same either way.
+    /// Sends a one-time password to the member with a username, if there is one. Callers receive the same reply either way.
     pub async fn request_code(&self, act: &Act, request: &CodeRequest) -> Result<()> {
         let standing = self.standing_for_sign_in(act).await?;
         let tenant = &standing.tenant;
@@ -73,7 +73,7 @@ impl Issuer {
             self.directory.member_by_username(&tenant.id, &profile.id, &request.username).await?
         };
         let (member, email) = match &found {
-            // An address that nobody has verified may have been set by whoever found a token of the member.
+            // An address that nobody has verified may have been set by somebody who found a token of the member.
             Some((member, _)) if member.email_verified == Some(true) => {
                 (Some(&member.id), member.profile.email.clone())
             }
@@ -119,7 +119,7 @@ impl Issuer {
         }
     }
 
-    /// Refuses whoever has not the code that was sent to an e-mail address, or wants a username that is taken: then the
+    /// Refuses a caller without the code that was sent to an e-mail address, and a username that is taken: then the
     /// code is still good.
     pub(super) async fn prove_address(
         &self,

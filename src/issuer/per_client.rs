@@ -15,7 +15,7 @@ pub(super) struct PerClient {
     minutes: Mutex<HashMap<ClientId, Minute>>,
     /// The most of it in a minute.
     limit: u32,
-    /// What the caller is told beyond.
+    /// The refusal beyond the limit.
     refusal: &'static str,
 }
 

@@ -12,26 +12,26 @@ use crate::{
     token::{AccessToken, Result, Subject, TenantId},
 };
 
-/// An account that a caller asks about, in whatever tenants the tokens are of.
-pub(super) struct Asked<'a> {
+/// An account that a caller asks about, in any of the tenants that tokens belong to.
+pub(super) struct AccountLookup<'a> {
     /// Its id or foreign id.
-    slot: &'a str,
+    reference: &'a str,
     /// What it names in the tenants that were looked at. A call is about very few.
     found: Vec<(TenantId, Option<Arc<Account>>)>,
 }
 
-// === impl Asked ===
+// === impl AccountLookup ===
 
-impl<'a> Asked<'a> {
-    pub(super) const fn new(slot: &'a str) -> Self {
-        Self { slot, found: Vec::new() }
+impl<'a> AccountLookup<'a> {
+    pub(super) const fn new(reference: &'a str) -> Self {
+        Self { reference, found: Vec::new() }
     }
 
     async fn in_tenant(&mut self, directory: &Directory, tenant: &TenantId) -> Result<Option<Arc<Account>>> {
         if let Some((_, found)) = self.found.iter().find(|(known, _)| known == tenant) {
             return Ok(found.clone());
         }
-        let found = directory.find_account(tenant, self.slot).await?;
+        let found = directory.find_account(tenant, self.reference).await?;
         self.found.push((tenant.clone(), found.clone()));
         Ok(found)
     }
@@ -41,7 +41,7 @@ impl<'a> Asked<'a> {
 
 impl Issuer {
     /// What an active token gives in the account that is asked about. One that the tenant does not have is not reached.
-    pub(super) async fn reach_in(&self, verified: &Verified, asked: &mut Asked<'_>) -> Result<Arc<Reach>> {
+    pub(super) async fn reach_in(&self, verified: &Verified, asked: &mut AccountLookup<'_>) -> Result<Arc<Reach>> {
         // Before anything is read: what is applied meanwhile makes the answer one of the past.
         let version = self.core.log.version();
         let now = self.now();

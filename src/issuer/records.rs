@@ -9,7 +9,7 @@ use crate::{
     token::{AccessToken, Error, Family, Format, Result, Subject, TokenId},
 };
 
-/// A family's record outlives it by this, so that a late renewal is told why it fails.
+/// A family's record outlives it by this, so that a late renewal is refused with the reason.
 pub(super) const FAMILY_RETENTION: Duration = Duration::from_secs(3600);
 
 /// A token's record as it is stored and listed.

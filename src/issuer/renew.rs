@@ -1,7 +1,7 @@
 //! Renewal: exact and lossless.
 //!
 //! Checks come before the rotation, so that a refused renewal consumes nothing. The rotation is one atomic step on the
-//! family's record; what stands in that record after the race is what everybody is told.
+//! family's record; what that record says after the race is what all callers receive.
 
 use std::sync::Arc;
 
@@ -223,7 +223,7 @@ impl Issuer {
             Some(FamilyConflict::Other(record)) => {
                 let now = decode_family(&record)?;
                 // A concurrent renewal that kept it, too, has moved the idle expiry just as well. One that replaced it
-                // has not: all of them must be told the same refresh token.
+                // has not: all of them must receive the same refresh token.
                 if !now.closed && now.generation == next.generation { Written::Won } else { Written::Lost(record) }
             }
         })

@@ -1,4 +1,4 @@
-//! Repeats: what a request id is told that was used before.
+//! Repeats: the answer to a request id that was used before.
 
 use super::{
     Issuer,

@@ -16,7 +16,7 @@ use crate::{
     },
     store::{FamilyConflict, Mint, SessionKey},
     token::{
-        AccessToken, Error, Family, Ident, Position, Reason, Result, Subject, TokenId,
+        AccessToken, ClientId, Error, Family, Ident, Position, Reason, Result, Subject, TokenId,
         access::SessionId,
         secret::{RefreshContent, SecretKind},
     },
@@ -27,7 +27,7 @@ use crate::{
 pub enum Target {
     /// An account, by id or foreign id.
     Account {
-        slot: String,
+        reference: String,
         descendants: bool,
     },
     /// What a client obtained in the tenant.
@@ -188,30 +188,21 @@ impl Issuer {
     async fn principal(&self, act: &Act, target: &Target) -> Result<Ident> {
         let (caller, tenant) = (act.caller(), act.tenant());
         match target {
-            Target::Account { slot, descendants } => {
-                let account = act.reachable_account(slot).await?;
+            Target::Account { reference, descendants } => {
+                let account = act.reachable_account(reference).await?;
                 let id = account.id.clone();
                 let tenant = tenant.clone();
                 Ok(if *descendants { Ident::Subtree(tenant, id) } else { Ident::Account(tenant, id) })
             }
-            Target::Client(slot) => {
-                let own =
-                    matches!(caller.subject, Subject::Client(_)) && caller.sub == *slot && *tenant == caller.tenant;
-                if !own {
-                    act.require_scope()?;
-                    self.client_in_reach(act, slot).await?;
-                }
-                let client = slot.parse().map_err(|_| Error::not_found("Client", slot))?;
-                Ok(Ident::Admission(tenant.clone(), client))
-            }
-            Target::Member(slot) => {
+            Target::Client(id) => Ok(Ident::Admission(tenant.clone(), self.client_in_reach(act, id).await?)),
+            Target::Member(reference) => {
                 act.require_scope()?;
-                let member = act.reachable_member(slot).await?;
+                let member = act.reachable_member(reference).await?;
                 Ok(Ident::Member(tenant.clone(), member.id.clone()))
             }
-            Target::Group(slot) => {
+            Target::Group(reference) => {
                 act.require_scope()?;
-                let group = act.reachable_group(slot).await?;
+                let group = act.reachable_group(reference).await?;
                 Ok(Ident::Group(tenant.clone(), group.id.clone()))
             }
             Target::Sessions(_) => Err(Error::internal("name one target of many")),
@@ -224,16 +215,24 @@ impl Issuer {
         }
     }
 
-    /// Refuses a client that is neither at home in the tenant, within the caller's reach, nor admitted to it.
-    pub(super) async fn client_in_reach(&self, act: &Act, slot: &str) -> Result<()> {
+    /// The client whose tokens the caller may list and revoke: itself, or by scope one that is at home in the tenant within
+    /// the caller's reach, or admitted to it.
+    pub(super) async fn client_in_reach(&self, act: &Act, id: &str) -> Result<ClientId> {
         let (caller, tenant) = (act.caller(), act.tenant());
-        match act.reachable_client(slot).await {
+        let own = matches!(caller.subject, Subject::Client(_)) && caller.sub == id && *tenant == caller.tenant;
+        if !own {
+            act.require_scope()?;
+        }
+        let client: ClientId = id.parse().map_err(|_| Error::not_found("Client", id))?;
+        if own {
+            return Ok(client);
+        }
+        match act.reachable_client(id).await {
             Err(error) if error.reason() == Reason::NotFound => {
-                let Ok(client) = slot.parse() else { return Err(error) };
                 let admitted = self.directory.admission(tenant, &client).await?.is_some();
-                if admitted && caller.confinement(tenant).is_none() { Ok(()) } else { Err(error) }
+                if admitted && caller.confinement(tenant).is_none() { Ok(client) } else { Err(error) }
             }
-            other => other.map(|_| ()),
+            other => other.map(|_| client),
         }
     }
 
@@ -268,7 +267,7 @@ impl Issuer {
         }
     }
 
-    /// Appends what tells something new; the position stands at or above what told it.
+    /// Appends entries that revoke something that still lives; the position is at or above the one that revokes it.
     async fn append(&self, entries: Vec<Entry>) -> Result<Position> {
         self.core.log.append_new(entries).await
     }

@@ -18,7 +18,7 @@ pub(super) enum Lapsed {
 
 impl Lapsed {
     /// Whom a session that is named must be of: whom it was first minted for. What comes from a token of the session is in
-    /// it already, whoever that is for.
+    /// it already, for any subject.
     pub(super) fn owner(self, token: &AccessToken) -> Option<[u8; 16]> {
         let kind: &[u8] = match &token.subject {
             Subject::Client(_) | Subject::OtherClient(..) => b"client",

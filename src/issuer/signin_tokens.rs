@@ -83,7 +83,7 @@ impl Issuer {
         if let Some(parent) = parent {
             allowed = parent.scopes.intersection(&allowed);
             default = allowed.clone();
-            // As for renewal: less than before is told, nothing at all is refused.
+            // As for renewal: scopes that are not allowed any more are left out; if none is left, the call is refused.
             if allowed.is_empty() && !parent.scopes.is_empty() {
                 return Err(Error::new(Reason::ScopeNotAllowed, "none of the token's scopes is allowed any more"));
             }

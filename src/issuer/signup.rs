@@ -21,7 +21,7 @@ use crate::{
 // === impl Issuer ===
 
 impl Issuer {
-    /// Makes somebody a member. A repeat is told whom the first request made, if it knows the password.
+    /// Makes somebody a member. A repeat receives the member that the first request made, if it knows the password.
     pub(super) async fn sign_up(&self, act: &Act, standing: &Standing, request: &SignIn) -> Result<Arc<Member>> {
         let Mechanism::SelfSignup { profile, username, password, display_name, email, code } = &request.mechanism
         else {

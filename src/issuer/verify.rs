@@ -77,8 +77,8 @@ impl Issuer {
             }
             let verified = Verified::new(token, &self.directory.issuer(&content.tenant));
             self.verified.insert(digest, Arc::clone(&verified));
-            if let Some(slot) = resolved.get_mut(i) {
-                *slot = Some(verified);
+            if let Some(found) = resolved.get_mut(i) {
+                *found = Some(verified);
             }
         }
         Ok(resolved)

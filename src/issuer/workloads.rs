@@ -30,7 +30,7 @@ impl Workloads {
         Self(issuers.into_iter().map(|(issuer, location)| (issuer, source(location))).collect())
     }
 
-    /// Reads all key sets in files. Whoever publishes his at a URL may be down without holding up a start.
+    /// Reads all key sets in files. An issuer that publishes its keys at a URL may be down without holding up a start.
     ///
     /// # Errors
     /// All of those that cannot be used.
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_key_sets_that_cannot_be_read_are_told_at_the_start() {
+    fn all_key_sets_that_cannot_be_read_are_reported_at_the_start() {
         let dir = tempfile::tempdir().unwrap();
         let (missing, broken) = (dir.path().join("missing"), dir.path().join("broken"));
         std::fs::write(&broken, "{}").unwrap();
@@ -63,11 +63,11 @@ mod tests {
             ("b".to_owned(), Location::File(broken)),
             ("c".to_owned(), "https://down.example/keys".parse().unwrap()),
         ];
-        let told = Workloads::new(issuers).check().unwrap_err();
-        let all: Vec<_> = told.split("; ").collect();
-        assert_eq!(all.len(), 2, "{told}");
-        assert!(all[0].starts_with("the keys of a: ") && all[0].contains("missing"), "{told}");
-        assert!(all[1].starts_with("the keys of b: ") && all[1].ends_with("it is no JWK Set"), "{told}");
+        let error = Workloads::new(issuers).check().unwrap_err();
+        let all: Vec<_> = error.split("; ").collect();
+        assert_eq!(all.len(), 2, "{error}");
+        assert!(all[0].starts_with("the keys of a: ") && all[0].contains("missing"), "{error}");
+        assert!(all[1].starts_with("the keys of b: ") && all[1].ends_with("it is no JWK Set"), "{error}");
         assert!(Workloads::default().check().is_ok());
     }
 }

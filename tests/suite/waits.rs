@@ -24,7 +24,7 @@ use jeton::{
         roles::RolePatch,
     },
     issuer::{
-        authenticate::{Asking, Proof},
+        authenticate::{PermitRequest, Proof},
         freshness::FULL,
         introspect::Introspection,
         issue::Issued,
@@ -277,8 +277,8 @@ impl Service {
     /// The administrator, about to act in `system`.
     async fn act(&self) -> Act {
         let about = About::Tenant("system".to_owned());
-        let asking = Asking { rule: &RULE, proof: &self.proof, about: &about, freshness: FULL };
-        self.app.issuer.permit(&asking).await.unwrap()
+        let request = PermitRequest { rule: &RULE, proof: &self.proof, about: &about, freshness: FULL };
+        self.app.issuer.permit(&request).await.unwrap()
     }
 
     /// How often `call` reads the head.

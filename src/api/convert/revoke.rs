@@ -11,7 +11,7 @@ pub fn target(target: Option<wire::revoke_all_tokens_request::Target>) -> Result
     use wire::revoke_all_tokens_request::{Target as Wire, TenantTarget};
     match target {
         Some(Wire::Account(account)) => {
-            Ok(Target::Account { slot: account.account_id, descendants: account.include_descendants })
+            Ok(Target::Account { reference: account.account_id, descendants: account.include_descendants })
         }
         Some(Wire::ClientId(client)) => Ok(Target::Client(client)),
         Some(Wire::MemberId(member)) => Ok(Target::Member(member)),

@@ -61,7 +61,7 @@ pub trait Kept: Stored + 'static {
     fn outdated_by(ident: &Ident) -> Option<Self::Key>;
 }
 
-/// What records of a kind are told apart by: an id, or two of a record that stands between two things.
+/// The key of a record among those of its kind: an id, or two of a record that stands between two things.
 pub trait RecordId: Clone + Eq + Hash + Send + Sync {
     /// The stored form.
     fn to_text(&self) -> String;

@@ -65,7 +65,7 @@ async fn calls_on_tokens_read_the_head_once() {
         }
     }
     let whose = ListSubject::Account(account.clone());
-    let target = Target::Account { slot: account, descendants: true };
+    let target = Target::Account { reference: account, descendants: true };
     once! { service, wrong:
         "GetToken", |act| issuer.token(&act, &id);
         "ListTokens", |act| issuer.list(&act, &whose, &Filter::default(), &first_page(&act));
