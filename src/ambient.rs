@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub use jeton_core::Time;
+use jeton_core::Time;
 use jeton_core::id::{Id, Kind};
 
 /// Tells the time: the system's, or one that a test sets.

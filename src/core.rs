@@ -2,14 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
+use jeton_core::Time;
 use tokio_util::task::TaskTracker;
 
-use crate::{
-    ambient::{Clock, Time},
-    keys::ring::Keyring,
-    revocation::follower::Follower,
-    store::Store,
-};
+use crate::{ambient::Clock, keys::ring::Keyring, revocation::follower::Follower, store::Store};
 
 /// The store, the revocation log, the master keys, the clock, and the work that goes on after replies.
 pub struct Core {

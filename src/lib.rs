@@ -1,7 +1,8 @@
 //! jeton: a gRPC service that issues, renews, lists, introspects and revokes access tokens.
 //!
-//! Dependencies point one way: `app` → `api`, `cli` → `issuer`, `directory` → `revocation`, `keys`, `store` → `token`.
-//! Start reading at [`app`], or, for what the service is about, at [`token`] and [`issuer`].
+//! Dependencies point one way: `app` → `api`, `cli` → `issuer`, `directory` → `revocation`, `keys`, `store` → `error`.
+//! The nouns are [`jeton_core`]'s.
+//! Start reading at [`app`], or, for what the service is about, at [`jeton_core`] and [`issuer`].
 
 pub mod ambient;
 pub mod api;
@@ -10,12 +11,14 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod directory;
+pub mod error;
 pub mod failure;
 pub mod federation;
 pub mod http;
 pub mod issuer;
 pub mod keys;
 pub mod metrics;
+pub mod notation;
 pub mod outbound;
 pub mod outbox;
 pub mod revocation;
@@ -23,6 +26,5 @@ pub mod serve;
 pub mod storage;
 pub mod store;
 pub mod telemetry;
-pub mod token;
 pub mod trace;
 pub mod worker;

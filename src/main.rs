@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use jeton::{
-    app,
-    cli::{self, Invocation},
+    app, cli,
+    cli::Invocation,
     config::{Config, Environment},
+    error::chain,
     telemetry,
-    token::error::chain,
 };
 
 fn main() -> ExitCode {

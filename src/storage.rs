@@ -48,9 +48,9 @@ impl std::error::Error for Error {
     }
 }
 
-impl From<Error> for crate::token::Error {
+impl From<Error> for crate::error::Error {
     fn from(error: Error) -> Self {
-        use crate::token::Reason;
+        use jeton_contract::reason::Reason;
         match error {
             Error::Unavailable { .. } => {
                 Self::new(Reason::StoreUnavailable, "the store did not answer in time").with_source(error)

@@ -22,7 +22,7 @@ use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::{policy, services::Services};
-use crate::token::{Error, Result};
+use crate::error::{Error, Result};
 
 /// TokenService.
 #[derive(Clone, Debug)]

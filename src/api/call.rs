@@ -23,12 +23,12 @@ use crate::{
         page::PageRequest,
         permit::{Act, Visit},
     },
+    error::Result,
     issuer::{
         Issuer,
         authenticate::{PermitRequest, Proof, Recognized},
         freshness::{FULL, Freshness},
     },
-    token::Result,
 };
 
 /// A call whose message was read and whose verb has not begun.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     directory::{clients, credentials::SecretUse, record::State},
-    token::filter::Filter,
+    notation::filter::Filter,
 };
 
 #[async_trait]

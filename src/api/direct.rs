@@ -1,6 +1,7 @@
 //! The verbs that other protocols than gRPC call, with messages of the contract.
 
 use http::HeaderMap;
+use jeton_core::TenantId;
 
 use super::{
     Services,
@@ -10,7 +11,7 @@ use super::{
     },
     wire::{self, token_service_server::TokenService as _},
 };
-use crate::{issuer::authenticate::Recognized, keys::jwk::Algorithm, token::TenantId};
+use crate::{issuer::authenticate::Recognized, keys::jwk::Algorithm};
 
 /// Tells who bears a token, as the services want to know it.
 pub trait Bearers: Authenticate<Caller = Recognized> {}

@@ -8,7 +8,7 @@ use super::{
     convert::{self, count, group, group_member, size},
     wire::{self, entity_group_service_server::EntityGroupService},
 };
-use crate::{directory::groups, token::filter::Filter};
+use crate::{directory::groups, notation::filter::Filter};
 
 #[async_trait]
 impl EntityGroupService for Services {

@@ -9,11 +9,8 @@ use super::{
     wire::{self, member_service_server::MemberService},
 };
 use crate::{
-    directory::{
-        memberships::{self, Event},
-        record::State,
-    },
-    token::filter::Filter,
+    directory::{memberships, memberships::Event, record::State},
+    notation::filter::Filter,
 };
 
 #[async_trait]

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     directory::caller::About,
+    error::{Error, Result},
     issuer::authenticate::{Proof, Recognized},
-    token::{Error, Result},
 };
 
 /// A request message of the contract. Who calls and about what are taken out of it: the same request under other

@@ -2,10 +2,13 @@
 
 use std::{mem, sync::Arc};
 
+use jeton_contract::reason::Reason;
+use jeton_core::secret::SecretText;
+
 use super::{convert::given, edge::Admitted, wire};
 use crate::{
+    error::{Error, Result},
     issuer::authenticate::{Proof, Recognized},
-    token::{Error, Reason, Result, secret::SecretText},
 };
 
 /// The client authentication in a message.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{ambient::Time, directory::Directory, issuer::Issuer};
+use jeton_core::Time;
+
+use crate::{directory::Directory, issuer::Issuer};
 
 /// The services of the contract. Cheap to clone.
 #[derive(Clone, Debug)]

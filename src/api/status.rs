@@ -5,11 +5,12 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use jeton_contract::reason::{Class, Reason};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use super::policy::Method;
-use crate::token::error::{Class, Error, Reason};
+use crate::error::Error;
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "jeton";
@@ -179,10 +180,10 @@ fn code(class: Class) -> Code {
 mod tests {
     use std::{collections::BTreeSet, time::Duration};
 
+    use jeton_contract::validate::Violation;
     use prost_reflect::DescriptorPool;
 
     use super::*;
-    use crate::token::error::Violation;
 
     fn info(status: &Status) -> (String, String) {
         let info = status.get_details_error_info().expect("every status has an ErrorInfo");

@@ -14,7 +14,7 @@ use crate::{
         record::{State, Tenant},
         roles, tenants,
     },
-    token::filter::Filter,
+    notation::filter::Filter,
 };
 
 #[async_trait]

@@ -1,5 +1,6 @@
 //! TokenService.
 
+use jeton_core::Position;
 use tonic::{Request, async_trait};
 
 use super::{
@@ -14,8 +15,9 @@ use super::{
     wire::{self, token_service_server::TokenService},
 };
 use crate::{
+    error::{Error, Result},
     issuer::{list, renew},
-    token::{Error, Position, Result, filter::Filter},
+    notation::filter::Filter,
 };
 
 #[async_trait]

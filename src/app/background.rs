@@ -8,12 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::parts::App;
 use crate::{
     api::health::Health,
-    serve::{
-        Shutdown,
-        tls::{self, Tls},
-    },
+    error::chain,
+    serve::{Shutdown, tls, tls::Tls},
     store,
-    token::error::chain,
 };
 
 /// The tasks while they run.

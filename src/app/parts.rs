@@ -10,14 +10,18 @@ use crate::{
     api::{
         Services,
         edge::{Authenticate, Edge},
-        health::{self, Health},
+        health,
+        health::Health,
     },
     core::Core,
     directory::Directory,
+    error,
     failure::{Failure, failed},
     federation::RelyingParty,
-    http::{self, Http},
-    issuer::{self, Bootstrap, Issuer, authenticate::Recognized, passwords::Passwords, workloads::Workloads},
+    http,
+    http::Http,
+    issuer,
+    issuer::{Bootstrap, Issuer, authenticate::Recognized, passwords::Passwords, workloads::Workloads},
     keys::ring::Keyring,
     metrics::Metrics,
     outbound::{Outbound, jwks::JwksCache},
@@ -25,7 +29,6 @@ use crate::{
     revocation::follower::Follower,
     serve::Protocol,
     store::Store,
-    token,
 };
 
 /// The parts that answer calls, without their server.
@@ -127,7 +130,7 @@ impl App {
 impl Authenticate for Bearer {
     type Caller = Recognized;
 
-    async fn authenticate(&self, bearer: &str) -> token::Result<Recognized> {
+    async fn authenticate(&self, bearer: &str) -> error::Result<Recognized> {
         self.0.recognize(bearer).await
     }
 

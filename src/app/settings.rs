@@ -2,15 +2,18 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use jeton_core::secret::SecretText;
+
 use crate::{
     api::edge::Limits,
-    config::{self, Config},
+    config,
+    config::Config,
     failure::{Failure, failed},
-    outbound::{self, Outbound},
+    outbound,
+    outbound::Outbound,
     outbox::Sink,
     serve::Options,
     store::redis,
-    token::secret::SecretText,
 };
 
 pub(super) fn outbound(config: &Config) -> Result<Outbound, Failure> {

@@ -16,16 +16,17 @@ use super::{
 };
 use crate::{
     ambient::Clock,
-    config::{self, Config},
+    config,
+    config::Config,
     directory::{client_secrets::ShownSecret, record::Client},
+    error::chain,
     failure::{Failure, failed},
     issuer::{Bootstrap, workloads::Workloads},
     keys::{master::MasterKey, ring::Keyring},
     metrics::Metrics,
     serve::Shutdown,
-    storage,
-    store::{self, Store, embedded::Embedded, redis::Redis},
-    token::error::chain,
+    storage, store,
+    store::{Store, embedded::Embedded, redis::Redis},
 };
 
 /// The file of the embedded store within the data directory.

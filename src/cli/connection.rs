@@ -16,7 +16,7 @@ use super::{
     failure::Failure,
     target::{Credentials, Proof, Target},
 };
-use crate::token::error::chain;
+use crate::error::chain;
 
 /// An open connection.
 pub(super) struct Connection {

@@ -6,7 +6,7 @@ use tonic::{Code, Status, TimeoutExpired};
 use tonic_types::StatusExt;
 
 use super::printable::printable;
-use crate::{config::duration, token::error::chain};
+use crate::{config::duration, error::chain};
 
 /// A command that failed.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use jeton_core::secret::SecretText;
+
 use super::{
     Bootstrap, Config, Drain, Limits, Log, LogFormat, Outbound, Redis, RedisTls, Store, Webhook, given::Environment,
     otlp, reader::Reader, values,
@@ -9,7 +11,6 @@ use super::{
 use crate::{
     outbound::published::Location,
     serve::tls::{ClientAuth, Files},
-    token::secret::SecretText,
 };
 
 /// The configuration of the reader's values. Not valid if the reader has found mistakes.

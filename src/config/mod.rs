@@ -25,6 +25,7 @@ mod values;
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::ArgMatches;
+use jeton_core::{ClientId, secret::SecretText};
 
 use self::reader::Reader;
 pub use self::{
@@ -40,7 +41,6 @@ use crate::{
     outbound::{Url, allow::Allow, published::Location},
     outbox::webhook::SigningSecret,
     serve::tls::Files,
-    token::{ClientId, secret::SecretText},
 };
 
 /// The configuration of `jeton serve`.

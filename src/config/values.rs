@@ -6,11 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jeton_core::secret::SecretText;
+
 use crate::{
     keys::master::MasterKey,
     outbound::{Url, allow::Allow, published::Location},
     outbox::webhook::SigningSecret,
-    token::secret::SecretText,
 };
 
 /// An address to listen on.

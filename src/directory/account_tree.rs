@@ -1,5 +1,10 @@
 //! The tree of accounts: where accounts stand, which of them live, and how they come and go.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use jeton_contract::reason::Reason;
+use jeton_core::{AccountId, Ident, Position, TenantId, entry::Entry};
+
 use super::{
     Directory,
     accounts::names,
@@ -10,11 +15,9 @@ use super::{
     record::{Account, Confinement, MAX_DEPTH, State, Stored as _},
 };
 use crate::{
-    revocation::entry::Entry,
+    error::{Error, Result},
     store::{Change, Index, Kind, Refusal, Unique},
-    token::{AccountId, Error, Ident, Position, Reason, Result, TenantId},
 };
-use std::{collections::BTreeMap, sync::Arc};
 
 /// What it means that accounts stand below one that is to go.
 pub(super) const HAS_CHILDREN: Refusal = Refusal::new(Reason::AccountHasChildren, "the account still has children");

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jeton_core::{AccountId, Ident, Position, Subject, TenantId, Time, entry::Entry};
+
 use super::{
     account_tree::children,
     caller::Right,
@@ -14,14 +16,13 @@ use super::{
     record::{Account, State, Stored as _},
 };
 use crate::{
-    ambient::{Fresh as _, Time},
-    revocation::entry::Entry,
-    store::{Change, Index, Kind, Put, Unique},
-    token::{
-        AccountId, Error, Ident, Position, Result, Subject, TenantId,
+    ambient::Fresh as _,
+    error::{Error, Result},
+    notation::{
         filter::{Field, Filter, MOMENT_OPS, NAME_OPS, TEXT_OPS, Value},
         moment,
     },
+    store::{Change, Index, Kind, Put, Unique},
 };
 
 /// What a caller says of an account; `None` leaves as it is.

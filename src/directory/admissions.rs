@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{ClientId, Ident, Position, Scopes, TenantId, entry::Entry};
+
 use super::{
     caller::require_unconfined,
     commit::{Edit, refused},
@@ -11,9 +14,8 @@ use super::{
     record::{Admission, State, Stored as _},
 };
 use crate::{
-    revocation::entry::Entry,
+    error::{Error, Result},
     store::{Change, Index, Kind, Put, Written},
-    token::{ClientId, Error, Ident, Position, Reason, Result, Scopes, TenantId},
 };
 
 // === impl Act ===

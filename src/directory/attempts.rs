@@ -5,12 +5,14 @@
 
 use std::time::Duration;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{IdentityProfileId, TenantId, Time};
+
 use super::{Directory, commit::MAX_RACES, record::normalized};
 use crate::{
-    ambient::Time,
+    error::{Error, Result},
     keys::ring::digest_text,
     store::{Change, Kind, Put, RecordKey, Written},
-    token::{Error, IdentityProfileId, Reason, Result, TenantId},
 };
 
 /// What is stored of the attempts with one username.

@@ -2,14 +2,17 @@
 
 use std::sync::{Arc, LazyLock};
 
+use jeton_contract::reason::Reason;
+use jeton_core::{AccountId, GroupId, MemberId, RoleId, Subject, TenantId};
+
 use super::{
     Directory,
     permit::Act,
     record::{Account, Member, Membership, MembershipState, Role, State, Stored as _},
 };
 use crate::{
+    error::{Error, Result},
     store::{Index, Kind},
-    token::{AccountId, Error, GroupId, MemberId, Reason, Result, RoleId, Subject, TenantId},
 };
 
 /// A member's roles where it acts, and what they allow together.

@@ -1,5 +1,10 @@
 //! What a service needs at its first start: the tenants `system` and `default`, and an administrator.
 
+use std::sync::Arc;
+
+use jeton_contract::reason::Reason;
+use jeton_core::{ClientId, GrantType, Scopes, TenantId, id::SYSTEM, scope::ALL_MANAGEMENT};
+
 use super::{
     DEFAULT, Directory,
     client_secrets::ShownSecret,
@@ -10,10 +15,9 @@ use super::{
 };
 use crate::{
     ambient::Fresh as _,
+    error::{Error, Result},
     store::Written,
-    token::{ClientId, Error, GrantType, Reason, Result, Scopes, TenantId, id::SYSTEM, scope::ALL_MANAGEMENT},
 };
-use std::sync::Arc;
 
 // === impl Directory ===
 

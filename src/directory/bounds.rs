@@ -1,11 +1,13 @@
 //! What a client may hand on at most, by what it holds or by what its record says.
 
+use std::time::Duration;
+
+use jeton_core::{GrantType, Scopes};
+
 use super::{
     record::{Admission, Grantable, Tenant},
     standing::{Standing, common},
 };
-use crate::token::{GrantType, Scopes};
-use std::time::Duration;
 
 /// The limits of a caller that has some, with nothing left out.
 #[derive(Debug)]

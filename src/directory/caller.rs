@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{AccessToken, AccountId, MemberId, Scopes, Subject, TenantId, scope::management};
+
 use super::{record::Account, standing::Standing};
-use crate::token::{
-    AccessToken, AccountId, Error, MemberId, Reason, Result, Scopes, Subject, TenantId, scope::management,
-};
+use crate::error::{Error, Result};
 
 /// An authenticated caller: the bearer of one of our tokens, or a client that proved itself in the request.
 #[derive(Clone, Debug)]
@@ -139,7 +140,7 @@ impl Caller {
 
     /// Refuses to hand on a `jeton.` scope that the caller lacks.
     pub fn may_grant(&self, scopes: &Scopes) -> Result<()> {
-        let beyond = scopes.iter().find(|scope| crate::token::scope::is_management(scope) && !self.has(scope));
+        let beyond = scopes.iter().find(|scope| jeton_core::scope::is_management(scope) && !self.has(scope));
         match beyond {
             Some(scope) => Err(Error::new(
                 Reason::ScopeNotAllowed,

@@ -1,5 +1,14 @@
 //! The secrets of clients: made, shown once, listed, and revoked.
 
+use std::{sync::Arc, time::Duration};
+
+use jeton_contract::reason::Reason;
+use jeton_core::{
+    ClientId, Position, TenantId, Time,
+    entry::Entry,
+    secret::{ClientSecretContent, Mac as _, SecretText},
+};
+
 use super::{
     Directory,
     commit::{Edit, Remembered, Repeat},
@@ -10,15 +19,10 @@ use super::{
     record::{Client, Secret, Stored as _},
 };
 use crate::{
-    ambient::{self, Time},
-    revocation::entry::Entry,
+    ambient,
+    error::{Error, Result},
     store::Change,
-    token::{
-        ClientId, Error, Position, Reason, Result, TenantId,
-        secret::{ClientSecretContent, Mac as _, SecretText},
-    },
 };
-use std::{sync::Arc, time::Duration};
 
 /// A secret as it is shown, once.
 #[derive(Debug)]

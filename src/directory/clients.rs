@@ -2,6 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jeton_contract::reason::Reason;
+use jeton_core::{
+    AccountId, ClientId, GrantType, Position, Scopes, TenantId, Time, entry::Entry, family::RenewalPolicy,
+};
+
 use super::{
     Directory,
     client_secrets::{ShownSecret, remember},
@@ -15,15 +20,11 @@ use super::{
     record::{Client, Confinement, Grantable, State, Stored as _, WorkloadIdentity},
 };
 use crate::{
-    ambient::{Fresh as _, Time},
+    ambient::Fresh as _,
+    error::{Error, Result},
     keys::jwk::Jwk,
-    revocation::entry::Entry,
+    notation::filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
     store::{Change, Index, Kind, Put, Written},
-    token::{
-        AccountId, ClientId, Error, GrantType, Position, Reason, Result, Scopes, TenantId,
-        family::RenewalPolicy,
-        filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
-    },
 };
 
 /// What a caller says of a client; `None` leaves as it is.

@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{Position, TenantId, Time, entry::Entry};
+
 use super::{
     Directory,
     caller::Caller,
@@ -12,11 +15,9 @@ use super::{
     record::{Stored, check_etag},
 };
 use crate::{
-    ambient::Time,
+    error::{Error, Result},
     keys::ring::digest128,
-    revocation::entry::Entry,
     store::{Change, Kind, Put, Record, RecordKey, Request, Written},
-    token::{Error, Position, Reason, Result, TenantId},
 };
 
 /// A request id with what it must match (AIP-155).

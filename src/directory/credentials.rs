@@ -3,15 +3,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jeton_contract::{reason::Reason, validate::Violation};
+use jeton_core::{ClientId, TenantId, Time, secret::ClientSecretContent};
+
 use super::{
     Directory, provider,
     record::{Client, State, WorkloadIdentity},
 };
 use crate::{
-    ambient::Time,
+    error::{Error, Result},
     keys::{jwk::PublicKey, ring::digest128},
     store::{Change, Kind, Name, Put, RecordKey, Refusal, Request, Unique, Written},
-    token::{ClientId, Error, Reason, Result, TenantId, error::Violation, secret::ClientSecretContent},
 };
 
 /// When a client's secrets were last used: approximate, written at most once a minute.

@@ -5,14 +5,15 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use jeton_core::{
+    TenantId, Time,
+    secret::{DerivationKeyId, Mac as _},
+};
+
 use super::{Directory, page::MAX_SIZE, record::Client};
 use crate::{
-    ambient::Time,
+    error::{Error, Result},
     store::{Change, Index, Kind, Put, RecordKey, Written},
-    token::{
-        Error, Result, TenantId,
-        secret::{DerivationKeyId, Mac as _},
-    },
 };
 
 /// Until when each master key is needed.
@@ -115,7 +116,7 @@ impl Directory {
                 }
                 (false, true) => tracing::info!(
                     key = name(key.id),
-                    until = crate::token::moment::format(key.tokens_until),
+                    until = crate::notation::moment::format(key.tokens_until),
                     "an old master key is needed: tokens depend on it"
                 ),
             }

@@ -1,5 +1,10 @@
 //! How people become members by signing up.
 
+use std::sync::Arc;
+
+use jeton_contract::reason::Reason;
+use jeton_core::Position;
+
 use super::{
     Directory, accounts,
     caller::Caller,
@@ -13,10 +18,9 @@ use super::{
     settings::DuplicateEmails,
 };
 use crate::{
+    error::{Error, Result},
     store::{Change, Kind, Refusal},
-    token::{Error, Position, Reason, Result},
 };
-use std::sync::Arc;
 
 /// Somebody who becomes a member.
 #[derive(Clone, Debug)]

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use jeton_core::{AccountId, Ident, Position, TenantId, Time, entry::Entry};
+
 use super::{
     Directory,
     commit::MAX_RACES,
@@ -17,10 +19,8 @@ use super::{
     record::{Account, Entity, EntityGroup, Kept as _, RecordId as _, State, Stored as _},
 };
 use crate::{
-    ambient::Time,
-    revocation::entry::Entry,
+    error::{Error, Result},
     store::{Change, Index, Kind, Put},
-    token::{AccountId, Error, Ident, Position, Result, TenantId},
 };
 
 /// What became of a group whose entities changed.

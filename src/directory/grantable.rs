@@ -5,16 +5,19 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{
+    AccountId, GrantType, Scopes,
+    scope::{is_management, management},
+};
+
 use super::{
     bounds::{ANY, Bounds, Lifetimes},
     caller::Caller,
     permit::Act,
     record::{Admission, Client, Confinement, Grantable, Tenant},
 };
-use crate::token::{
-    AccountId, Error, GrantType, Reason, Result, Scopes,
-    scope::{is_management, management},
-};
+use crate::error::{Error, Result};
 
 /// What a caller may hand on in a tenant now.
 #[derive(Debug)]

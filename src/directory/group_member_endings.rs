@@ -1,5 +1,7 @@
 //! How the places of members in groups end: one by one, with the group, or with the member.
 
+use jeton_core::{GroupId, MemberId, Position, TenantId, Time, entry::Entry};
+
 use super::{
     Directory,
     commit::MAX_RACES,
@@ -10,10 +12,8 @@ use super::{
     record::{EntityGroup, GroupMember, Kept as _, State, Stored as _, check_etag},
 };
 use crate::{
-    ambient::Time,
-    revocation::entry::Entry,
+    error::{Error, Result},
     store::{Change, Index, Kind, RecordKey},
-    token::{Error, GroupId, MemberId, Position, Result, TenantId},
 };
 
 // === impl Directory ===

@@ -1,15 +1,19 @@
 //! Which roles a member of a group has: in all of its accounts, or in single ones.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use jeton_contract::validate::Violation;
+use jeton_core::RoleId;
+
 use super::{
     Directory,
     group_members::NewGroupMember,
     record::{Account, Entity, EntityGroup, EntityRoles, GroupMember, Role, State, Stored as _},
 };
 use crate::{
+    error::{Error, Result},
     store::{Change, Kind},
-    token::{Error, Result, RoleId, error::Violation},
 };
-use std::{collections::BTreeMap, sync::Arc};
 
 // === impl Directory ===
 

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use jeton_core::{MemberId, Position, TenantId, entry::Entry};
+
 use super::{
     Directory,
     commit::MAX_RACES,
@@ -19,12 +21,9 @@ use super::{
     roles::holders_of,
 };
 use crate::{
-    revocation::entry::Entry,
+    error::{Error, Result},
+    notation::filter::{Field, Filter, SET_OPS, TEXT_OPS, Value},
     store::{Change, Index, Kind, Put},
-    token::{
-        Error, MemberId, Position, Result, TenantId,
-        filter::{Field, Filter, SET_OPS, TEXT_OPS, Value},
-    },
 };
 
 /// A place in a group as a caller describes it.
@@ -181,7 +180,7 @@ impl Directory {
         let tenant = change.tenant.clone();
         let not_found = || Error::not_found(Member::NAME, &*new.member);
         let by_id = new.member.parse::<MemberId>().is_ok();
-        if let Some(id) = self.id_of::<crate::token::id::Member>(&tenant, Member::FOREIGN_IDS, &new.member).await? {
+        if let Some(id) = self.id_of::<jeton_core::id::Member>(&tenant, Member::FOREIGN_IDS, &new.member).await? {
             let member: Option<Member> = self.fresh(&key::<Member>(&tenant, &id)).await?;
             match member.filter(|member| member.state != State::Deleted) {
                 Some(member) => return Ok((member, false)),

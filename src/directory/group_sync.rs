@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+use jeton_core::{MemberId, Position, RoleId, TenantId};
+
 use super::{
     Directory,
     commit::MAX_RACES,
@@ -23,8 +25,8 @@ use super::{
     },
 };
 use crate::{
+    error::{Error, Result},
     store::{Index, Kind},
-    token::{Error, MemberId, Position, Result, RoleId, TenantId},
 };
 
 /// Whose members to copy.

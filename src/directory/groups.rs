@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jeton_contract::reason::Reason;
+use jeton_core::{GroupId, Position, Subject, TenantId, entry::Entry};
+
 use super::{
     Directory,
     caller::{Right, require_unconfined},
@@ -15,12 +18,9 @@ use super::{
 };
 use crate::{
     ambient::Fresh as _,
-    revocation::entry::Entry,
+    error::{Error, Result},
+    notation::filter::{Field, Filter, TEXT_OPS, Value},
     store::{Change, Index, Kind, Put, Unique, Written},
-    token::{
-        Error, GroupId, Position, Reason, Result, Subject, TenantId,
-        filter::{Field, Filter, TEXT_OPS, Value},
-    },
 };
 
 /// What a caller says of a group; `None` leaves as it is.

@@ -2,6 +2,12 @@
 
 use std::sync::Arc;
 
+use jeton_contract::{email::is_email, reason::Reason};
+use jeton_core::{
+    Ident, IdentityProfileId, MemberId, Position, TenantId, Time,
+    entry::{Effect, Entry},
+};
+
 use super::{
     Directory,
     commit::Edit,
@@ -17,10 +23,8 @@ use super::{
     },
 };
 use crate::{
-    ambient::Time,
-    revocation::entry::{Effect, Entry},
+    error::{Error, Result},
     store::{Change, Kind, Unique},
-    token::{Error, Ident, IdentityProfileId, MemberId, Position, Reason, Result, TenantId, email::is_email},
 };
 
 /// A password to set.

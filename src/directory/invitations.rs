@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{MemberId, Position, TenantId, entry::Entry};
+
 use super::{
     Directory,
     caller::Caller,
@@ -17,9 +20,8 @@ use super::{
     record::{IdentityProfile, Member, State, Stored as _, invited, normalized},
 };
 use crate::{
-    revocation::entry::Entry,
+    error::{Error, Result},
     store::{Change, Kind},
-    token::{Error, MemberId, Position, Reason, Result, TenantId},
 };
 
 // === impl Act ===

@@ -12,9 +12,9 @@ use super::{
     shelf::Shelved,
 };
 use crate::{
+    error::Result,
     keys::ring::Keyring,
     store::{Index, Record, RecordKey, Row},
-    token::Result,
 };
 
 /// The most rows that one page examines, besides the one that tells whether a full page is the last.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use jeton_core::{TenantId, state::Ticket};
 use tokio::time::Instant;
 
 use super::{Directory, record::Stored, shelf::Shelved};
 use crate::{
-    revocation::state::Ticket,
+    error::{Error, Result},
     store::{Record, RecordKey, SessionKey},
-    token::{Error, Result, TenantId},
 };
 
 /// What is wanted soon and is not in memory. One read of records and one of sessions gets all of it.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jeton_core::{AccountId, ClientId, GroupId, MemberId, RoleId, TenantId};
+
 use super::{
     Directory,
     record::{
@@ -11,7 +13,7 @@ use super::{
     shelf::Shelved as _,
     standing::Standing,
 };
-use crate::token::{AccountId, ClientId, Error, GroupId, MemberId, Result, RoleId, TenantId};
+use crate::error::{Error, Result};
 
 // === impl Directory ===
 

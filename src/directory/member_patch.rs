@@ -1,5 +1,9 @@
 //! What a caller says of a member, and what it makes of the record.
 
+use std::collections::BTreeMap;
+
+use jeton_core::{MemberId, TenantId};
+
 use super::{
     members::all,
     names::{change_data, foreign_id, read_foreign_id, rename},
@@ -7,10 +11,9 @@ use super::{
 };
 use crate::{
     ambient::Fresh as _,
+    error::{Error, Result},
     store::{Change, Index, Kind, Unique},
-    token::{Error, MemberId, Result, TenantId},
 };
-use std::collections::BTreeMap;
 
 /// What a caller says of a member; `None` leaves as it is.
 #[derive(Clone, Debug, Default)]

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{MemberId, Position, TenantId, entry::Entry};
+
 use super::{
     caller::Right,
     commit::{Edit, Repeat},
@@ -16,13 +19,12 @@ use super::{
     settings::SelfManagement,
 };
 use crate::{
-    revocation::entry::Entry,
-    store::{Change, Index, Kind},
-    token::{
-        Error, MemberId, Position, Reason, Result, TenantId,
+    error::{Error, Result},
+    notation::{
         filter::{Field, Filter, MOMENT_OPS, NAME_OPS, TEXT_OPS, Value},
         moment,
     },
+    store::{Change, Index, Kind},
 };
 
 /// Which members to list.

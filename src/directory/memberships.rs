@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{MemberId, Position, RoleId, TenantId, entry::Entry};
+
 use super::{
     Directory,
     caller::{Caller, Right},
@@ -17,12 +20,9 @@ use super::{
     roles::holders_of,
 };
 use crate::{
-    revocation::entry::Entry,
+    error::{Error, Result},
+    notation::filter::{Field, Filter, NAME_OPS, SET_OPS, Value},
     store::{Change, Index, Kind, Put, RecordKey, Written},
-    token::{
-        Error, MemberId, Position, Reason, Result, RoleId, TenantId,
-        filter::{Field, Filter, NAME_OPS, SET_OPS, Value},
-    },
 };
 
 /// What happens to a membership.

@@ -59,8 +59,10 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
+use jeton_core::{TenantId, Time};
+
 use self::shelf::Shelves;
-use crate::{ambient::Time, core::Core, metrics::Metrics, revocation::cache::Invalidate, token::TenantId};
+use crate::{core::Core, metrics::Metrics, revocation::cache::Invalidate};
 
 /// Reads and changes the directory.
 pub struct Directory {

@@ -4,13 +4,15 @@
 
 use std::collections::BTreeMap;
 
+use jeton_core::{
+    TenantId, id,
+    id::{Id, RESERVED_PREFIXES},
+};
+
 use super::Directory;
 use crate::{
+    error::{Error, Result},
     store::{Change, Name, Unique},
-    token::{
-        Error, Result, TenantId,
-        id::{self, Id, RESERVED_PREFIXES},
-    },
 };
 
 // === impl Directory ===

@@ -1,5 +1,8 @@
 //! How members come into accounts: named, or invited by their e-mail address, within the limits of the tenant.
 
+use jeton_contract::reason::Reason;
+use jeton_core::{AccountId, MemberId, Position, TenantId, entry::Entry};
+
 use super::{
     Directory,
     caller::require_unconfined,
@@ -12,9 +15,8 @@ use super::{
     tally::Tally,
 };
 use crate::{
-    revocation::entry::Entry,
+    error::{Error, Result},
     store::{Change, Kind, Written},
-    token::{AccountId, Error, MemberId, Position, Reason, Result, TenantId},
 };
 
 /// Who is to belong to an account.

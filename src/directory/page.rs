@@ -1,11 +1,12 @@
 //! Pages of lists (AIP-158).
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jeton_contract::reason::Reason;
 
 use super::caller::Caller;
 use crate::{
+    error::{Error, Result},
     keys::ring::{Keyring, Sealed, digest128},
-    token::{Error, Reason, Result},
 };
 
 /// Which page of which query is wanted.

@@ -6,12 +6,15 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{AccessToken, Position, Subject, TenantId};
+
 use super::{
     Directory,
     caller::{About, Caller, Right},
     page::PageRequest,
 };
-use crate::token::{AccessToken, Error, Position, Reason, Result, Subject, TenantId};
+use crate::error::{Error, Result};
 
 /// Who may call a method or use a grant, as the contract declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jeton_contract::{reason::Reason, validate::Violation};
+use jeton_core::{IdentityProfileId, Position, TenantId, entry::Entry};
+
 use super::{
     Directory,
     caller::require_unconfined,
@@ -19,14 +22,10 @@ use super::{
 };
 use crate::{
     ambient::Fresh as _,
+    error::{Error, Result},
     keys::ring::Keyring,
-    revocation::entry::Entry,
+    notation::filter::{Field, Filter, TEXT_OPS, Value},
     store::{Change, Index, Kind, Put, Refusal, Written},
-    token::{
-        Error, IdentityProfileId, Position, Reason, Result, TenantId,
-        error::Violation,
-        filter::{Field, Filter, TEXT_OPS, Value},
-    },
 };
 
 /// What a caller says of an identity profile; `None` leaves as it is.

@@ -1,5 +1,11 @@
 //! The registration at an OpenID provider: what is accepted of it, and how its secret is kept.
 
+use jeton_core::{
+    TenantId,
+    entry::Entry,
+    secret::{DerivationKeyId, Mac as _, SecretText},
+};
+
 use super::{
     Directory,
     commit::Edit,
@@ -8,13 +14,9 @@ use super::{
     record::{IdentityProfile, OidcProfile, ProfileKind, Stored as _},
 };
 use crate::{
+    error::{Error, Result},
     keys::ring::{Keyring, Sealed},
-    revocation::entry::Entry,
     store::Change,
-    token::{
-        Error, Result, TenantId,
-        secret::{DerivationKeyId, Mac as _, SecretText},
-    },
 };
 
 #[derive(Clone, Debug, Default)]
@@ -172,13 +174,10 @@ fn context(profile: &IdentityProfile) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use jeton_core::{IdentityProfileId, Time};
+
     use super::*;
-    use crate::{
-        ambient::{Fresh as _, Time},
-        directory::record::State,
-        keys::master::MasterKey,
-        token::IdentityProfileId,
-    };
+    use crate::{ambient::Fresh as _, directory::record::State, keys::master::MasterKey};
 
     #[test]
     fn an_issuer_is_an_https_url_that_discovery_can_begin_with() {

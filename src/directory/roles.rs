@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jeton_contract::{reason::Reason, validate::Violation};
+use jeton_core::{AccountId, Position, RoleId, TenantId, entry::Entry};
+
 use super::{
     Directory,
     caller::{Caller, require_unconfined},
@@ -14,14 +17,12 @@ use super::{
 };
 use crate::{
     ambient::Fresh as _,
-    revocation::entry::Entry,
-    store::{Change, Index, Kind, Name, RecordKey, Refusal, Unique},
-    token::{
-        AccountId, Error, Position, Reason, Result, RoleId, TenantId,
-        error::Violation,
+    error::{Error, Result},
+    notation::{
         filter::{Field, Filter, TEXT_OPS, Value},
         permission::is_permission,
     },
+    store::{Change, Index, Kind, Name, RecordKey, Refusal, Unique},
 };
 
 /// What a caller says of a role; `None` leaves as it is.

@@ -1,11 +1,12 @@
 //! Until when sessions are alive. Memory may prove a session alive, never lapsed: only the store knows that.
 
+use jeton_core::Time;
+
 use super::Directory;
 use crate::{
-    ambient::Time,
+    error::Result,
     revocation::cache::MAX_AGE,
     store::{Session, SessionKey},
-    token::Result,
 };
 
 // === impl Directory ===

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{
-    keys::signing::Algorithm,
-    token::{Error, Result, Scopes, error::Violation},
-};
+use jeton_contract::validate::Violation;
+use jeton_core::{Scopes, public_key::Algorithm};
+
+use crate::error::{Error, Result};
 
 /// A tenant's lifetimes and rules; `None` is the default, which the accessors give.
 #[derive(Clone, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]

@@ -2,6 +2,10 @@
 
 use std::{fmt, hash::Hash, sync::Arc};
 
+use jeton_core::{
+    Ident, SessionId, TenantId, Time,
+    state::{State, Ticket},
+};
 use tokio::time::Instant;
 
 use super::record::{
@@ -9,15 +13,10 @@ use super::record::{
     Tenant,
 };
 use crate::{
-    ambient::Time,
     keys::signing::KeySet,
     metrics::{Metrics, labels},
-    revocation::{
-        cache::{Cache, Invalidate, Seen},
-        state::{State, Ticket},
-    },
+    revocation::cache::{Cache, Invalidate, Seen},
     store::SessionKey,
-    token::{Ident, TenantId, access::SessionId},
 };
 
 /// Copies of one kind of record; a copy of `None` is that there is none.

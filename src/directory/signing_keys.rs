@@ -1,5 +1,10 @@
 //! The signing keys of tenants: one that signs, those that are announced, and those that still verify.
 
+use std::{sync::Arc, time::Duration};
+
+use jeton_contract::reason::Reason;
+use jeton_core::{Ident, KeyId, Position, TenantId, Time, entry::Entry, public_key::Algorithm};
+
 use super::{
     DEFAULT, Directory,
     caller::require_unconfined,
@@ -9,17 +14,15 @@ use super::{
     record::{KeySetRecord, Stored as _, Tenant},
 };
 use crate::{
-    ambient::Time,
+    error::{Error, Result},
     keys::{
         ring::Keyring,
-        signing::{Algorithm, KeySet},
+        signing::KeySet,
         stored::{State as KeyState, StoredKey, StoredKeySet},
     },
-    revocation::{cache::Invalidate as _, entry::Entry},
+    revocation::cache::Invalidate as _,
     store::{Change, Put, Written},
-    token::{Error, Ident, Position, Reason, Result, TenantId, access::KeyId},
 };
-use std::{sync::Arc, time::Duration};
 
 /// Why keys rotate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +161,7 @@ impl Directory {
 
     /// Seals keys again that are sealed under an old master key, so that it can be taken away.
     pub async fn reseal_keys(&self, tenant: &Tenant) -> Result<()> {
-        let current = crate::token::secret::Mac::current(&*self.core.ring);
+        let current = jeton_core::secret::Mac::current(&*self.core.ring);
         let old = |key: &StoredKey| key.sealed_by().is_some_and(|id| id != current);
         if !self.listed_keys(&tenant.id).await?.iter().any(old) {
             return Ok(());

@@ -2,11 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jeton_core::{Family, GrantType, Scopes, Time};
+
 use super::record::{Admission, Client, Confinement, State, Tenant};
-use crate::{
-    ambient::Time,
-    token::{Family, GrantType, Scopes},
-};
 
 /// A client in a tenant.
 #[derive(Clone, Debug)]

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{TenantId, entry::Entry};
+
 use super::{
     Directory,
     caller::Caller,
@@ -12,10 +15,7 @@ use super::{
     record::{Identity, IdentityProfile, Member, Stored as _, Tenant},
     settings::DuplicateEmails,
 };
-use crate::{
-    revocation::entry::Entry,
-    token::{Error, Reason, Result, TenantId},
-};
+use crate::error::{Error, Result};
 
 /// How a subject is the member that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! Counts that hold a limit exactly: a tally is written together with what it counts, and its version is the condition.
 
+use jeton_core::TenantId;
+
 use super::Directory;
 use crate::{
+    error::{Error, Result},
     store::{Kind, Put, RecordKey},
-    token::{Error, Result, TenantId},
 };
 
 /// How many things something has, as it was read.

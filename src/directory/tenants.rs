@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jeton_contract::reason::Reason;
+use jeton_core::{Ident, Position, TenantId, Time, entry::Entry, id::SYSTEM};
+
 use super::{
     DEFAULT, Directory,
     caller::require_unconfined,
@@ -14,15 +17,11 @@ use super::{
     signing_keys::Rotation,
 };
 use crate::{
-    ambient::{Fresh as _, Time},
+    ambient::Fresh as _,
+    error::{Error, Result},
     keys::stored::StoredKeySet,
-    revocation::entry::Entry,
+    notation::filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
     store::{Change, Index, Kind, Put, Written},
-    token::{
-        Error, Ident, Position, Reason, Result, TenantId,
-        filter::{Field, Filter, NAME_OPS, TEXT_OPS, Value},
-        id::SYSTEM,
-    },
 };
 
 /// What a caller says of a tenant; `None` leaves as it is.
@@ -84,7 +83,7 @@ impl Act {
         let found = self.tenant_of().await?;
         require_unconfined(caller)?;
         if patch.settings.eternal_tokens == Some(true) {
-            caller.require(crate::token::scope::management::TOKENS_ETERNAL)?;
+            caller.require(jeton_core::scope::management::TOKENS_ETERNAL)?;
         }
         if let Some(Some(audience)) = &patch.settings.default_audience {
             // Every client may ask for it from then on.

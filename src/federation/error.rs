@@ -1,5 +1,6 @@
 //! How failures of a sign-in are reported: the person's credentials are not valid, or the provider is not available.
 
+use jeton_contract::reason::Reason;
 use openidconnect::{
     RequestTokenError, UserInfoError,
     core::{CoreErrorResponseType, CoreRequestTokenError},
@@ -7,8 +8,8 @@ use openidconnect::{
 
 use super::id_token;
 use crate::{
+    error::{Error, Source},
     outbound,
-    token::error::{Error, Reason, Source},
 };
 
 /// The credentials are not valid. The caller is not told why, because it may be guessing.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jeton_core::Time;
 use jsonwebtoken::{Algorithm, jwk::Jwk};
 use openidconnect::{
     AccessToken, AccessTokenHash, ClientId, IssuerUrl, Nonce,
@@ -11,7 +12,7 @@ use openidconnect::{
 };
 use serde_json::Value;
 
-use crate::{ambient::Time, token::error::Source};
+use crate::error::Source;
 
 /// What a token must say.
 pub(super) struct Expected<'a> {

@@ -20,19 +20,21 @@ use openidconnect::{
     OAuth2TokenResponse as _, RedirectUrl, TokenResponse as _,
     core::{CoreIdToken, CoreIdTokenClaims, CoreJsonWebKeySet},
 };
+pub use signin::{Login, Provider, VerifiedIdentity};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use self::{
+    discovery::Endpoints,
+    error::{refused, unavailable},
+    remote::Remote,
+    signin::plain,
+};
 use crate::{
     ambient::Clock,
+    error::Result,
     outbound::{Outbound, documents::Documents, jwks::JwksCache},
-    token::error::Result,
 };
-use discovery::Endpoints;
-use error::{refused, unavailable};
-use remote::Remote;
-use signin::plain;
-pub use signin::{Login, Provider, VerifiedIdentity};
 
 /// Signs people in with identity providers. One for each process: it caches what the providers publish.
 pub struct RelyingParty {

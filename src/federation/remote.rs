@@ -15,8 +15,9 @@ use super::{
     signin::{Login, Provider, VerifiedIdentity, plain},
 };
 use crate::{
-    outbound::{self, MAX_BODY_BYTES, Outbound},
-    token::error::Result,
+    error::Result,
+    outbound,
+    outbound::{MAX_BODY_BYTES, Outbound},
 };
 
 /// A provider as it is called during one sign-in.

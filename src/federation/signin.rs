@@ -2,9 +2,8 @@
 
 use std::ops::Deref;
 
+use jeton_core::secret::SecretText;
 use openidconnect::LocalizedClaim;
-
-use crate::token::secret::SecretText;
 
 /// A provider, and this service's registration there.
 #[derive(Clone, Debug)]

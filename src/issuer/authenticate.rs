@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
+use jeton_contract::reason::Reason;
+use jeton_core::{ClientId, Position, Subject, TenantId, scope::management, secret::SecretText};
 
 use super::{
     Issuer,
@@ -18,8 +20,8 @@ use crate::{
         record::{Client, State},
         standing::Standing,
     },
+    error::{Error, Result},
     revocation::cache::MAX_AGE,
-    token::{ClientId, Error, Position, Reason, Result, Subject, TenantId, scope::management, secret::SecretText},
 };
 
 /// A bearer that was recognized from memory, before any head was read.
@@ -259,7 +261,7 @@ impl Issuer {
         let (directory, client) = (Arc::clone(&self.directory), Arc::clone(client));
         self.core.tasks.spawn(async move {
             if let Err(error) = directory.note_use(&client, secret, now).await {
-                tracing::debug!(error = %crate::token::error::chain(&error), "writing the last use of a client secret failed");
+                tracing::debug!(error = %crate::error::chain(&error), "writing the last use of a client secret failed");
             }
         });
     }

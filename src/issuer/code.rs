@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use jeton_core::{IdentityProfileId, MemberId, TenantId, Time};
+
 use super::Issuer;
 use crate::{
-    ambient::Time,
     directory::record::normalized,
-    keys::ring::digest_text,
+    error::{Error, Result},
+    keys::{code::OneTimeCode, ring::digest_text},
     store::{Kind, Put, RecordKey},
-    token::{Error, IdentityProfileId, MemberId, Result, TenantId, code::OneTimeCode},
 };
 
 /// What a code is to be used for. The first two differ in nothing but what the receiver writes around the code.

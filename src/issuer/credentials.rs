@@ -2,6 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jeton_contract::reason::Reason;
+use jeton_core::{ClientId, IdentityProfileId, Position, TenantId, authentication::Method, secret::SecretText};
+
 use super::{
     Issuer,
     passwords::{Place, Verdict},
@@ -15,10 +18,7 @@ use crate::{
             IdentityKind, IdentityProfile, Member, PasswordHash, PasswordIdentity, ProfileKind, Stored as _, normalized,
         },
     },
-    token::{
-        ClientId, Error, IdentityProfileId, Position, Reason, Result, TenantId, authentication::Method,
-        secret::SecretText,
-    },
+    error::{Error, Result},
 };
 
 /// A password to set.
@@ -175,7 +175,7 @@ impl Issuer {
                 directory.rehash(&member, &profile, &old, &new).await
             };
             if let Err(error) = rehashed.await {
-                tracing::debug!(error = %crate::token::error::chain(&error), "hashing a password anew failed");
+                tracing::debug!(error = %crate::error::chain(&error), "hashing a password anew failed");
             }
         });
     }

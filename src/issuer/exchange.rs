@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use jeton_core::{
+    AccessToken, Actor, GrantType,
+    access::{Acting, MAX_ACTORS},
+};
+
 use super::{
     Issuer,
     granted::{Granted, Life},
@@ -10,10 +15,7 @@ use super::{
 };
 use crate::{
     directory::permit::Act,
-    token::{
-        AccessToken, Actor, Error, GrantType, Result,
-        access::{Acting, MAX_ACTORS},
-    },
+    error::{Error, Result},
 };
 
 const SUBJECT: &str = "token_exchange.subject_token";

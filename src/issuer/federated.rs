@@ -3,6 +3,8 @@
 //! The provider tells who a subject is, and the directory which member that is. A code that is wrong, a subject that nobody
 //! is and one whose member is disabled look the same.
 
+use jeton_contract::{email::is_email, reason::Reason};
+use jeton_core::{MemberId, secret::SecretText};
 use tokio::time::Instant;
 
 use super::{Issuer, credentials::invalid_credentials};
@@ -14,8 +16,8 @@ use crate::{
         standing::Standing,
         subjects::Arrival,
     },
+    error::{Error, Result, chain},
     federation::{Login, Provider, VerifiedIdentity},
-    token::{Error, MemberId, Reason, Result, email::is_email, error::chain, secret::SecretText},
 };
 
 /// What the platform got when the provider sent somebody back.
@@ -147,12 +149,10 @@ fn note_arrival(standing: &Standing, profile: &IdentityProfile, member: &Member,
 
 #[cfg(test)]
 mod tests {
+    use jeton_core::{IdentityProfileId, Time};
+
     use super::*;
-    use crate::{
-        ambient::{Fresh as _, Time},
-        directory::record::OidcProfile,
-        token::IdentityProfileId,
-    };
+    use crate::{ambient::Fresh as _, directory::record::OidcProfile};
 
     fn ada() -> VerifiedIdentity {
         VerifiedIdentity {

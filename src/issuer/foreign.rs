@@ -5,18 +5,21 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jeton_contract::reason::Reason;
+use jeton_core::{ClientId, TenantId};
+
 use super::{Issuer, workloads::KeySource};
 use crate::{
     directory::{
         caller::Caller,
         record::{Client, WorkloadIdentity},
     },
+    error::{Error, Result},
     keys::{
         foreign::{Claims, LEEWAY, MAX_CANDIDATES, Refusal, Unverified},
         jwk::{Jwk, PublicKey},
     },
     outbound::key_set::KeySet,
-    token::{ClientId, Error, Reason, Result, TenantId},
 };
 
 /// The proof does not hold, or it could not be found out whether it does.

@@ -1,7 +1,10 @@
 //! How fresh the log's head has to be that a call is judged by.
 
+use jeton_contract::reason::Reason;
+use jeton_core::Position;
+
 use super::Issuer;
-use crate::token::{Error, Position, Reason, Result};
+use crate::error::{Error, Result};
 
 /// How fresh a judgement must be.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{Actor, GrantType, Subject};
+
 use super::{
     Issuer,
     granted::{Granted, Life},
@@ -13,7 +16,7 @@ use crate::{
         record::{Account, State, Tenant},
         standing::Standing,
     },
-    token::{Actor, Error, GrantType, Reason, Result, Subject},
+    error::{Error, Result},
 };
 
 // === impl Issuer ===

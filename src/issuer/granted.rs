@@ -2,11 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    ambient::Time,
-    directory::{caller::Caller, standing::Standing},
-    token::{AccessToken, AccountId, Actor, Authentication, GrantType, Scopes, Subject},
-};
+use jeton_core::{AccessToken, AccountId, Actor, Authentication, GrantType, Scopes, Subject, Time};
+
+use crate::directory::{caller::Caller, standing::Standing};
 
 /// Whom the grant is for, and by which right.
 pub(super) struct Granted {

@@ -2,6 +2,12 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{
+    AccessToken, Family,
+    secret::{RefreshContent, SecretKind},
+};
+
 use super::{
     Issuer,
     freshness::Freshness,
@@ -11,11 +17,8 @@ use super::{
 };
 use crate::{
     directory::{authority::Authority, caller::Caller, permit::Act},
+    error::{Error, Result},
     metrics::{Event, labels::Activity},
-    token::{
-        AccessToken, Error, Family, Reason, Result,
-        secret::{RefreshContent, SecretKind},
-    },
 };
 
 /// What a text stands for. Inactive tokens are `Inactive` and nothing else.

@@ -2,6 +2,14 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{
+    AccessToken, Family, FamilyId, Format, GrantType, Position, Time, TokenId,
+    access::RequestDigest,
+    family::Minted,
+    secret::{Mac as _, SecretText},
+};
+
 use super::{
     Issuer, exchange,
     granted::{Granted, end_of},
@@ -10,15 +18,10 @@ use super::{
     terms,
 };
 use crate::{
-    ambient::{Fresh as _, Time},
+    ambient::Fresh as _,
     directory::{caller::Right, permit::Act, record::Tenant, standing::Standing},
+    error::{Error, Result},
     keys::{ring::digest128, signing::SigningKey},
-    token::{
-        AccessToken, Error, Family, FamilyId, Format, GrantType, Position, Reason, Result, TokenId,
-        access::RequestDigest,
-        family::Minted,
-        secret::{Mac as _, SecretText},
-    },
 };
 
 /// A token as its holder receives it.

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
+use jeton_core::{AccessToken, TokenId};
+
 use super::{Issuer, records::decode_token, verified::Verified};
 use crate::{
     directory::{
         page::{MAX_SIZE, Page, PageRequest},
         permit::Act,
     },
+    error::{Error, Result},
+    notation::filter::{Field, Filter, MOMENT_OPS, NAME_OPS, SET_OPS, TEXT_OPS, Value},
     store::{IndexEntry, SubjectKey},
-    token::{
-        AccessToken, Error, Result, TokenId,
-        filter::{Field, Filter, MOMENT_OPS, NAME_OPS, SET_OPS, TEXT_OPS, Value},
-    },
 };
 
 /// A token with where it stands in its life.
@@ -49,7 +49,7 @@ pub const FIELDS: &[Field] = &[
     Field { name: "scope", ops: SET_OPS, value: any },
     Field { name: "session_id", ops: TEXT_OPS, value: any },
     Field { name: "creator", ops: TEXT_OPS, value: any },
-    Field { name: "expire_time", ops: MOMENT_OPS, value: crate::token::moment::canonical },
+    Field { name: "expire_time", ops: MOMENT_OPS, value: crate::notation::moment::canonical },
 ];
 
 // === impl Issuer ===
@@ -178,7 +178,7 @@ fn matches(filter: &Filter, listed: &Listed) -> bool {
         "scope" => Value::Set(token.scopes.iter().collect()),
         "session_id" => Value::Text(token.session.as_ref().map(|session| session.as_str())),
         "creator" => Value::Text(Some(&creator)),
-        _ => Value::Moment(crate::token::moment::format(token.expires())),
+        _ => Value::Moment(crate::notation::moment::format(token.expires())),
     })
 }
 
@@ -200,7 +200,7 @@ fn parse_cursor(cursor: &str) -> Result<IndexEntry> {
     let lost = || Error::internal("read the cursor of a page token");
     let (expires, token) = cursor.split_once(' ').ok_or_else(lost)?;
     Ok(IndexEntry {
-        expires: crate::ambient::Time::from_millis(expires.parse().map_err(|_| lost())?),
+        expires: jeton_core::Time::from_millis(expires.parse().map_err(|_| lost())?),
         token: token.parse().map_err(|_| lost())?,
     })
 }

@@ -6,20 +6,21 @@
 
 use std::sync::Arc;
 
+use jeton_core::{
+    AccessToken, AccountId, ClientId, Family, Position, SessionId, Subject, TenantId, Time, ident::Idents,
+    scope::management,
+};
+
 use super::Issuer;
 use crate::{
-    ambient::Time,
     directory::{
         authority::Authority,
         record::{Confinement, State},
         standing::Standing,
     },
+    error::Result,
     revocation::cache::MAX_AGE,
     store::SessionKey,
-    token::{
-        AccessToken, AccountId, ClientId, Family, Position, Result, Subject, TenantId, access::SessionId,
-        ident::Idents, scope::management,
-    },
 };
 
 /// Something that was issued, with all that its life depends on.

@@ -1,5 +1,10 @@
 //! Storing what was decided about a token, and answering the caller or a repeated request.
 
+use std::sync::Arc;
+
+use jeton_contract::reason::Reason;
+use jeton_core::{Format, Ident, Time, retention};
+
 use super::{
     Issuer, MAX_RACES,
     issue::{Decided, Issued},
@@ -9,14 +14,11 @@ use super::{
     terms,
 };
 use crate::{
-    ambient::Time,
     directory::commit::REQUEST_MEMORY,
+    error::{Error, Result},
     metrics::Event,
-    revocation::retention,
     store::{Ended, Existing, Mint, SessionConflict, SessionMint, TokenMint},
-    token::{Error, Format, Ident, Reason, Result},
 };
-use std::sync::Arc;
 
 // === impl Issuer ===
 

@@ -43,23 +43,14 @@ pub mod workloads;
 
 use std::{fmt, sync::Arc};
 
+use jeton_core::{ClientId, Time, secret::SecretText};
 use parking_lot::Mutex;
 
+use self::{passwords::Passwords, per_client::PerClient, verified::Verified, waiting::Waiting, workloads::Workloads};
 use crate::{
-    ambient::Time,
-    core::Core,
-    directory::Directory,
-    federation::RelyingParty,
-    metrics::Metrics,
-    outbound::jwks::JwksCache,
+    core::Core, directory::Directory, federation::RelyingParty, metrics::Metrics, outbound::jwks::JwksCache,
     outbox::Outbox,
-    token::{ClientId, secret::SecretText},
 };
-use passwords::Passwords;
-use per_client::PerClient;
-use verified::Verified;
-use waiting::Waiting;
-use workloads::Workloads;
 
 /// Issues and judges tokens.
 pub struct Issuer {

@@ -4,6 +4,9 @@
 //! that delivers it. Whether anybody has the name shows in nothing that a caller sees: a name that nobody has is written
 //! down, counted and tried like any other, and only its event is not.
 
+use jeton_contract::reason::Reason;
+use jeton_core::{ClientId, MemberId, secret::Mac as _};
+
 use super::{
     Issuer, MAX_RACES,
     code::{CODE_TTL, CodeName, Purpose, StoredCode},
@@ -11,19 +14,16 @@ use super::{
     signup::self_signup_disabled,
 };
 use crate::{
-    ambient::{self},
+    ambient,
     directory::{
         permit::Act,
         record::{IDENTITY_TAKEN, IdentityProfile, ProfileKind},
     },
+    error::{Error, Result},
+    keys::code::{ATTEMPTS, OneTimeCode},
+    notation::moment,
     outbox::{Event, What},
     store::{Change, Written},
-    token::{
-        ClientId, Error, MemberId, Reason, Result,
-        code::{ATTEMPTS, OneTimeCode},
-        moment,
-        secret::Mac as _,
-    },
 };
 
 /// What is asked for.
@@ -62,7 +62,7 @@ impl Issuer {
             if !tenant.settings.self_signup() {
                 return Err(self_signup_disabled());
             }
-            if !crate::token::email::is_email(&request.username) {
+            if !jeton_contract::email::is_email(&request.username) {
                 return Err(Error::field(
                     "username",
                     "must be an e-mail address for ONE_TIME_PASSWORD_PURPOSE_SIGN_UP",

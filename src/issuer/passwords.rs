@@ -6,12 +6,14 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{Error as HashError, PasswordHasher as _, PasswordVerifier as _, phc},
 };
+use jeton_contract::reason::Reason;
+use jeton_core::secret::SecretText;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     ambient,
     directory::record::PasswordHash,
-    token::{Error, Reason, Result, secret::SecretText},
+    error::{Error, Result},
 };
 
 /// Where passwords are hashed: as many at once as there are cores, and some that wait.

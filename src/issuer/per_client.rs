@@ -2,12 +2,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use jeton_contract::reason::Reason;
+use jeton_core::{ClientId, Time};
 use parking_lot::Mutex;
 
-use crate::{
-    ambient::Time,
-    token::{ClientId, Error, Reason, Result},
-};
+use crate::error::{Error, Result};
 
 /// What is counted for each client in the current minute, as this replica saw it.
 #[derive(Debug)]

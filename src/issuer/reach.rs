@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use jeton_core::{AccessToken, Subject, TenantId};
+
 use super::{
     Issuer,
     verified::{KnownReach, Reach, Verified},
 };
 use crate::{
     directory::{Directory, authority::Authority, record::Account},
+    error::Result,
     revocation::cache::MAX_AGE,
-    token::{AccessToken, Result, Subject, TenantId},
 };
 
 /// An account that a caller asks about, in any of the tenants that tokens belong to.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use jeton_core::{AccessToken, Family, Format, Subject, Time, TokenId};
+
 use crate::{
-    ambient::Time,
     directory::record::Tenant,
+    error::{Error, Result},
     store::{Existing, FamilyMint, FamilyRecord, SessionKey, SessionMint, SubjectKey, TokenMint},
-    token::{AccessToken, Error, Family, Format, Result, Subject, TokenId},
 };
 
 /// A family's record outlives it by this, so that a late renewal is refused with the reason.

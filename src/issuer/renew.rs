@@ -5,6 +5,14 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{
+    Family, FamilyId, Format, Scopes, Subject, Time, TokenId,
+    family::{Minted, Renewal, Terms},
+    retention,
+    secret::{Mac as _, RefreshContent},
+};
+
 use super::{
     Issuer,
     grant::require_allowed,
@@ -14,17 +22,13 @@ use super::{
     terms,
 };
 use crate::{
-    ambient::{Fresh as _, Time},
+    ambient::Fresh as _,
     directory::{permit::Act, record::Tenant, standing::Standing},
+    error::{Error, Result},
     keys::ring::digest128,
     metrics::Event,
-    revocation::retention,
-    store::{self, Existing, FamilyConflict, Mint},
-    token::{
-        Error, Family, FamilyId, Format, Reason, Result, Scopes, Subject, TokenId,
-        family::{Minted, Renewal, Terms},
-        secret::{Mac as _, RefreshContent},
-    },
+    store,
+    store::{Existing, FamilyConflict, Mint},
 };
 
 /// What is presented.

@@ -1,5 +1,8 @@
 //! Repeats: the answer to a request id that was used before.
 
+use jeton_contract::reason::Reason;
+use jeton_core::{AccessToken, Family, Format, Time};
+
 use super::{
     Issuer,
     issue::{Decided, Issued},
@@ -8,10 +11,9 @@ use super::{
     verified::Verified,
 };
 use crate::{
-    ambient::Time,
     directory::commit::Repeat,
+    error::{Error, Result},
     store::{FamilyConflict, FamilyMint, Mint},
-    token::{AccessToken, Error, Family, Format, Reason, Result},
 };
 
 // === impl Issuer ===

@@ -2,13 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{
-    directory::commit::Repeat,
-    token::{
-        Format,
-        access::{Json, SessionId},
-    },
-};
+use jeton_core::{Format, Json, SessionId};
+
+use crate::directory::commit::Repeat;
 
 /// What to issue.
 #[derive(Clone, Debug)]

@@ -1,25 +1,24 @@
 //! Revocation: of one token, of exactly what is given, and of everything of a target.
 
+use jeton_contract::reason::Reason;
+use jeton_core::{
+    AccessToken, ClientId, Family, Ident, Position, SessionId, Subject, Time, TokenId,
+    entry::{Effect, Entry},
+    retention,
+    secret::{RefreshContent, SecretKind},
+};
+
 use super::{
     Issuer, MAX_RACES,
     records::{decode_family, decode_token, family_mint},
 };
 use crate::{
-    ambient::Time,
     directory::{
         caller::require_unconfined,
         permit::{Act, Visit},
     },
-    revocation::{
-        entry::{Effect, Entry},
-        retention,
-    },
+    error::{Error, Result},
     store::{FamilyConflict, Mint, SessionKey},
-    token::{
-        AccessToken, ClientId, Error, Family, Ident, Position, Reason, Result, Subject, TokenId,
-        access::SessionId,
-        secret::{RefreshContent, SecretKind},
-    },
 };
 
 /// What to revoke everything of.
@@ -260,7 +259,7 @@ impl Issuer {
 
     /// An access token that is genuine but not stored any more is dead; anything else is none.
     fn dead_or_unknown(&self, text: &str) -> Outcome {
-        use crate::token::secret::OpaqueContent;
+        use jeton_core::secret::OpaqueContent;
         match OpaqueContent::from_text(text, &*self.core.ring) {
             Some(_) => Outcome::Invalidated,
             None => Outcome::Unrecognized,

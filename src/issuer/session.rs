@@ -1,9 +1,8 @@
 //! Sessions that tokens are issued in: whose they are, and what becomes of those that have lapsed.
 
-use crate::{
-    keys::ring::digest128,
-    token::{AccessToken, Error, Subject},
-};
+use jeton_core::{AccessToken, Subject};
+
+use crate::{error::Error, keys::ring::digest128};
 
 /// What becomes of a token whose session has lapsed.
 #[derive(Clone, Copy, Debug)]

@@ -6,6 +6,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jeton_contract::reason::Reason;
+use jeton_core::{
+    AccessToken, Authentication, GrantType, Ident, MemberId, Position, Time, authentication::Method, ident::Idents,
+    secret::SecretText,
+};
+
 use super::{
     Issuer,
     credentials::invalid_credentials,
@@ -15,7 +21,6 @@ use super::{
     signin_tokens::Common,
 };
 use crate::{
-    ambient::Time,
     directory::{
         caller::require_unconfined,
         page::PageRequest,
@@ -23,10 +28,7 @@ use crate::{
         record::{Account, Member, State},
         standing::Standing,
     },
-    token::{
-        AccessToken, Authentication, Error, GrantType, Ident, MemberId, Position, Reason, Result,
-        authentication::Method, ident::Idents, secret::SecretText,
-    },
+    error::{Error, Result},
 };
 
 /// One page of a member's tokens.

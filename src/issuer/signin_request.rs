@@ -1,15 +1,10 @@
 //! What a member brings to sign in, and which tokens it wants.
 
-use super::{federated::Redirected, request::Lifetime};
-use crate::{
-    directory::commit::Repeat,
-    token::{
-        Format,
-        access::{Json, SessionId},
-        secret::SecretText,
-    },
-};
+use jeton_core::{Format, Json, SessionId, secret::SecretText};
 use tokio::time::Instant;
+
+use super::{federated::Redirected, request::Lifetime};
+use crate::directory::commit::Repeat;
 
 /// A member's wish for tokens.
 #[derive(Clone, Debug)]

@@ -1,5 +1,10 @@
 //! The tokens of one page of a sign-in: one for each account in which the member may act.
 
+use std::{sync::Arc, time::Duration};
+
+use jeton_contract::reason::Reason;
+use jeton_core::{AccessToken, Authentication, GrantType, Position, Subject};
+
 use super::{
     Issuer,
     credentials::invalid_credentials,
@@ -13,9 +18,8 @@ use super::{
 };
 use crate::{
     directory::{permit::Act, record::Account, standing::Standing},
-    token::{AccessToken, Authentication, Error, GrantType, Position, Reason, Result, Subject},
+    error::{Error, Result},
 };
-use std::{sync::Arc, time::Duration};
 
 /// What all tokens of a page have in common.
 #[derive(Clone, Debug)]

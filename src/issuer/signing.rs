@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{
+    AccessToken, Family, Time,
+    claims::MAX_TOKEN_BYTES,
+    secret::{Mac as _, OpaqueContent, RefreshContent, SecretText},
+};
+
 use super::{Issuer, MAX_RACES, issue::Decided};
 use crate::{
-    ambient::Time,
     directory::{record::Tenant, signing_keys::Rotation},
+    error::{Error, Result},
     keys::{jwt, signing::SigningKey},
-    token::{
-        AccessToken, Error, Family, Reason, Result,
-        claims::MAX_TOKEN_BYTES,
-        secret::{Mac as _, OpaqueContent, RefreshContent, SecretText},
-    },
 };
 
 // === impl Issuer ===
@@ -67,7 +69,7 @@ impl Issuer {
             match directory.rotate_key(&tenant, Rotation::Due).await {
                 Ok((key, _)) => tracing::info!(tenant = %tenant.id, key = %key.id, "announced the next signing key"),
                 Err(error) => {
-                    tracing::warn!(tenant = %tenant.id, error = %crate::token::error::chain(&error), "announcing the next signing key failed");
+                    tracing::warn!(tenant = %tenant.id, error = %crate::error::chain(&error), "announcing the next signing key failed");
                 }
             }
         });

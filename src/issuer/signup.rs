@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{ClientId, secret::SecretText};
+
 use super::{
     Issuer,
     passwords::Place,
@@ -15,7 +18,7 @@ use crate::{
         record::{Identity, IdentityKind, IdentityProfile, Member, PasswordIdentity},
         standing::Standing,
     },
-    token::{ClientId, Error, Reason, Result, secret::SecretText},
+    error::{Error, Result},
 };
 
 // === impl Issuer ===

@@ -2,19 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jeton_contract::reason::Reason;
+use jeton_core::{
+    AccessToken, Audience, Format, GrantType, Scopes, SessionId, Source, Time, access::MAX_SOURCES, scope::management,
+};
+
 use super::{
     granted::Granted,
     request::{Lifetime, Request},
 };
 use crate::{
-    ambient::Time,
     directory::{caller::Caller, standing::Standing},
+    error::{Error, Result},
     metrics::labels,
-    token::{
-        AccessToken, Error, Format, GrantType, Reason, Result, Scopes,
-        access::{Audience, MAX_SOURCES, SessionId, Source},
-        scope::management,
-    },
 };
 
 /// The most bytes of all scopes of a token together.

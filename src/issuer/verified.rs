@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use jeton_core::{AccessToken, AccountId, Subject, Time, ident::Idents};
 
 use crate::{
-    ambient::Time,
     directory::{
         authority::Authority,
         caller::Caller,
@@ -14,7 +14,6 @@ use crate::{
         record::{Account, Admission, Client, EntityGroup, GroupMember, Member, Membership, Tenant},
     },
     store::SessionKey,
-    token::{AccessToken, AccountId, Subject, ident::Idents},
 };
 
 /// A token whose text is genuine. Whether it is active is another question.

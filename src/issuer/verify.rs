@@ -3,7 +3,12 @@
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
-use jeton_core::jwt::Unverified;
+use jeton_core::{
+    Time, TokenId,
+    claims::MAX_TOKEN_BYTES,
+    jwt::Unverified,
+    secret::{OpaqueContent, SecretKind},
+};
 
 use super::{
     Issuer,
@@ -12,13 +17,8 @@ use super::{
     verified::{Judged, Verified},
 };
 use crate::{
-    ambient::Time,
+    error::{Error, Result},
     metrics::{Event, labels::Cache},
-    token::{
-        Error, Result, TokenId,
-        claims::MAX_TOKEN_BYTES,
-        secret::{OpaqueContent, SecretKind},
-    },
 };
 
 // === impl Issuer ===

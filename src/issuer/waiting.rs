@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 
+use jeton_contract::reason::Reason;
+use jeton_core::TenantId;
 use parking_lot::Mutex;
 
-use crate::token::{Error, Reason, Result, TenantId};
+use crate::error::{Error, Result};
 
 /// The calls that wait, by tenant.
 #[derive(Debug, Default)]

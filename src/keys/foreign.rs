@@ -7,10 +7,10 @@
 use std::{fmt, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jeton_core::Time;
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use super::jwk::{Algorithm, PublicKey};
-use crate::ambient::Time;
 
 /// Why a JWT proves nothing. It quotes nothing of the JWT. For the log of operators, never for callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Writing of our JWTs. [`jeton_core::jwt`] reads them.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use jeton_core::{AccessToken, claims::Claims};
 
 use super::{private::KeyFault, signing::SigningKey};
-use crate::token::{AccessToken, claims::Claims};
 
 /// Writes the header and claims that a key is to sign.
 pub fn signing_input(token: &AccessToken, issuer: &str, key: &SigningKey) -> Result<String, KeyFault> {

@@ -5,6 +5,7 @@
 //!
 //! Start reading at [`ring::Keyring`] (derived secrets, sealing) [`stored`] (the life of a signing key) and [`signing`] (JWTs).
 
+pub mod code;
 pub mod foreign;
 pub mod jwk;
 pub mod jwt;

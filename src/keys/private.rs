@@ -113,7 +113,7 @@ impl fmt::Display for KeyFault {
 
 impl std::error::Error for KeyFault {}
 
-impl From<KeyFault> for crate::token::Error {
+impl From<KeyFault> for crate::error::Error {
     fn from(fault: KeyFault) -> Self {
         Self::internal("use a signing key").with_source(fault)
     }

@@ -8,9 +8,9 @@ use aws_lc_rs::{
     error::Unspecified,
     hkdf, hmac,
 };
+use jeton_core::secret::{DerivationKeyId, MAC_BYTES, Mac, SecretKind};
 
 use super::master::MasterKey;
-use crate::token::secret::{DerivationKeyId, MAC_BYTES, Mac, SecretKind};
 
 /// Derives secrets and seals what must be stored. The first master key makes what is new; the others only read what they
 /// made before.
@@ -209,13 +209,13 @@ pub fn digest_text(parts: &[&[u8]]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::token::{
+    use jeton_core::{
         FamilyId, TokenId,
         secret::{ClientSecretContent, OpaqueContent, RefreshContent},
     };
+    use proptest::prelude::*;
+
+    use super::*;
 
     fn ring(first: &[u8]) -> Keyring {
         let masters: Vec<_> = first.iter().map(|byte| MasterKey::new([*byte; 32])).collect();
@@ -229,7 +229,7 @@ mod tests {
             tenant: "default".parse().unwrap(),
             family: FamilyId::from_bytes([3; 16]),
             generation: 7,
-            ends: crate::ambient::Time::from_secs(1 << 33),
+            ends: jeton_core::Time::from_secs(1 << 33),
         };
         let text = content.to_text(&old, old.current()).unwrap();
         assert!(text.expose().starts_with("jtr_"));

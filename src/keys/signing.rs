@@ -7,17 +7,16 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-pub use jeton_core::public_key::Algorithm;
-use jeton_core::public_key::PublicKey;
+use jeton_core::{
+    TenantId, Time,
+    claims::TYP,
+    public_key::{Algorithm, PublicKey},
+};
 
 use super::{
     private::{KeyFault, Pair},
     ring::Keyring,
     stored::{State, StoredKey, StoredKeySet},
-};
-use crate::{
-    ambient::Time,
-    token::{TenantId, claims::TYP},
 };
 
 /// A tenant's keys, ready for use.
@@ -123,11 +122,10 @@ fn header(key: &StoredKey) -> String {
 
 #[cfg(test)]
 mod tests {
-    use jeton_core::jwt::Unverified;
+    use jeton_core::{AccessToken, Audience, Format, Position, Scopes, Subject, TokenId, jwt::Unverified};
 
     use super::*;
     use crate::keys::{jwt, master::MasterKey};
-    use crate::token::{AccessToken, Format, Position, Scopes, Subject, TokenId, access::Audience};
 
     fn token() -> AccessToken {
         AccessToken {

@@ -3,7 +3,7 @@
 
 use std::{fmt, time::Duration};
 
-use jeton_core::public_key::Algorithm;
+use jeton_core::{KeyId, TenantId, Time, base62, public_key::Algorithm, secret::DerivationKeyId};
 use jsonwebtoken::jwk::Jwk;
 use zeroize::Zeroizing;
 
@@ -11,10 +11,7 @@ use super::{
     private::{self, KeyFault},
     ring::{Keyring, Sealed},
 };
-use crate::{
-    ambient::{self, Time},
-    token::{TenantId, access::KeyId, base62, secret::DerivationKeyId},
-};
+use crate::ambient;
 
 /// A tenant's keys as they are stored: one record, so that a change of keys is one atomic step.
 #[derive(Clone, Debug, Default, minicbor::Encode, minicbor::Decode)]

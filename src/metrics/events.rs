@@ -1,10 +1,11 @@
 //! What is counted.
 
+use jeton_contract::reason::Reason;
+
 use super::{
     labels::{Activity, Cache, Delivery, Grant, Lane, Operation, Revoked, Signal},
     place,
 };
-use crate::token::Reason;
 
 /// Something that happened once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,13 +2,14 @@
 
 use std::{fmt, sync::Arc};
 
+use jeton_contract::reason::Reason;
+
 use super::{
     counts::Counts,
     events::Event,
     labels::{Activity, Cache, Code, Delivery, Grant, Lane, Method, Operation, Revoked, Signal},
     values::{Distribution, Family, Instrument, Labels, Point, Points, Unit, number},
 };
-use crate::token::Reason;
 
 /// A counter or a gauge, which is read when metrics are read.
 pub struct Observed {

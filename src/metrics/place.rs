@@ -1,10 +1,11 @@
 //! Where a worker's cells begin, each block behind the one before.
 
+use jeton_contract::reason::Reason;
+
 use super::{
     labels::{Activity, Cache, Code, Delivery, Grant, Lane, Operation, Revoked, Signal},
     values::BUCKETS,
 };
-use crate::token::Reason;
 
 /// The cells of a distribution: its buckets, and the sum in nanoseconds.
 pub const DISTRIBUTION: usize = BUCKETS + 1;

@@ -5,16 +5,14 @@
 
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
+use jeton_core::Time;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use super::{Error, MAX_BODY_BYTES, Outbound, Url, host};
-use crate::{
-    ambient::{Clock, Time},
-    token::error::chain,
-};
+use crate::{ambient::Clock, error::chain};
 
 /// A cache of documents of one type.
 pub struct Documents<T> {

@@ -10,10 +10,11 @@ use std::{
     time::Duration,
 };
 
+use jeton_core::Time;
 use parking_lot::Mutex;
 
 use super::{MAX_BODY_BYTES, Url, key_set::KeySet};
-use crate::{ambient::Time, token::error::chain};
+use crate::error::chain;
 
 /// The place of a key set.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jeton_core::{TenantId, Time, base62, secret::Mac};
 use serde::Serialize;
 
 use crate::{
-    ambient::{self, Time},
+    ambient,
+    keys::code::OneTimeCode,
+    notation::moment,
     store::{Change, Index, Kind, Put},
-    token::{TenantId, base62, code::OneTimeCode, moment, secret::Mac},
 };
 
 /// Something that the platform is told, once it is committed.

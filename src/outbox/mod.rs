@@ -20,6 +20,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use jeton_core::TenantId;
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -30,12 +31,13 @@ use self::{
 };
 use crate::{
     ambient::Clock,
+    error::chain,
     keys::ring::Keyring,
     metrics::{Event as Counted, Metrics, labels::Delivery},
-    outbound::{self, Outbound, Url},
+    outbound,
+    outbound::{Outbound, Url},
     storage,
     store::{Change, Kind, RecordKey, Records, Written},
-    token::{TenantId, error::chain},
 };
 
 /// Delivers events.

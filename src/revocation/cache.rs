@@ -6,13 +6,13 @@
 
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
+use jeton_core::{
+    Ident,
+    state::{State, Ticket},
+};
 use tokio::time::Instant;
 
-use super::state::{State, Ticket};
-use crate::{
-    metrics::{Event, Metrics, labels},
-    token::Ident,
-};
+use crate::metrics::{Event, Metrics, labels};
 
 /// The longest that a copy is believed.
 pub const MAX_AGE: Duration = Duration::from_secs(60);

@@ -13,21 +13,25 @@ use std::{
     time::Duration,
 };
 
+use jeton_contract::reason::Reason;
+use jeton_core::{
+    Ident, Position,
+    entry::Entry,
+    ident::Idents,
+    state::{State, Ticket},
+};
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::time::Instant;
 
 use super::{
     cache::Invalidate,
-    entry::Entry,
     gate::{Gate, Reopen},
     log::{Log, Tail},
-    state::{State, Ticket},
 };
 use crate::{
     ambient::Clock,
-    storage,
-    token::{Error, Ident, Position, Reason, Result, ident::Idents},
-    trace,
+    error::{Error, Result},
+    storage, trace,
     worker::PerWorker,
 };
 
@@ -184,7 +188,7 @@ impl Follower {
             let head = match trace::within(calls.sampled(), self.advance()).await {
                 Ok(head) => Some(head),
                 Err(error) => {
-                    tracing::warn!(error = %crate::token::error::chain(&error), "reading the head of the revocation log failed");
+                    tracing::warn!(error = %crate::error::chain(&error), "reading the head of the revocation log failed");
                     if began.elapsed() > IMPATIENCE {
                         // The calls that came meanwhile would wait for another read that fails as slowly.
                         gate.join(&mut calls);

@@ -1,9 +1,10 @@
 //! Where calls wait for a head: one read is in flight at a time, and those that came before it was sent share its answer.
 
+use jeton_core::Position;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::{token::Position, trace};
+use crate::trace;
 
 /// Collects the calls that wait for a head while one read is in flight.
 #[derive(Default)]

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-
-use super::entry::{Entry, LogEntry, Slot};
-use crate::{
-    storage::Result,
-    token::{Ident, Position},
+use jeton_core::{
+    Ident, Position,
+    entry::{Entry, LogEntry, Slot},
 };
+
+use crate::storage::Result;
 
 /// The port.
 #[async_trait]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use aws_lc_rs::digest;
+use jeton_core::Time;
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs as cryptography},
@@ -20,7 +21,6 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 use zeroize::Zeroizing;
 
 use super::error::Error;
-use crate::ambient::Time;
 
 /// The PEM files that listeners are secured with, and whether clients must present certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! The names in a client's certificate.
 
+use jeton_core::Time;
 use rustls::pki_types::CertificateDer;
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer as _};
 
 use super::{certificates::time, peer::Identities};
-use crate::ambient::Time;
 
 /// A client certificate that the handshake has verified.
 pub(super) struct PeerCertificate {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use jeton_core::Time;
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::{
@@ -32,7 +33,7 @@ use super::{
     certificates::{Digest, Loaded},
     peer_certificate::PeerCertificate,
 };
-use crate::ambient::{Clock, Time};
+use crate::ambient::Clock;
 
 /// The certificates of a server. [`Tls::watch`] keeps them up to date while it runs.
 pub struct Tls {

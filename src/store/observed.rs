@@ -4,6 +4,10 @@ use std::{future::Future, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jeton_core::{
+    FamilyId, Ident, Position, TenantId, Time, TokenId,
+    entry::{Effect, Entry},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -11,17 +15,12 @@ use super::{
     Session, SessionKey, Store, SubjectKey, Tokens, Unique, Written,
 };
 use crate::{
-    ambient::Time,
     metrics::{
         Event, Metrics,
         labels::{Operation, Revoked},
     },
-    revocation::{
-        entry::{Effect, Entry},
-        log::{Log, StatePage, Tail},
-    },
+    revocation::log::{Log, StatePage, Tail},
     storage::{Error, Result},
-    token::{FamilyId, Ident, Position, TenantId, TokenId},
     trace,
 };
 

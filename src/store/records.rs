@@ -2,12 +2,13 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jeton_core::{TenantId, Time, entry::Entry};
 
 use super::{
     kind::Kind,
     unique::{Refusal, Unique},
 };
-use crate::{ambient::Time, revocation::entry::Entry, storage::Result, token::TenantId};
+use crate::storage::Result;
 
 /// The port of tenants' directories.
 #[async_trait]

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    ambient::Time,
-    token::{Position, TenantId, access::SessionId},
-};
+use jeton_core::{Position, SessionId, TenantId, Time};
 
 /// Which session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,13 +4,10 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jeton_core::{AccountId, ClientId, FamilyId, GroupId, MemberId, TenantId, Time, TokenId};
 
 use super::session::{Ended, Session, SessionConflict, SessionKey, SessionMint};
-use crate::{
-    ambient::Time,
-    storage::Result,
-    token::{AccountId, ClientId, FamilyId, GroupId, MemberId, TenantId, TokenId},
-};
+use crate::storage::Result;
 
 /// The port of what is issued.
 #[async_trait]

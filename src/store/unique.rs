@@ -1,7 +1,9 @@
 //! What only one record may have, and what its caller is told whose change is refused for it.
 
+use jeton_contract::reason::Reason;
+
 use super::Kind;
-use crate::token::{Error, Reason};
+use crate::error::Error;
 
 /// A sort of unique names. Declared once, beside the record that has such names, with what it means that one is taken.
 #[derive(Debug, PartialEq, Eq)]

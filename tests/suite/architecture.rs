@@ -15,46 +15,48 @@ use std::{
 use prost_reflect::DescriptorPool;
 
 /// Which rooms each room may know. `app` and the thin files around it may know all.
-const ROOMS: [(&str, &[&str]); 22] = [
+const ROOMS: [(&str, &[&str]); 23] = [
     ("ambient", &[]),
     ("worker", &[]),
     ("failure", &[]),
-    ("token", &["ambient"]),
-    ("metrics", &["token", "worker"]),
+    ("error", &["ambient"]),
+    ("notation", &["error"]),
+    ("metrics", &["worker"]),
     ("trace", &["ambient"]),
-    ("outbound", &["ambient", "token"]),
-    ("federation", &["ambient", "outbound", "token"]),
-    ("keys", &["ambient", "token"]),
-    ("storage", &["token"]),
-    ("revocation", &["ambient", "metrics", "storage", "token", "trace", "worker"]),
-    ("store", &["ambient", "metrics", "revocation", "storage", "token", "trace", "worker"]),
-    ("outbox", &["ambient", "keys", "metrics", "outbound", "storage", "store", "token"]),
+    ("outbound", &["ambient", "error"]),
+    ("federation", &["ambient", "error", "outbound"]),
+    ("keys", &["ambient", "error"]),
+    ("storage", &["error"]),
+    ("revocation", &["ambient", "error", "metrics", "storage", "trace", "worker"]),
+    ("store", &["ambient", "error", "metrics", "revocation", "storage", "trace", "worker"]),
+    ("outbox", &["ambient", "error", "keys", "metrics", "notation", "outbound", "storage", "store"]),
     ("core", &["ambient", "keys", "revocation", "store"]),
-    ("directory", &["ambient", "core", "keys", "metrics", "revocation", "store", "token"]),
+    ("directory", &["ambient", "core", "error", "keys", "metrics", "notation", "revocation", "store"]),
     (
         "issuer",
         &[
             "ambient",
             "core",
             "directory",
+            "error",
             "federation",
             "keys",
             "metrics",
+            "notation",
             "outbound",
             "outbox",
             "revocation",
             "store",
-            "token",
         ],
     ),
     ("serve", &["ambient", "worker"]),
-    ("api", &["ambient", "directory", "issuer", "keys", "metrics", "serve", "token", "trace", "worker"]),
+    ("api", &["ambient", "directory", "error", "issuer", "keys", "metrics", "notation", "serve", "trace", "worker"]),
     // It speaks in messages of the contract and tells of errors, both by their names.
-    ("http", &["api", "metrics", "serve", "telemetry", "token"]),
-    ("config", &["ambient", "keys", "outbound", "outbox", "serve", "token"]),
+    ("http", &["api", "error", "metrics", "serve", "telemetry"]),
+    ("config", &["keys", "outbound", "outbox", "serve"]),
     ("telemetry", &["ambient", "config", "failure", "metrics", "trace"]),
     // The contract's descriptors are the only thing of the edge that commands need.
-    ("cli", &["ambient", "api", "config", "token"]),
+    ("cli", &["api", "config", "error"]),
 ];
 /// They put the rooms together.
 const ROOTS: [&str; 3] = ["app", "lib", "main"];
@@ -517,7 +519,7 @@ fn the_reader_of_sources_sees_what_a_compiler_would() {
         module: vec!["api".to_owned(), "edge".to_owned()],
         lines: 1,
         code: bare(
-            "use crate::{store::{self, redis::Redis}, token::Error as Wrong};\nuse super::status; // tonic::Status\n\
+            "use crate::{error::Error as Wrong, store::{self, redis::Redis}};\nuse super::status; // tonic::Status\n\
              fn f() -> &str { store::embedded::open(); status::of(); Wrong::new(); \"redb::x\" }\nuse tonic::Status;",
         ),
     };
@@ -527,7 +529,7 @@ fn the_reader_of_sources_sees_what_a_compiler_would() {
         "crate::store::redis::Redis",
         "crate::store::embedded::open",
         "crate::api::status::of",
-        "crate::token::Error::new",
+        "crate::error::Error::new",
         "tonic::Status",
     ] {
         assert!(paths.contains(path), "{path}: {paths:?}");

@@ -11,23 +11,22 @@ use std::{
 
 use jeton::{
     api::{
-        edge::{self, Admitted, Authenticate, Edge, Limits, Watch, run_to_end},
-        health::{self, Health},
+        edge,
+        edge::{Admitted, Authenticate, Edge, Limits, Watch, run_to_end},
+        health,
+        health::Health,
         policy::Policy,
         protocol::Grpc,
+        wire,
         wire::{
-            self,
             account_service_client::AccountServiceClient,
             account_service_server::{AccountService, AccountServiceServer},
         },
     },
-    serve::{
-        Options, Protocol, Shutdown,
-        listen::{self, Address},
-        serve,
-    },
-    token::error::{Error, Reason, Result as TokenResult},
+    error::{Error, Result as TokenResult},
+    serve::{Options, Protocol, Shutdown, listen, listen::Address, serve},
 };
+use jeton_contract::reason::Reason;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

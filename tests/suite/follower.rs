@@ -7,13 +7,16 @@ use async_trait::async_trait;
 use jeton::{
     ambient::Clock,
     revocation::{
-        entry::{Entry, LogEntry},
         follower::Follower,
         log::{Log, StatePage, Tail},
     },
     storage::Result,
-    token::{Ident, Position, ident::Idents},
     worker,
+};
+use jeton_core::{
+    Ident, Position,
+    entry::{Entry, LogEntry},
+    ident::Idents,
 };
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};

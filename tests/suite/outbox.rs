@@ -11,17 +11,16 @@ use std::{
 
 use jeton::{
     ambient::Clock,
-    keys::{master::MasterKey, ring::Keyring},
+    keys::{code::OneTimeCode, master::MasterKey, ring::Keyring},
     outbox::{
         Event, Outbox, Sink, What,
         webhook::{SigningSecret, sign},
     },
     store::{Change, Kind, RecordKey, Store, embedded, embedded::Embedded, redis},
-    token::{
-        TenantId,
-        code::OneTimeCode,
-        secret::{Mac as _, SecretText},
-    },
+};
+use jeton_core::{
+    TenantId,
+    secret::{Mac as _, SecretText},
 };
 use tempfile::TempDir;
 

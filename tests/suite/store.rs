@@ -12,13 +12,14 @@ use std::{any::Any, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use jeton::{
-    ambient::{Clock, Fresh as _, Time},
+    ambient::{Clock, Fresh as _},
     store::{
         Change, Existing, FamilyMint, FamilyRecord, Index, IndexEntry, Kind, Mint, Name, Put, RecordKey, Refusal,
         Request, SessionKey, SessionMint, Store, SubjectKey, TokenMint, Unique, Written,
     },
-    token::{AccountId, FamilyId, Position, Reason, TenantId, TokenId, access::SessionId},
 };
+use jeton_contract::reason::Reason;
+use jeton_core::{AccountId, FamilyId, Position, SessionId, TenantId, Time, TokenId};
 
 mod directory;
 mod embedded;

@@ -9,7 +9,7 @@ use std::sync::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use jeton::{
-    ambient::{Clock, Fresh as _, Time},
+    ambient::{Clock, Fresh as _},
     app::{App, Setup, install_crypto},
     directory::{
         accounts::AccountPatch,
@@ -28,23 +28,20 @@ use jeton::{
         freshness::FULL,
         introspect::Introspection,
         issue::Issued,
-        renew,
-        request::{self, Grant, Lifetime},
+        renew, request,
+        request::{Grant, Lifetime},
     },
     keys::{master::MasterKey, ring::Keyring},
     outbox::Sink,
-    revocation::{
-        entry::Entry,
-        log::{Log, StatePage, Tail},
-    },
+    revocation::log::{Log, StatePage, Tail},
     storage::Result,
     store::{
         Change, Ended, FamilyRecord, Health, Index, IndexEntry, Kind, Mint, Minted, Put, Record, RecordKey, Records,
         Row, Session, SessionKey, Store, SubjectKey, Tokens, Unique, Written,
         embedded::{Embedded, Options},
     },
-    token::{AccountId, FamilyId, Format, Position, TenantId, TokenId},
 };
+use jeton_core::{AccountId, FamilyId, Format, Position, TenantId, Time, TokenId, entry::Entry};
 
 mod heads;
 mod pages;

@@ -4,13 +4,13 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use jeton::{
     ambient::{Clock, Fresh as _},
-    api::wire::{self, TokenFormat},
+    api::{wire, wire::TokenFormat},
     store::{
         Tokens as _,
         embedded::{Embedded, Options},
     },
-    token::{AccountId, ClientId},
 };
+use jeton_core::{AccountId, ClientId};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},

@@ -4,12 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use jeton::{
     ambient::{Clock, Fresh as _},
-    api::wire::{self, ConsistencyLevel, TokenFormat},
-    store::{self, Existing, Mint, SubjectKey, TokenMint, embedded::Embedded},
-    token::{
-        AccessToken, AccountId, Actor, ClientId, Format, Position, Scopes, Subject, TenantId, TokenId,
-        access::Audience, secret::SecretText,
+    api::{
+        wire,
+        wire::{ConsistencyLevel, TokenFormat},
     },
+    store,
+    store::{Existing, Mint, SubjectKey, TokenMint, embedded::Embedded},
+};
+use jeton_core::{
+    AccessToken, AccountId, Actor, Audience, ClientId, Format, Position, Scopes, Subject, TenantId, TokenId,
+    secret::SecretText,
 };
 use tokio::task::JoinSet;
 

@@ -34,7 +34,7 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
-use jeton::token::error::chain;
+use jeton::error::chain;
 
 use self::{
     process::{Redis, RedisAddress, Store},

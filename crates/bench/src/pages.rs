@@ -1,14 +1,17 @@
 //! Whether the cost of a first page depends on what stands behind it: one store, with small and large things side by side.
 
 use jeton::{
-    ambient::{Clock, Fresh as _, Time},
-    api::wire::{self, authenticate_member_request::Mechanism, list_memberships_request::Of},
+    ambient::{Clock, Fresh as _},
+    api::{
+        wire,
+        wire::{authenticate_member_request::Mechanism, list_memberships_request::Of},
+    },
     directory::record::{
         Account, Entity, EntityGroup, Member, Membership, MembershipState, Profile, RecordId as _, State, Stored,
     },
     store::{Change, Index, Kind, Put, Store, Written},
-    token::{AccountId, GroupId, MemberId, TenantId},
 };
+use jeton_core::{AccountId, GroupId, MemberId, TenantId, Time};
 use tonic::metadata::{Ascii, MetadataValue};
 
 use super::{

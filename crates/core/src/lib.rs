@@ -26,7 +26,7 @@ pub mod secret;
 pub mod state;
 pub mod time;
 
-pub use access::{AccessToken, Actor, Format, Subject};
+pub use access::{AccessToken, Actor, Audience, Format, Json, KeyId, SessionId, Source, Subject};
 pub use authentication::Authentication;
 pub use family::Family;
 pub use grant::GrantType;

@@ -1,20 +1,20 @@
 //! Access tokens on the wire: as they are issued, listed and introspected.
 
 use bytes::Bytes;
+use jeton_core::{AccessToken, Format, Json, Position, Subject, Time, TokenId};
 use prost::Message as _;
 
 use super::{CLAIMS, OPTIONS, from_json, given, moment, position, timestamp};
 use crate::{
-    ambient::Time,
     api::wire,
     directory::authority::Authority,
+    error::{Error, Result},
     issuer::{
         freshness::Freshness,
         introspect::Introspection,
         issue::Issued,
         list::{ListSubject, Listed, TokenState},
     },
-    token::{AccessToken, Error, Format, Position, Result, Subject, TokenId, access::Json},
 };
 
 /// Whose tokens to list.

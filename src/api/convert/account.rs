@@ -7,7 +7,8 @@ use crate::{
         accounts::{AccountPatch, AccountQuery, FIELDS},
         record::{Account, State, etag},
     },
-    token::{Result, filter::Filter},
+    error::Result,
+    notation::filter::Filter,
 };
 
 /// The parent and the fields of a new account.

@@ -1,5 +1,7 @@
 //! Clients on the wire.
 
+use jeton_core::{GrantType, Scopes, family::RenewalPolicy};
+
 use super::{Mask, duration, positive, required, set, timestamp};
 use crate::{
     api::wire,
@@ -7,8 +9,8 @@ use crate::{
         clients::ClientPatch,
         record::{Client, Grantable, State, WorkloadIdentity, etag},
     },
+    error::Result,
     keys::jwk::Jwk,
-    token::{GrantType, Result, Scopes, family::RenewalPolicy},
 };
 
 /// The account that a new client is confined to, and its fields.

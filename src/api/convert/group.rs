@@ -7,7 +7,7 @@ use crate::{
         groups::GroupPatch,
         record::{Account, EntityGroup, etag},
     },
-    token::Result,
+    error::Result,
 };
 
 /// The fields of a new group, and the accounts in it.

@@ -8,7 +8,8 @@ use crate::{
         group_sync::{CopyFrom, CopyMembers, SyncOptions},
         record::etag,
     },
-    token::{Error, Result, filter::Filter},
+    error::{Error, Result},
+    notation::filter::Filter,
 };
 
 /// The place that a request describes, and its etag.

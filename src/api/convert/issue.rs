@@ -1,15 +1,15 @@
 //! What IssueToken wants, and the properties of a token that AuthenticateMember shares with it.
 
+use jeton_contract::reason::Reason;
+use jeton_core::{Format, Json, SessionId};
+
 use super::{CLAIMS, OPTIONS, given, set, to_json};
 use crate::{
     api::wire,
     directory::commit::Repeat,
+    error::{Error, Result},
     issuer::request::{Grant, Lifetime, Request},
-    token::{
-        Error, Format, Reason, Result,
-        access::{Json, SessionId},
-        lifetime,
-    },
+    notation::lifetime,
 };
 
 pub fn request(message: wire::IssueTokenRequest, repeat: Option<Repeat>) -> Result<Request> {

@@ -2,12 +2,13 @@
 
 use std::sync::LazyLock;
 
+use jeton_core::Json;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
 use crate::{
     api::DESCRIPTORS,
-    token::{Error, Result, access::Json},
+    error::{Error, Result},
 };
 
 static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());

@@ -1,6 +1,8 @@
 //! Update masks (AIP-134).
 
-use crate::token::{Error, Reason, Result};
+use jeton_contract::reason::Reason;
+
+use crate::error::{Error, Result};
 
 /// Which fields an update changes (AIP-134).
 #[derive(Debug)]

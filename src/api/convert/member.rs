@@ -1,5 +1,7 @@
 //! Members on the wire, and their ways to sign in.
 
+use jeton_core::secret::SecretText;
+
 use super::{Mask, required, set, timestamp};
 use crate::{
     api::wire,
@@ -9,8 +11,9 @@ use crate::{
         members::{FIELDS, MemberQuery},
         record::{Identity, IdentityKind, Member, Profile, State, etag},
     },
+    error::{Error, Result},
     issuer::credentials::SetPassword,
-    token::{Error, Result, filter::Filter, secret::SecretText},
+    notation::filter::Filter,
 };
 
 pub fn create(message: wire::CreateMemberRequest) -> MemberPatch {

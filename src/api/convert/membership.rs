@@ -8,7 +8,7 @@ use crate::{
         new_memberships::{Invitee, NewMembership},
         record::{Membership, MembershipState, etag},
     },
-    token::{Error, Result},
+    error::{Error, Result},
 };
 
 /// The membership that a request describes. An e-mail address may stand in the member's place.

@@ -23,16 +23,16 @@ pub(super) mod tenant;
 
 use std::time::Duration;
 
+use jeton_core::{Position, Time};
 use prost::Message;
 
 pub use self::json::{CLAIMS, OPTIONS, from_json, to_json};
 use self::mask::Mask;
 use super::wire;
 use crate::{
-    ambient::Time,
     directory::commit::Repeat,
+    error::{Error, Result},
     keys::{ring::digest128, stored::StoredKey},
-    token::{Error, Position, Result},
 };
 
 /// What makes a call repeatable, if it has a request id. `body` is the request without its id and credentials.

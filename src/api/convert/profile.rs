@@ -1,5 +1,7 @@
 //! Identity profiles on the wire.
 
+use jeton_core::secret::SecretText;
+
 use super::{Mask, required, set, timestamp};
 use crate::{
     api::wire,
@@ -8,7 +10,7 @@ use crate::{
         provider::OidcPatch,
         record::{IdentityProfile, ProfileKind, UsernameFormat, etag},
     },
-    token::{Result, secret::SecretText},
+    error::Result,
 };
 
 /// The fields of a new profile.

@@ -1,9 +1,11 @@
 //! What RevokeAllTokens and InvalidateTokens are about.
 
+use jeton_core::Position;
+
 use crate::{
     api::wire,
+    error::{Error, Result},
     issuer::revoke::{Outcome, Target},
-    token::{Error, Position, Result},
 };
 
 /// Whose tokens RevokeAllTokens revokes.

@@ -7,7 +7,7 @@ use crate::{
         record::{Role, etag},
         roles::RolePatch,
     },
-    token::Result,
+    error::Result,
 };
 
 /// The account whose role it is, if any, and the fields of a new role.

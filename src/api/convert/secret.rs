@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use jeton_core::Time;
+
 use super::{positive, timestamp};
 use crate::{
-    ambient::Time,
     api::wire,
     directory::{
         credentials::SecretUse,
         record::{Client, Secret},
     },
-    token::Result,
+    error::Result,
 };
 
 /// How long a secret that is revoked goes on to be accepted; left out: not at all.

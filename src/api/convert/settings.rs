@@ -1,11 +1,12 @@
 //! A tenant's settings on the wire.
 
+use jeton_core::public_key::Algorithm;
+
 use super::{Mask, duration, given, positive};
 use crate::{
     api::wire,
     directory::settings::{DuplicateEmails, SelfManagement, Settings, SettingsPatch},
-    keys::signing::Algorithm,
-    token::Result,
+    error::Result,
 };
 
 /// The changes that a message makes to a tenant's settings.

@@ -1,13 +1,14 @@
 //! What AuthenticateMember and RequestOneTimePassword want, and the tokens of a sign-in.
 
+use jeton_core::{SessionId, Time, secret::SecretText};
 use prost::Message as _;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{access_token, given, issue, member, position, repeat, set};
 use crate::{
-    ambient::Time,
     api::wire,
+    error::{Error, Result},
     issuer::{
         code::Purpose,
         federated::Redirected,
@@ -17,7 +18,6 @@ use crate::{
         signin_request::{Mechanism, SignIn, WantedTokens},
     },
     keys::ring::digest128,
-    token::{Error, Result, access::SessionId, secret::SecretText},
 };
 
 /// The sign-in that a message describes, with the call's deadline.

@@ -1,15 +1,16 @@
 //! Tenants on the wire, and what belongs to them: admissions and signing keys.
 
+use jeton_core::{Scopes, TenantId, Time};
+
 use super::{Mask, given, jwk, moment, set, settings, timestamp};
 use crate::{
-    ambient::Time,
     api::wire,
     directory::{
         record::{Admission, State, Tenant, etag},
         tenants::TenantPatch,
     },
+    error::{Error, Result},
     keys::stored::{State as KeyState, StoredKey},
-    token::{Error, Result, Scopes, TenantId},
 };
 
 /// The id that a new tenant wants, if any, and its fields.

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 use super::record::RequestId;
 use crate::{
     api::policy::Method,
+    error::{Error, Result},
     serve::tls::Identities,
-    token::error::{Error, Result},
 };
 
 /// Finds the bearer of a token.

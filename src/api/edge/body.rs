@@ -9,13 +9,14 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
+use jeton_contract::reason::Reason;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Status, body::Body};
 
 use super::{limits::Open, record::Record};
 use crate::{
     api::{policy::Method, status},
-    token::error::{Error, Reason},
+    error::Error,
 };
 
 /// The body of a reply.

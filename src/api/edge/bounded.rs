@@ -9,6 +9,7 @@ use std::{
     task::Poll,
 };
 
+use jeton_contract::reason::Reason;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     api::policy::Method,
-    token::error::{Error, Reason, Result},
+    error::{Error, Result},
 };
 
 /// Runs the work of a call until its deadline; a mutation that it began goes on behind it.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use jeton_contract::{reason::Reason, validate::Violation};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Response, Status};
 
@@ -19,8 +20,8 @@ use crate::{
         policy::{Lane, Method},
         status,
     },
+    error::{Error, Result},
     serve::Peer,
-    token::error::{Error, Reason, Result, Violation},
     trace,
 };
 

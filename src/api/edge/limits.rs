@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
+use jeton_contract::reason::Reason;
+
 use crate::{
     api::policy::Lane,
-    token::error::{Error, Reason, Result},
+    error::{Error, Result},
 };
 
 /// How much is let in.

@@ -6,8 +6,9 @@ use http::{
     HeaderMap, HeaderValue,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
+use jeton_contract::reason::Reason;
 
-use crate::token::error::{Error, Reason, Result};
+use crate::error::{Error, Result};
 
 /// The token in `authorization: Bearer …` (RFC 6750 §2.1), if there is one.
 pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {

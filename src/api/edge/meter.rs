@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use jeton_contract::reason::Reason;
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -10,7 +11,6 @@ use super::metadata::single;
 use crate::{
     api::policy::Method,
     metrics::{Event, Metrics, labels},
-    token::Reason,
     trace::{Current, Open, Tracer},
 };
 

@@ -22,6 +22,7 @@ use std::{convert::Infallible, future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, request::Parts};
+use jeton_contract::reason::Reason;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body, codegen::StdError, service::Routes};
@@ -48,9 +49,9 @@ use super::{
     status,
 };
 use crate::{
+    error::{Error, Result},
     metrics::Event,
     serve::Peer,
-    token::error::{Error, Reason, Result},
     trace,
     worker::PerWorker,
 };

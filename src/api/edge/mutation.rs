@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use jeton_contract::reason::Class;
 use tokio::runtime::Handle;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     api::policy::Method,
-    token::error::{Class, Error, Result, chain},
+    error::{Error, Result, chain},
     trace,
 };
 

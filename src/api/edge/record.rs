@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use jeton_contract::reason::{Class, Reason};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -10,8 +11,8 @@ use super::meter::Meter;
 use crate::{
     ambient,
     api::{policy::Method, status},
+    error::chain,
     serve::Peer,
-    token::error::{Class, Reason, chain},
 };
 
 /// The name of a call in logs: the caller's `x-request-id`, or one that was made for it.

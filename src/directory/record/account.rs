@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{AccountId, Ident, TenantId, Time};
+
 use super::stored::{Kept, State, Stored, foreign_ids, stored};
 use crate::{
-    ambient::Time,
     metrics::labels,
     store::{Kind, Name, Refusal},
-    token::{AccountId, Ident, Reason, TenantId},
 };
 
 /// A company, organization or sub-account.

@@ -1,14 +1,14 @@
 //! Admissions: what lets a client of another tenant work in this one.
 
+use jeton_core::{ClientId, Ident, Scopes, TenantId, Time};
+
 use super::{
     account::Confinement,
     stored::{Kept, State, Stored, stored},
 };
 use crate::{
-    ambient::Time,
     metrics::labels,
     store::{Kind, RecordKey},
-    token::{ClientId, Ident, Scopes, TenantId},
 };
 
 /// Lets a client of another tenant work in this one.

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jeton_contract::reason::Reason;
+use jeton_core::{ClientId, GrantType, Ident, Scopes, TenantId, Time, family::RenewalPolicy, secret::DerivationKeyId};
+
 use super::{
     account::Confinement,
     stored::{Kept, State, Stored, stored},
 };
 use crate::{
-    ambient::Time,
     keys::jwk::Jwk,
     metrics::labels,
     store::{Kind, Name, Refusal, Unique},
-    token::{ClientId, GrantType, Ident, Reason, Scopes, TenantId, family::RenewalPolicy, secret::DerivationKeyId},
 };
 
 /// A machine's credential.
@@ -179,7 +180,7 @@ impl Secret {
     /// The id as callers see it.
     pub fn id_text(&self) -> String {
         let mut text = "sec_".to_owned();
-        crate::token::base62::encode_into(&self.id, &mut text);
+        jeton_core::base62::encode_into(&self.id, &mut text);
         text
     }
 }

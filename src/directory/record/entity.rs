@@ -1,12 +1,9 @@
 //! Entities: the places of accounts in entity groups.
 
+use jeton_core::{AccountId, GroupId, Ident, TenantId, Time};
+
 use super::stored::{Kept, State, Stored, stored};
-use crate::{
-    ambient::Time,
-    metrics::labels,
-    store::Kind,
-    token::{AccountId, GroupId, Ident, TenantId},
-};
+use crate::{metrics::labels, store::Kind};
 
 /// An account's place in an entity group. It owes the log nothing: it is written together with its group's record, which
 /// owes the entries of both.

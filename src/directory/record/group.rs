@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use jeton_core::{GroupId, Ident, TenantId, Time};
+
 use super::stored::{Kept, State, Stored, foreign_ids, stored};
 use crate::{
-    ambient::Time,
     metrics::labels,
     store::{Kind, Name},
-    token::{GroupId, Ident, TenantId},
 };
 
 /// A named set of accounts.

@@ -1,12 +1,9 @@
 //! Group members: the places of members in entity groups.
 
+use jeton_core::{AccountId, GroupId, Ident, MemberId, RoleId, TenantId, Time};
+
 use super::stored::{Kept, State, Stored, stored};
-use crate::{
-    ambient::Time,
-    metrics::labels,
-    store::Kind,
-    token::{AccountId, GroupId, Ident, MemberId, RoleId, TenantId},
-};
+use crate::{metrics::labels, store::Kind};
 
 /// A member's place in an entity group. It owes the log nothing, as an [`Entity`](super::entity::Entity).
 #[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{IdentityProfileId, Time};
+
 use crate::{
-    ambient::Time,
     keys::ring::digest_text,
     store::{Kind, Name, Refusal, Unique},
-    token::{IdentityProfileId, Reason},
 };
 
 /// A member's way in through an identity profile. Part of the member's record.

@@ -1,13 +1,9 @@
 //! Identity profiles: the ways in which members of a tenant sign in.
 
+use jeton_core::{Ident, IdentityProfileId, TenantId, Time};
+
 use super::stored::{Kept, State, Stored, stored};
-use crate::{
-    ambient::Time,
-    keys::ring::Destination,
-    metrics::labels,
-    store::Kind,
-    token::{Ident, IdentityProfileId, TenantId},
-};
+use crate::{keys::ring::Destination, metrics::labels, store::Kind};
 
 /// A way in which members of a tenant sign in.
 #[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]

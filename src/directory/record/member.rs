@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{Ident, IdentityProfileId, MemberId, TenantId, Time};
+
 use super::{
     identity::{Identity, normalized},
     stored::{Kept, State, Stored, foreign_ids, stored},
 };
 use crate::{
-    ambient::Time,
     metrics::labels,
     store::{Kind, Name, Refusal, Unique},
-    token::{Ident, IdentityProfileId, MemberId, Reason, TenantId},
 };
 
 /// A person.

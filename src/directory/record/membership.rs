@@ -1,12 +1,9 @@
 //! Memberships: the places of members in accounts.
 
+use jeton_core::{AccountId, Ident, MemberId, RoleId, TenantId, Time};
+
 use super::stored::{Kept, Stored, stored};
-use crate::{
-    ambient::Time,
-    metrics::labels,
-    store::Kind,
-    token::{AccountId, Ident, MemberId, RoleId, TenantId},
-};
+use crate::{metrics::labels, store::Kind};
 
 /// A member's place in an account.
 #[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]

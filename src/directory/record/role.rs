@@ -1,15 +1,12 @@
 //! Roles: what members who have one may do.
 
+use jeton_core::{Ident, RoleId, TenantId, Time};
+
 use super::{
     account::Confinement,
     stored::{Kept, State, Stored, stored},
 };
-use crate::{
-    ambient::Time,
-    metrics::labels,
-    store::Kind,
-    token::{Ident, RoleId, TenantId},
-};
+use crate::{metrics::labels, store::Kind};
 
 /// What members who have it may do: in one account, or in every account of the tenant.
 #[derive(Clone, Debug, minicbor::Encode, minicbor::Decode)]

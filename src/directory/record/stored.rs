@@ -2,13 +2,13 @@
 
 use std::hash::Hash;
 
+use jeton_contract::reason::Reason;
+use jeton_core::{Ident, TenantId, id, id::Id};
+
 use crate::{
+    error::{Error, Result},
     metrics::labels,
     store::{Kind, Name, RecordKey, Refusal},
-    token::{
-        Error, Ident, Reason, Result, TenantId,
-        id::{self, Id},
-    },
 };
 
 /// A record of the directory: its kind, and what the revocation log calls it.

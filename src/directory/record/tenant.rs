@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use jeton_core::{Ident, TenantId, Time};
+
 use super::stored::{Kept, State, Stored, stored};
 use crate::{
-    ambient::Time,
     directory::settings::Settings,
     metrics::labels,
     store::{Kind, RecordKey},
-    token::{Ident, TenantId},
 };
 
 /// A tenant.

@@ -11,11 +11,12 @@ use axum::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use jeton_contract::{reason::Reason, validate::Violation};
 use tokio_stream::StreamExt as _;
 
 use crate::{
     api::policy::MAX_MESSAGE_BYTES,
-    token::error::{Error, Reason, Result, Violation},
+    error::{Error, Result},
 };
 
 /// The parameters of a request. Their names and values may be secrets.

@@ -1,11 +1,14 @@
 //! Grants: requests to the token endpoint, as messages of the contract.
 
-use jeton_contract::validate::{Validate, check};
+use jeton_contract::{
+    reason::Reason,
+    validate::{Validate, Violation, check},
+};
 
 use super::form::{Credentials, Form};
 use crate::{
-    api::wire::{self, issue_token_request::Grant},
-    token::error::{Error, Reason, Result, Violation},
+    api::{wire, wire::issue_token_request::Grant},
+    error::{Error, Result},
 };
 
 /// A request to the token endpoint.

@@ -23,6 +23,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use jeton_contract::validate::Violation;
 
 use self::{
     form::{Basic, Credentials, Form, Scheme},
@@ -40,7 +41,7 @@ use crate::{
         policy::Lane,
         wire,
     },
-    token::error::{Result, Violation},
+    error::Result,
 };
 
 /// A request at an endpoint of a tenant.

@@ -9,13 +9,11 @@ use axum::{
     },
     response::Response,
 };
+use jeton_contract::{reason::Reason, validate::Violation};
 use serde::Serialize;
 
 use super::{form::Scheme, reply};
-use crate::{
-    api::edge::direct::Refusal,
-    token::error::{Reason, Violation},
-};
+use crate::api::edge::direct::Refusal;
 
 /// How a request was authenticated, which decides the form of its refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,15 +10,13 @@ use axum::{
     },
     response::Response,
 };
+use jeton_core::Json;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
     api::{convert, wire},
-    token::{
-        access::Json,
-        error::{Error, Result, chain},
-    },
+    error::{Error, Result, chain},
 };
 
 /// RFC 6749 §5.1, RFC 8693 §2.2.1.

@@ -6,6 +6,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jeton_core::{
+    Position, Time,
+    entry::{Entry, LogEntry, Slot},
+};
 use redb::{Database, ReadTransaction, ReadableTable};
 
 use super::{
@@ -15,13 +19,9 @@ use super::{
     tables::{self, CURRENT_FORMAT, FLOOR, FORMAT, HEAD, LOG, META, STATE, Tables},
 };
 use crate::{
-    ambient::{Clock, Time},
-    revocation::{
-        entry::{Entry, LogEntry, Slot},
-        log::{Log, StatePage, TAIL_LIMIT, Tail},
-    },
+    ambient::Clock,
+    revocation::log::{Log, StatePage, TAIL_LIMIT, Tail},
     storage::{Error, Result},
-    token::Position,
 };
 
 /// How many slots one page of the state map has: some 100 KiB.

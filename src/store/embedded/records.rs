@@ -4,6 +4,7 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jeton_core::{TenantId, Time, entry::Entry};
 use redb::{ReadTransaction, ReadableTable};
 
 use super::{
@@ -13,12 +14,7 @@ use super::{
     failure::Failure,
     tables::{self, INDEXES, RECORDS, StoredRecord, StoredRequest, Tables, UNIQUES},
 };
-use crate::{
-    ambient::Time,
-    revocation::entry::Entry,
-    storage::{Error, Result},
-    token::TenantId,
-};
+use crate::storage::{Error, Result};
 
 #[async_trait]
 impl Records for Embedded {

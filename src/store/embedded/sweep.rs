@@ -4,6 +4,7 @@
 //! the oldest entries of the log: a few, and two for each that it adds, so that garbage never piles up and no single
 //! commit pays for all of it.
 
+use jeton_core::{Position, Time, TokenId, entry::Slot};
 use redb::{Key, ReadableTable, StorageError, Table, Value};
 
 use super::{
@@ -11,11 +12,7 @@ use super::{
     expiring::Expiring,
     tables::{self, StoredFamily, StoredRecord, StoredRequest, StoredSession, StoredToken, Tables},
 };
-use crate::{
-    ambient::Time,
-    revocation::{entry::Slot, log::LOG_RETENTION},
-    token::{Position, TokenId},
-};
+use crate::revocation::log::LOG_RETENTION;
 
 /// What the sweep found at a row of the expiry table.
 enum Found {

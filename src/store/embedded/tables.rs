@@ -4,6 +4,7 @@
 //! are CBOR arrays that can grow by fields, or the text forms of the revocation log.
 
 use bytes::Bytes;
+use jeton_core::{Position, Time, id};
 use minicbor::{Decode, Encode};
 use redb::{ReadableTable, StorageError, Table, TableDefinition, TableError, WriteTransaction};
 
@@ -12,11 +13,7 @@ use super::{
     expiring::Expiring,
     failure::Failure,
 };
-use crate::{
-    ambient::{Clock, Time},
-    storage::Error,
-    token::{Position, id},
-};
+use crate::{ambient::Clock, storage::Error};
 
 pub type RecordsKey = (&'static str, &'static str, &'static str);
 pub type UniquesKey = (&'static str, &'static str, &'static str, &'static str);

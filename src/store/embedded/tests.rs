@@ -5,15 +5,12 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use jeton_core::{ClientId, Ident, entry::Entry};
 use parking_lot::{Condvar, Mutex};
 use redb::backends::InMemoryBackend;
 
 use super::*;
-use crate::{
-    ambient::Fresh as _,
-    revocation::{entry::Entry, log::Log as _},
-    token::{ClientId, Ident},
-};
+use crate::{ambient::Fresh as _, revocation::log::Log as _};
 
 /// A disk that fails its syncs, or lets them hang, when told to.
 #[derive(Clone, Debug, Default)]

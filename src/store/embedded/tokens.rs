@@ -10,6 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jeton_core::{FamilyId, Position, Time, TokenId};
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition};
 
 use super::{
@@ -22,11 +23,7 @@ use super::{
     failure::Failure,
     tables::{self, SUBJECTS, StoredFamily, StoredSession, StoredToken, Tables},
 };
-use crate::{
-    ambient::Time,
-    storage::{Error, Result},
-    token::{FamilyId, Position, TokenId},
-};
+use crate::storage::{Error, Result};
 
 /// What to do about a token.
 enum TokenPlan {

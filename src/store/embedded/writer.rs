@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use jeton_core::Position;
 use redb::{Database, Durability};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -27,7 +28,6 @@ use super::{
 use crate::{
     ambient::Clock,
     storage::{Error, Result},
-    token::Position,
 };
 
 /// The calling side of the thread.

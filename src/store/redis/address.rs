@@ -2,15 +2,13 @@
 
 use std::fmt;
 
+use jeton_core::secret::SecretText;
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, TlsCertificates,
     io::tcp::TcpSettings,
 };
 
-use crate::{
-    storage::{Error, Result},
-    token::secret::SecretText,
-};
+use crate::storage::{Error, Result};
 
 /// What a server under TLS is checked and answered with, in PEM.
 #[derive(Clone, Default)]

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jeton_core::secret::SecretText;
 use parking_lot::Mutex;
 use redis::{
     Client, Cmd, ErrorKind, Pipeline, RedisError, ServerError, ServerErrorKind, Value,
@@ -19,7 +20,6 @@ use super::{
 };
 use crate::{
     storage::{Error, Result},
-    token::secret::SecretText,
     worker::PerWorker,
 };
 

@@ -3,11 +3,9 @@
 //! Tags are made of ids, which hold no braces. Names that tenants choose stand after the tag, where braces mean nothing.
 
 use aws_lc_rs::digest;
+use jeton_core::{FamilyId, TenantId, TokenId, base62};
 
-use crate::{
-    store::{Index, Kind, SessionKey, SubjectKey, Unique},
-    token::{FamilyId, TenantId, TokenId, base62},
-};
+use crate::store::{Index, Kind, SessionKey, SubjectKey, Unique};
 
 /// The log's head, floor, and the history that it was written in.
 pub const LOG_META: &str = "j:{log}:meta";
@@ -77,10 +75,7 @@ mod tests {
         let token = token(&TokenId::from_bytes([255; 16]));
         assert!(token.len() <= 30, "{token}");
         let session = |tenant: &str, session: &str| {
-            session_key(&SessionKey {
-                tenant: tenant.parse().unwrap(),
-                session: crate::token::access::SessionId::new(session),
-            })
+            session_key(&SessionKey { tenant: tenant.parse().unwrap(), session: jeton_core::SessionId::new(session) })
         };
         assert!(session("default", "x").len() <= 30);
         assert_ne!(session("default", "x"), session("default", "y"));

@@ -1,6 +1,10 @@
 //! The revocation log: a stream of entries whose ids are their positions, a hash of slots, and what is known about both.
 
 use async_trait::async_trait;
+use jeton_core::{
+    Position, Time,
+    entry::{Entry, LogEntry, Slot},
+};
 use redis::{Cmd, Value};
 
 use super::{
@@ -11,13 +15,8 @@ use super::{
     scripts,
 };
 use crate::{
-    ambient::Time,
-    revocation::{
-        entry::{Entry, LogEntry, Slot},
-        log::{LOG_RETENTION, Log, StatePage, TAIL_LIMIT, Tail},
-    },
+    revocation::log::{LOG_RETENTION, Log, StatePage, TAIL_LIMIT, Tail},
     storage::{Error, Result},
-    token::Position,
 };
 
 /// Slots that one step of the map's scan is asked for.

@@ -13,16 +13,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use jeton_core::{Time, secret::SecretText};
 use redis::Cmd;
 
 pub use self::address::Tls;
 use self::connection::{Confirm, Connections, Wait, pipeline};
 use super::Health;
-use crate::{
-    ambient::Time,
-    storage::{Error, Result},
-    token::secret::SecretText,
-};
+use crate::storage::{Error, Result};
 
 mod address;
 mod answer;

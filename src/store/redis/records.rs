@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use jeton_core::{TenantId, Time, entry::Entry};
 use redis::Cmd;
 
 use super::{
@@ -14,11 +15,8 @@ use super::{
     scripts,
 };
 use crate::{
-    ambient::Time,
-    revocation::entry::Entry,
     storage::{Error, Result},
     store::{Change, Index, Kind, Put, Record, RecordKey, Records, Request, Row, Unique, Written},
-    token::TenantId,
 };
 
 /// Bytes of the version that a record begins with.

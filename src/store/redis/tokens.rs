@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use jeton_core::{FamilyId, Time, TokenId, base62};
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
@@ -13,13 +14,11 @@ use super::{
     expiry, keys, scripts,
 };
 use crate::{
-    ambient::Time,
     storage::{Error, Result},
     store::{
         Ended, Existing, FamilyConflict, FamilyMint, FamilyRecord, IndexEntry, Mint, Minted, PRUNE_MARGIN,
         SESSION_MARGIN, Session, SessionConflict, SessionKey, SessionMint, SubjectKey, TokenMint, Tokens,
     },
-    token::{FamilyId, TokenId, base62},
 };
 
 /// The script's answer for a session that is another's.

@@ -12,9 +12,10 @@ use aws_lc_rs::{
 };
 use jeton::{
     ambient::Clock,
+    error::Result,
     federation::{Login, Provider, RelyingParty, VerifiedIdentity},
-    token::{error::Result, secret::SecretText},
 };
+use jeton_core::secret::SecretText;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use serde_json::{Value, json};
 use tokio::time::Instant;

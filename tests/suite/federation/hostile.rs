@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jeton::{ambient::Clock, token::error::chain};
+use jeton::{ambient::Clock, error::chain};
 use serde_json::{Value, json};
 
 use super::{

@@ -10,13 +10,12 @@ use std::{sync::Arc, time::Duration};
 use fake::Fake;
 use jeton::{
     ambient::Clock,
+    error::{Error, Result},
     federation::{Login, Provider, RelyingParty, VerifiedIdentity},
     outbound::jwks::JwksCache,
-    token::{
-        error::{Error, Reason, Result},
-        secret::SecretText,
-    },
 };
+use jeton_contract::reason::Reason;
+use jeton_core::secret::SecretText;
 use provider::{Ask, CALLBACK, NONCE, OTHER_CALLBACK, SECRET, VERIFIER, ask, code, issuer, s256};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -143,7 +142,7 @@ async fn plain_challenges_get_no_code() {
 async fn a_provider_that_does_not_know_this_service_is_a_matter_for_operators() {
     let wrong = Provider { client_secret: Some(SecretText::new("wrong".to_owned())), ..registration("rsa") };
     let error = is_unavailable(sign_in(&wrong, &login(&code("rsa").await)).await);
-    assert!(jeton::token::error::chain(&error).contains("does not know this client"), "{error:?}");
+    assert!(jeton::error::chain(&error).contains("does not know this client"), "{error:?}");
 }
 
 #[test]

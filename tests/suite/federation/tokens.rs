@@ -1,10 +1,8 @@
 //! What an ID token must be, and what is done with the other replies of a provider.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jeton::{
-    ambient::{Clock, Time},
-    outbound::documents::COOL_DOWN,
-};
+use jeton::{ambient::Clock, outbound::documents::COOL_DOWN};
+use jeton_core::Time;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 

@@ -9,13 +9,14 @@ use std::{
 };
 
 use jeton::{
-    ambient::{Clock, Time},
+    ambient::Clock,
     outbound::{
         Error,
         documents::{COOL_DOWN, EMPTY_COOL_DOWN, MAX_FRESH, MAX_STALE, MIN_FRESH},
         jwks::{FRESH, JwksCache},
     },
 };
+use jeton_core::Time;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use jeton::{
+    error::chain,
     outbound::{Document, Error, Options, Outbound, Url},
-    token::error::chain,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;

@@ -1,6 +1,7 @@
 //! Accounts: names, the tree, and what becomes of both.
 
-use jeton::{api::wire, token::error::Reason};
+use jeton::api::wire;
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, owned, refused, refused_fields},

@@ -2,10 +2,8 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use jeton::{
-    api::wire::{self, authenticate_member_request::Mechanism},
-    token::error::Reason,
-};
+use jeton::api::{wire, wire::authenticate_member_request::Mechanism};
+use jeton_contract::reason::Reason;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use tonic::Status;

@@ -1,6 +1,7 @@
 //! For whom tokens are.
 
-use jeton::{api::wire, token::error::Reason};
+use jeton::api::wire;
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{IssueExt as _, refused},

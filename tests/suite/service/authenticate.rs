@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jeton::{api::wire, token::error::Reason};
+use jeton::api::wire;
+use jeton_contract::reason::Reason;
 use tonic_types::StatusExt as _;
 
 use super::{

@@ -2,14 +2,15 @@
 
 use std::fmt::Debug;
 
-use jeton::{
-    api::wire::{
-        self, account_service_client::AccountServiceClient, client_service_client::ClientServiceClient,
+use jeton::api::{
+    wire,
+    wire::{
+        account_service_client::AccountServiceClient, client_service_client::ClientServiceClient,
         entity_group_service_client::EntityGroupServiceClient, member_service_client::MemberServiceClient,
         tenant_service_client::TenantServiceClient, token_service_client::TokenServiceClient,
     },
-    token::error::{Class, Reason},
 };
+use jeton_contract::reason::{Class, Reason};
 use tonic::{Code, Request, Response, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 

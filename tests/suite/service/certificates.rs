@@ -6,8 +6,8 @@ use jeton::{
     ambient::Clock,
     api::wire,
     serve::tls::{ClientAuth, Files, Tls},
-    token::Reason,
 };
+use jeton_contract::reason::Reason;
 use tempfile::TempDir;
 
 use super::{

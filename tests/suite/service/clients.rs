@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use jeton::{api::wire, token::error::Reason};
+use jeton::api::wire;
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Credentials, owned, refused, refused_fields, seconds},

@@ -1,9 +1,7 @@
 //! Disabling, deleting and expelling: dead at once, everywhere, for good.
 
-use jeton::{
-    api::wire::{self, TokenFormat},
-    token::error::Reason,
-};
+use jeton::api::{wire, wire::TokenFormat};
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, Credentials, IssueExt as _, owned, refused},

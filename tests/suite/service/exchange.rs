@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use jeton::{
-    api::wire::{self, GrantType, TokenFormat},
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{GrantType, TokenFormat},
 };
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{

@@ -3,13 +3,14 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jeton::{
-    api::wire::{
-        self, authenticate_member_request::Mechanism, link_identity_request::Identity,
+use jeton::api::{
+    wire,
+    wire::{
+        authenticate_member_request::Mechanism, link_identity_request::Identity,
         token_service_client::TokenServiceClient,
     },
-    token::error::Reason,
 };
+use jeton_contract::reason::Reason;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tonic::{Response, Status};

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use jeton::{
-    api::wire::{
-        self, TokenFormat,
+use jeton::api::{
+    wire,
+    wire::{
+        TokenFormat,
         invoice_options::{LineItems, Status as InvoiceStatus},
         vendor_options::Network,
     },
-    token::error::Reason,
 };
+use jeton_contract::reason::Reason;
 use prost::Message as _;
 use prost_types::{ListValue, Struct, Value, value::Kind};
 

@@ -1,10 +1,9 @@
 //! What a caller creates, changes and admits stays within what it may hand on, in every field.
 
-use jeton::{
-    api::{DESCRIPTORS, wire},
-    token::error::Reason::{
-        self, AudienceNotAllowed, GrantNotAllowed, NotFound, ScopeInsufficient, ScopeNotAllowed, TtlOutOfRange,
-    },
+use jeton::api::{DESCRIPTORS, wire};
+use jeton_contract::reason::{
+    Reason,
+    Reason::{AudienceNotAllowed, GrantNotAllowed, NotFound, ScopeInsufficient, ScopeNotAllowed, TtlOutOfRange},
 };
 use prost_reflect::DescriptorPool;
 
@@ -478,7 +477,7 @@ async fn a_star_is_a_wildcard_only_in_limits(service: Service) {
 }
 
 async fn the_right_to_administer_all_tenants_is_in_no_wildcard(service: Service) {
-    let scopes = jeton::token::scope::ALL_MANAGEMENT;
+    let scopes = jeton_core::scope::ALL_MANAGEMENT;
     let everything = wire::Client { allowed_scopes: owned(&scopes), default_scopes: owned(&scopes), ..manager() };
     for tenant in ["default", "system"] {
         let caller = wire::Client { allowed_scopes: owned(&scopes), ..everything.clone() };

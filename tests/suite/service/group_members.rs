@@ -1,11 +1,10 @@
 //! Members of entity groups: their places, their roles there, and copying them from an account.
 
-use jeton::{
-    api::wire::{
-        self, add_entities_request::CopyMembers as AddFrom, sync_group_members_request::CopyMembers as SyncFrom,
-    },
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{add_entities_request::CopyMembers as AddFrom, sync_group_members_request::CopyMembers as SyncFrom},
 };
+use jeton_contract::reason::Reason;
 use tonic::Status;
 
 use super::{

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use jeton::{
-    api::wire::{self, GroupEntity},
-    token::error::Reason,
-};
+use jeton::api::{wire, wire::GroupEntity};
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, IssueExt as _, owned, refused, refused_fields, seen, uuid},

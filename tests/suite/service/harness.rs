@@ -13,7 +13,8 @@ use jeton::{
         protocol::Grpc,
         wire,
     },
-    app::{self, App, Bearer, Setup},
+    app,
+    app::{App, Bearer, Setup},
     directory::{
         identities::NewPassword,
         record::{IdentityKind, IdentityProfile, Member, PasswordHash},
@@ -23,14 +24,15 @@ use jeton::{
     outbound::{Outbound, published::Location},
     outbox::Sink,
     serve::{
-        Options, Protocol, Shutdown,
-        listen::{self, Address, Listener},
+        Options, Protocol, Shutdown, listen,
+        listen::{Address, Listener},
         serve,
         tls::Security,
     },
-    store::{self, Store, embedded::Embedded, redis::Redis},
-    token::{Position, secret::SecretText},
+    store,
+    store::{Store, embedded::Embedded, redis::Redis},
 };
+use jeton_core::{Position, secret::SecretText};
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::{Channel, Endpoint};
@@ -496,7 +498,7 @@ pub fn plain() -> wire::Client {
 
 /// A client that may do everything in its tenant, and hand it on.
 pub fn manager() -> wire::Client {
-    let management = jeton::token::scope::ALL_MANAGEMENT.iter().filter(|scope| **scope != "jeton.admin");
+    let management = jeton_core::scope::ALL_MANAGEMENT.iter().filter(|scope| **scope != "jeton.admin");
     let scopes: Vec<String> = management.map(|scope| (*scope).to_owned()).collect();
     let allowed_scopes = scopes.iter().cloned().chain(super::calls::owned(&["pay", "invoices.read"])).collect();
     let all = || vec!["*".to_owned()];

@@ -1,9 +1,7 @@
 //! Identity profiles: the ways in which members sign in, and the secrets at their providers.
 
-use jeton::{
-    api::wire::{self, identity_profile::Kind},
-    token::error::Reason,
-};
+use jeton::api::{wire, wire::identity_profile::Kind};
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, owned, refused, refused_fields, uuid},

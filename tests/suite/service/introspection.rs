@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jeton::{
-    api::wire::{self, ConsistencyLevel, TokenFormat},
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{ConsistencyLevel, TokenFormat},
 };
+use jeton_contract::reason::Reason;
 use serde_json::Value;
 
 use super::{

@@ -1,9 +1,10 @@
 //! Invitations by e-mail address, which bind at a sign-up that proves the address.
 
-use jeton::{
-    api::wire::{self, MembershipState as State, OneTimePasswordPurpose as Purpose},
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{MembershipState as State, OneTimePasswordPurpose as Purpose},
 };
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, refused, refused_fields, uuid},

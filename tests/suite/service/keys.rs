@@ -5,11 +5,11 @@ use std::{
     time::Duration,
 };
 
-use jeton::{
-    api::wire::{self, TokenFormat, signing_key::State},
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{TokenFormat, signing_key::State},
 };
-
+use jeton_contract::reason::Reason;
 use jsonwebtoken::Algorithm;
 
 use super::{

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jeton::{
-    api::wire::{self, TokenFormat, TokenState},
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{TokenFormat, TokenState},
 };
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{IssueExt as _, list_account, list_client, refused},
@@ -102,9 +103,7 @@ async fn tokens_are_filtered_by_state_scope_session_creator_and_expiry(service: 
 
 /// When a token expires, as a filter writes it.
 fn jeton_time(token: &wire::IssuedToken) -> String {
-    jeton::token::moment::format(jeton::ambient::Time::from_secs(
-        token.expire_time.unwrap().seconds.try_into().unwrap(),
-    ))
+    jeton::notation::moment::format(jeton_core::Time::from_secs(token.expire_time.unwrap().seconds.try_into().unwrap()))
 }
 
 async fn pages_together_hold_every_token_once(service: Service) {

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use jeton::{
-    api::wire::{self, TokenFormat},
-    token::error::Reason,
-};
+use jeton::api::{wire, wire::TokenFormat};
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Credentials, IssueExt as _, for_account, owned, refused, seconds, uuid},

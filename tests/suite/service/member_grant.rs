@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use jeton::{
-    api::wire::{self, TokenFormat, revoke_all_tokens_request::Target},
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{TokenFormat, revoke_all_tokens_request::Target},
 };
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{

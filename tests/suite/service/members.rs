@@ -1,6 +1,7 @@
 //! Members: what the platform says of people, and who may see it.
 
-use jeton::{api::wire, token::error::Reason};
+use jeton::api::wire;
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, owned, refused, refused_fields},

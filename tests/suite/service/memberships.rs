@@ -1,9 +1,10 @@
 //! Memberships: who belongs to which account, as what.
 
-use jeton::{
-    api::wire::{self, MembershipState as State, list_memberships_request::Of},
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{MembershipState as State, list_memberships_request::Of},
 };
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, owned, refused, refused_fields},

@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jeton::{
-    api::wire::{self, OneTimePasswordPurpose as Purpose},
-    token::error::Reason,
-};
+use jeton::api::{wire, wire::OneTimePasswordPurpose as Purpose};
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, refused, refused_fields},

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use jeton::{
-    api::wire::{self, link_identity_request::Identity, list_memberships_request::Of},
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{link_identity_request::Identity, list_memberships_request::Of},
 };
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{for_member, owned, refused, refused_fields},

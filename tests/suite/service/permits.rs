@@ -1,9 +1,7 @@
 //! Who may call what is said in the contract, and the tenant in the call.
 
-use jeton::{
-    api::{DESCRIPTORS, wire},
-    token::error::Reason,
-};
+use jeton::api::{DESCRIPTORS, wire};
+use jeton_contract::reason::Reason;
 use tonic::Code;
 
 use super::{

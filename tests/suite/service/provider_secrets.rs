@@ -1,6 +1,7 @@
 //! The secret at an OpenID provider goes to the provider that it was given for, and nowhere else.
 
-use jeton::{api::wire, token::error::Reason};
+use jeton::api::wire;
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, owned, refused_fields},

@@ -1,9 +1,7 @@
 //! Calls with a request id.
 
-use jeton::{
-    api::wire::{self, TokenFormat},
-    token::error::Reason,
-};
+use jeton::api::{wire, wire::TokenFormat};
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{IssueExt as _, list_client, refused, refused_fields, uuid},

@@ -1,9 +1,10 @@
 //! Revoking one token, and invalidating exactly what is given.
 
-use jeton::{
-    api::wire::{self, TokenFormat, invalidate_tokens_response::Outcome},
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{TokenFormat, invalidate_tokens_response::Outcome},
 };
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Credentials, IssueExt as _, refused, refused_fields, revoke_id},

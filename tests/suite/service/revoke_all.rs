@@ -1,12 +1,10 @@
 //! Revoking everything of one target.
 
-use jeton::{
-    api::wire::{
-        self,
-        revoke_all_tokens_request::{AccountTarget, SessionsTarget, Target, TenantTarget},
-    },
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::revoke_all_tokens_request::{AccountTarget, SessionsTarget, Target, TenantTarget},
 };
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, Credentials, IssueExt as _, client_credentials, for_account, refused, refused_fields},

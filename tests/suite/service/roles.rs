@@ -1,6 +1,7 @@
 //! Roles: names, permissions, and who may change them.
 
-use jeton::{api::wire, token::error::Reason};
+use jeton::api::wire;
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, owned, refused, refused_fields},

@@ -1,6 +1,7 @@
 //! What tokens may do: never more than was allowed, and never less than was asked for.
 
-use jeton::{api::wire, token::error::Reason};
+use jeton::api::wire;
+use jeton_contract::reason::Reason;
 use tonic::Code;
 
 use super::{

@@ -1,6 +1,7 @@
 //! Tenants and the clients that they admit.
 
-use jeton::{api::wire, token::error::Reason};
+use jeton::api::wire;
+use jeton_contract::reason::Reason;
 
 use super::{
     calls::{IssueExt as _, owned, refused, refused_fields, seconds, seen},

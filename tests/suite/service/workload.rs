@@ -3,10 +3,10 @@
 use std::{fs, sync::LazyLock, time::Duration};
 
 use jeton::{
-    api::wire::{self, GrantType},
+    api::{wire, wire::GrantType},
     outbound::published::Location,
-    token::error::Reason,
 };
+use jeton_contract::reason::Reason;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use tempfile::TempDir;

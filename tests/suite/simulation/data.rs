@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use jeton::{
-    ambient::Time,
-    revocation::{
-        entry::{Entry, LogEntry, Slot},
-        log::{StatePage, Tail},
-    },
+    revocation::log::{StatePage, Tail},
     store::{Change, FamilyConflict, FamilyRecord, Mint, Minted, Record, RecordKey, Written},
-    token::{FamilyId, Ident, Position, TokenId},
+};
+use jeton_core::{
+    FamilyId, Ident, Position, Time, TokenId,
+    entry::{Entry, LogEntry, Slot},
 };
 
 use super::{cluster::Script, rules::Rule};

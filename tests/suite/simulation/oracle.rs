@@ -5,9 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jeton::{
-    revocation::entry::{Effect, Entry},
-    token::{AccessToken, Ident, Position, ident::Idents},
+use jeton_core::{
+    AccessToken, Ident, Position,
+    entry::{Effect, Entry},
+    ident::Idents,
 };
 
 use super::{

@@ -11,11 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use jeton::{
-    ambient::{Clock, Time},
+    ambient::Clock,
     metrics::labels,
     revocation::{
         cache::{Cache, Invalidate, Seen},
-        entry::{Effect, Entry},
         follower::{BOUND, Follower},
         log::Log as _,
     },
@@ -24,8 +23,11 @@ use jeton::{
         Change, Existing, FamilyMint, FamilyRecord, Kind, Mint, Put, Record, RecordKey, Records, SubjectKey, TokenMint,
         Tokens as _, Written,
     },
-    token::{AccessToken, ClientId, Family, FamilyId, Format, Ident, Position, TenantId, TokenId},
     worker,
+};
+use jeton_core::{
+    AccessToken, ClientId, Family, FamilyId, Format, Ident, Position, TenantId, Time, TokenId,
+    entry::{Effect, Entry},
 };
 use parking_lot::Mutex;
 use tokio::{task::AbortHandle, time::Instant};
@@ -446,8 +448,8 @@ impl Invalidate for Naive {
 
 // === impl Failure ===
 
-impl From<jeton::token::Error> for Failure {
-    fn from(_: jeton::token::Error) -> Self {
+impl From<jeton::error::Error> for Failure {
+    fn from(_: jeton::error::Error) -> Self {
         Self::Unavailable
     }
 }

@@ -5,18 +5,14 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use jeton::{
-    ambient::Time,
-    revocation::{
-        entry::Entry,
-        log::{Log, StatePage, Tail},
-    },
+    revocation::log::{Log, StatePage, Tail},
     storage::{Error, Result},
     store::{
         Change, Ended, FamilyRecord, Health, Index, IndexEntry, Kind, Mint, Minted, Record, RecordKey, Records, Row,
         Session, SessionKey, SubjectKey, Tokens, Unique, Written,
     },
-    token::{FamilyId, Position, TenantId, TokenId},
 };
+use jeton_core::{FamilyId, Position, TenantId, Time, TokenId, entry::Entry};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 

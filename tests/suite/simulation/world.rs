@@ -2,16 +2,13 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use jeton::{
-    ambient::{Clock, Time},
-    revocation::entry::{Effect, Entry},
-    token::{
-        AccessToken, ClientId, Family, FamilyId, Format, Ident, Position, Scopes, Subject, TokenId,
-        access::{Audience, SessionId},
-        family::Minted,
-        secret::DerivationKeyId,
-    },
-    worker,
+use jeton::{ambient::Clock, worker};
+use jeton_core::{
+    AccessToken, Audience, ClientId, Family, FamilyId, Format, Ident, Position, Scopes, SessionId, Subject, Time,
+    TokenId,
+    entry::{Effect, Entry},
+    family::Minted,
+    secret::DerivationKeyId,
 };
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;

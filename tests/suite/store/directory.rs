@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use jeton::{
-    revocation::entry::Entry,
-    store::{Change, Index, Kind, Name, Put, Record, RecordKey, Request, Row, Store, Unique, Written},
-    token::TenantId,
-};
+use jeton::store::{Change, Index, Kind, Name, Put, Record, RecordKey, Request, Row, Store, Unique, Written};
+use jeton_core::{TenantId, entry::Entry};
 
 use super::{HOUR, IN_USE, TAKEN, body, change, done, index, key, log::client, name, now, put, request, tenant};
 

@@ -3,15 +3,15 @@
 use std::{os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
 use jeton::{
-    ambient::{Clock, Fresh as _, Time},
-    revocation::{entry::Entry, log::LOG_RETENTION},
+    ambient::{Clock, Fresh as _},
+    revocation::log::LOG_RETENTION,
     storage::Error,
     store::{
         Change, Existing, Mint, PRUNE_MARGIN, Put, Request, Store, Written,
         embedded::{Embedded, Options},
     },
-    token::{FamilyId, Position},
 };
+use jeton_core::{FamilyId, Position, Time, entry::Entry};
 use tempfile::TempDir;
 
 use super::{

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use jeton::{
-    ambient::{Fresh as _, Time},
+    ambient::Fresh as _,
     store::{FamilyConflict, FamilyRecord, Mint, Minted, Store},
-    token::FamilyId,
 };
+use jeton_core::{FamilyId, Time};
 
 use super::{HOUR, account, body, entry, family, now, session, session_key, token, tokens::CLEAN};
 

@@ -2,14 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use jeton::{
-    ambient::{Fresh as _, Time},
-    revocation::{
-        entry::{Effect, Entry, LogEntry, Slot},
-        log::TAIL_LIMIT,
-    },
-    store::Store,
-    token::{AccountId, ClientId, FamilyId, GroupId, Ident, MemberId, Position, TokenId},
+use jeton::{ambient::Fresh as _, revocation::log::TAIL_LIMIT, store::Store};
+use jeton_core::{
+    AccountId, ClientId, FamilyId, GroupId, Ident, MemberId, Position, Time, TokenId,
+    entry::{Effect, Entry, LogEntry, Slot},
 };
 
 use super::{HOUR, MINUTE, now, tenant};

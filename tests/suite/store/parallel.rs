@@ -4,10 +4,9 @@ use std::{collections::HashSet, sync::Arc};
 
 use jeton::{
     ambient::Fresh as _,
-    revocation::entry::Entry,
     store::{Change, FamilyConflict, FamilyRecord, Store, Written},
-    token::FamilyId,
 };
+use jeton_core::{FamilyId, entry::Entry};
 
 use super::{
     HOUR, account, body, change, entry,

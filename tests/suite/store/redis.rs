@@ -8,17 +8,18 @@ use std::{
 };
 
 use jeton::{
-    ambient::{Fresh as _, Time},
-    revocation::{
-        entry::{Effect, Entry, Slot},
-        log::{LOG_RETENTION, Log as _},
-    },
+    ambient::Fresh as _,
+    revocation::log::{LOG_RETENTION, Log as _},
     storage::{Error, Result},
     store::{
         Change, Health as _, Mint, PRUNE_MARGIN, Put, Store,
         redis::{Options, Redis, Tls},
     },
-    token::{FamilyId, Ident, Position, TenantId, TokenId, secret::SecretText},
+};
+use jeton_core::{
+    FamilyId, Ident, Position, TenantId, Time, TokenId,
+    entry::{Effect, Entry, Slot},
+    secret::SecretText,
 };
 
 use super::{

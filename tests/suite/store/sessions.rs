@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use jeton::{
-    ambient::{Fresh as _, Time},
+    ambient::Fresh as _,
     store::{Ended, Mint, Minted, SESSION_MARGIN, Session, SessionConflict, SessionKey, Store},
-    token::FamilyId,
 };
+use jeton_core::{FamilyId, Time};
 
 use super::{
     HOUR, MINUTE, account, body, entry, family, now, position, session, session_key, tenant, token, tokens::CLEAN,

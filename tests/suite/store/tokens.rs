@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jeton::{
-    ambient::{Fresh as _, Time},
+    ambient::Fresh as _,
     store::{Existing, IndexEntry, Mint, Minted, Store, SubjectKey, TokenMint},
-    token::{AccountId, ClientId, TokenId},
 };
+use jeton_core::{AccountId, ClientId, Time, TokenId};
 
 use super::{HOUR, MINUTE, account, body, entry, nothing, now, tenant, token};
 

@@ -16,8 +16,9 @@ use jeton::{
         roles::RolePatch,
     },
     issuer::{list::ListSubject, request::Grant, revoke::Target},
-    token::{Format, Scopes, filter::Filter},
+    notation::filter::Filter,
 };
+use jeton_core::{Format, Scopes};
 
 use super::{Service, embedded, pages::first_page};
 

@@ -8,7 +8,8 @@ use std::{
 use jeton::{
     ambient::{Clock, Fresh as _},
     directory::{
-        accounts::{self, AccountQuery},
+        accounts,
+        accounts::AccountQuery,
         clients,
         groups::GroupPatch,
         member_patch::MemberPatch,
@@ -29,10 +30,10 @@ use jeton::{
         signin_request::{Mechanism, SignIn, WantedTokens},
     },
     keys::{master::MasterKey, ring::Keyring},
+    notation::filter::Filter,
     store::{Index, Kind},
-    token::{AccountId, ClientId, Format, MemberId, TenantId, filter::Filter, secret::SecretText},
 };
-
+use jeton_core::{AccountId, ClientId, Format, MemberId, TenantId, secret::SecretText};
 use tokio::time::Instant;
 
 use super::{Service, an_account, embedded, put, stored_accounts, write_all};

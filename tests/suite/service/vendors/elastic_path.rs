@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jeton::{
-    api::wire::{
-        self, OneTimePasswordPurpose as Purpose, authenticate_member_request::Mechanism,
-        link_identity_request::Identity,
+use jeton::api::{
+    wire,
+    wire::{
+        OneTimePasswordPurpose as Purpose, authenticate_member_request::Mechanism, link_identity_request::Identity,
     },
-    token::error::Reason,
 };
+use jeton_contract::reason::Reason;
 
 use super::{account, claims};
 use crate::{

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use jeton::{
-    api::wire::{
-        self, add_entities_request::CopyMembers as AddFrom, revoke_all_tokens_request as target,
+use jeton::api::{
+    wire,
+    wire::{
+        add_entities_request::CopyMembers as AddFrom, revoke_all_tokens_request as target,
         sync_group_members_request::CopyMembers as SyncFrom,
     },
-    token::error::Reason,
 };
+use jeton_contract::reason::Reason;
 use prost::Message as _;
 
 use super::{account, at_jeton, claims};

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use jeton::{
-    api::wire::{self, client_secret::State, list_memberships_request::Of},
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{client_secret::State, list_memberships_request::Of},
 };
+use jeton_contract::reason::Reason;
 
 use super::{account, at_jeton};
 use crate::service::{
@@ -191,7 +192,7 @@ async fn entity_users_and_roles_are_kept_and_found(service: Service) {
     assert_eq!(found(&either).await, ["ada", "grace"]);
     assert_eq!(found("first_name = \"Gra*\"").await, ["grace"]);
     assert_eq!(found("last_name:HOP AND state = ENABLED").await, ["grace"]);
-    let now = jeton::token::moment::format(service.clock.now());
+    let now = jeton::notation::moment::format(service.clock.now());
     assert_eq!(found(&format!("create_time <= \"{now}\"")).await, ["ada", "grace"]);
     assert!(found(&format!("create_time > \"{now}\"")).await.is_empty());
     join(manager, place("acme", "grace", &[])).await.unwrap();

@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jeton::{
-    api::wire::{self, invalidate_tokens_response::Outcome},
-    token::error::Reason,
-};
+use jeton::api::{wire, wire::invalidate_tokens_response::Outcome};
+use jeton_contract::reason::Reason;
 
 use crate::service::{
     calls::{Credentials, IssueExt as _, owned, refused, refused_fields, revoke},

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use jeton::{
-    api::wire::{self, MembershipState, TokenFormat},
-    token::error::Reason,
+use jeton::api::{
+    wire,
+    wire::{MembershipState, TokenFormat},
 };
+use jeton_contract::reason::Reason;
 
 use super::{account, at_jeton, ttl};
 use crate::service::{

@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-pub use jeton_contract::{
+use jeton_contract::{
     reason::{Class, Reason},
     validate::Violation,
 };

@@ -1,7 +1,9 @@
 //! Filters of lists: a subset of AIP-160. Comparisons joined by AND and OR, of which OR binds tighter; no parentheses, NOT,
 //! or functions.
 
-use crate::token::error::{Error, Reason, Result};
+use jeton_contract::reason::Reason;
+
+use crate::error::{Error, Result};
 
 /// A parsed filter: of each group of comparisons one must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

@@ -1,8 +1,7 @@
 //! Moments as RFC 3339 text, for filters.
 
+use jeton_core::Time;
 use prost_types::Timestamp;
-
-use crate::ambient::Time;
 
 /// A moment in UTC with whole seconds: texts of this form compare as the moments do.
 pub fn format(time: Time) -> String {

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::constant_time;
 
-use super::secret::{DerivationKeyId, Mac, SecretKind, SecretText};
+use jeton_core::secret::{DerivationKeyId, Mac, SecretKind, SecretText};
 
 /// A code, by what makes it again: like every secret it is derived when it is needed and never stored.
 #[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
