@@ -125,3 +125,50 @@ fn session_outdated_by(ident: &Ident) -> Option<SessionKey> {
     let Ident::Session(tenant, session) = ident else { return None };
     Some(SessionKey { tenant: tenant.clone(), session: SessionId::new(Arc::clone(session)) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::Fresh as _;
+    use jeton_core::{AccountId, ClientId, GroupId, IdentityProfileId, MemberId, RoleId};
+
+    /// A copy is found again by where its record stands, and an entry about the record outdates it.
+    fn holds<R: Kept>(tenant: &TenantId, key: &R::Key, idents: &[Ident])
+    where
+        R::Key: PartialEq,
+    {
+        let place = R::place(tenant, key);
+        assert!(R::key_at(&place).as_ref() == Some(key), "{} at {place:?}", R::NAME);
+        for ident in idents {
+            assert!(R::outdated_by(ident).as_ref() == Some(key), "{} by {ident:?}", R::NAME);
+        }
+    }
+
+    #[test]
+    fn every_copy_is_found_by_its_place_and_outdated_by_its_entries() {
+        let tenant = TenantId::random().unwrap();
+        let t = || tenant.clone();
+        let (client, account, member) =
+            (ClientId::random().unwrap(), AccountId::random().unwrap(), MemberId::random().unwrap());
+        let (group, role, profile) =
+            (GroupId::random().unwrap(), RoleId::random().unwrap(), IdentityProfileId::random().unwrap());
+        holds::<Tenant>(&tenant, &tenant, &[Ident::Tenant(t())]);
+        holds::<Client>(&tenant, &client, &[Ident::Client(client.clone())]);
+        holds::<Account>(
+            &tenant,
+            &account,
+            &[Ident::Account(t(), account.clone()), Ident::Subtree(t(), account.clone())],
+        );
+        holds::<EntityGroup>(&tenant, &group, &[Ident::Group(t(), group.clone())]);
+        let entity = (group.clone(), account.clone());
+        holds::<Entity>(&tenant, &entity, &[Ident::Entity(t(), group.clone(), account.clone())]);
+        let place = (group.clone(), member.clone());
+        holds::<GroupMember>(&tenant, &place, &[Ident::GroupMember(t(), group, member.clone())]);
+        holds::<Admission>(&tenant, &(t(), client.clone()), &[Ident::Admission(t(), client)]);
+        holds::<Member>(&tenant, &member, &[Ident::Member(t(), member.clone())]);
+        let membership = (account.clone(), member.clone());
+        holds::<Membership>(&tenant, &membership, &[Ident::Membership(t(), account, member)]);
+        holds::<Role>(&tenant, &role, &[Ident::Role(t(), role.clone())]);
+        holds::<IdentityProfile>(&tenant, &profile, &[Ident::IdentityProfile(t(), profile.clone())]);
+    }
+}
