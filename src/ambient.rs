@@ -96,8 +96,8 @@ thread_local! {
     static CHANCE: Cell<u64> = Cell::new(u64::from_ne_bytes(random().unwrap_or_default()));
 }
 
-/// A number by chance, all equally likely, in a nanosecond (SplitMix64, seeded anew on every thread). Whoever sees some can tell the
-/// next: it decides which calls are sampled, and nothing that must not be guessed.
+/// A number by chance, all equally likely, in a nanosecond (SplitMix64, seeded anew on every thread). From some of them
+/// one can compute the next: it decides which calls are sampled, and nothing that must not be guessed.
 pub fn chance() -> u64 {
     let state = CHANCE.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
     CHANCE.set(state);

@@ -29,7 +29,7 @@ struct Parts {
     source: Option<Source>,
 }
 
-/// What a NOT_FOUND or ALREADY_EXISTS is about. The holder of a taken name is never told.
+/// What a NOT_FOUND or ALREADY_EXISTS is about. The holder of a taken name stays secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     /// Kind, as the message is called in the contract: "Account".
@@ -42,7 +42,7 @@ pub struct Resource {
 
 impl Error {
     pub fn new(reason: Reason, message: impl Into<Cow<'static, str>>) -> Self {
-        // Whoever meets an unavailable or overloaded server is told when to come back.
+        // A caller of an unavailable or overloaded server is to come back after this time.
         let retry_after =
             matches!(reason.class(), Class::Unavailable | Class::ResourceExhausted).then_some(Duration::from_secs(1));
         Self(Box::new(Parts {

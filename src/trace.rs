@@ -4,7 +4,7 @@
 //! span, because all that it says are static texts and the ids of the trace.
 //!
 //! Invariant: knows neither calls nor the store; where spans go is somebody else's. The call that a task works for is a
-//! value of the task ([`within`]), so what happens on its behalf need not be told.
+//! value of the task ([`within`]), so what happens on its behalf need not be given it.
 
 use std::{future::Future, sync::Arc};
 

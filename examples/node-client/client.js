@@ -12,7 +12,7 @@ const grpc = require('@grpc/grpc-js');
 const loader = require('@grpc/proto-loader');
 const health = require('grpc-health-check');
 
-// Long enough for a retry, short enough for whoever waits. gRPC has no deadline of its own.
+// Long enough for a retry, short enough for a person who waits. gRPC has no deadline of its own.
 const DEADLINE_MS = 5_000;
 
 // Retries what is safe to repeat: the request id makes an IssueToken that was answered unheard give the same token again,

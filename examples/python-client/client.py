@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from jeton.v1 import token_service_pb2 as wire
 from jeton.v1 import token_service_pb2_grpc as services
 
-# Long enough for a retry, short enough for whoever waits. gRPC has no deadline of its own.
+# Long enough for a retry, short enough for a person who waits. gRPC has no deadline of its own.
 DEADLINE = 5
 
 # Retries what is safe to repeat: the request id makes an IssueToken that was answered unheard give the same token again,

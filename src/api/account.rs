@@ -31,9 +31,9 @@ impl AccountService for Services {
 
     async fn update_account(&self, request: Request<wire::UpdateAccountRequest>) -> Reply<wire::UpdateAccountResponse> {
         let (call, message) = self.enter(request)?;
-        let (id, etag, patch) = account::update(message)?;
+        let (reference, etag, patch) = account::update(message)?;
         let (account, position) =
-            call.act(move |act| async move { act.update_account(&id, &etag, patch).await }).await?;
+            call.act(move |act| async move { act.update_account(&reference, &etag, patch).await }).await?;
         reply(wire::UpdateAccountResponse {
             account: Some(account::to_wire(&account)),
             position: convert::position(position),

@@ -30,7 +30,7 @@ macro_rules! verbs {
                 /// The method of this name.
                 ///
                 /// # Errors
-                /// As the contract tells.
+                /// Those that the contract names.
                 pub async fn $verb<A: Bearers>(
                     &self,
                     call: DirectCall<A>,
@@ -57,7 +57,7 @@ impl Services {
     /// RenewToken for a refresh token that was presented to the issuer of `tenant`, which its message does not name.
     ///
     /// # Errors
-    /// REFRESH_INVALID for that of another tenant; else as the contract tells.
+    /// REFRESH_INVALID for that of another tenant; else those that the contract names.
     pub async fn renew<A: Bearers>(
         &self,
         call: DirectCall<A>,

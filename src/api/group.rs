@@ -40,8 +40,9 @@ impl EntityGroupService for Services {
         request: Request<wire::UpdateEntityGroupRequest>,
     ) -> Reply<wire::UpdateEntityGroupResponse> {
         let (call, message) = self.enter(request)?;
-        let (id, etag, patch) = group::update(message)?;
-        let (group, position) = call.act(move |act| async move { act.update_group(&id, &etag, patch).await }).await?;
+        let (reference, etag, patch) = group::update(message)?;
+        let (group, position) =
+            call.act(move |act| async move { act.update_group(&reference, &etag, patch).await }).await?;
         reply(wire::UpdateEntityGroupResponse {
             entity_group: Some(group::to_wire(&group)),
             position: convert::position(position),

@@ -33,8 +33,9 @@ impl MemberService for Services {
 
     async fn update_member(&self, request: Request<wire::UpdateMemberRequest>) -> Reply<wire::UpdateMemberResponse> {
         let (call, message) = self.enter(request)?;
-        let (id, etag, patch) = member::update(message)?;
-        let (member, position) = call.act(move |act| async move { act.update_member(&id, &etag, patch).await }).await?;
+        let (reference, etag, patch) = member::update(message)?;
+        let (member, position) =
+            call.act(move |act| async move { act.update_member(&reference, &etag, patch).await }).await?;
         reply(wire::UpdateMemberResponse {
             member: Some(member::to_wire(&member)),
             position: convert::position(position),

@@ -1,4 +1,4 @@
-//! What a request message tells of its call: who calls, about what, and by which rule. A message of a new method stands
+//! What a request message says of its call: who calls, about what, and by which rule. A message of a new method stands
 //! in one of these lists.
 
 use std::mem;

@@ -19,16 +19,16 @@ pub const DOMAIN: &str = "jeton";
 const INTERNAL: &str = "internal error";
 
 /// Details travel in a trailer, in base64. Clients refuse header lists of more than 8 KiB by default, and with the
-/// trailer they would lose the status; so what is told is cut to stay far below.
+/// trailer they would lose the status; so the details are cut to stay far below.
 const MAX_VIOLATION_BYTES: usize = 3 * 1024;
 const MAX_NAME_CHARS: usize = 256;
 /// Non-ASCII characters take up to 12 bytes each once they are percent-encoded.
 const MAX_MESSAGE_CHARS: usize = 200;
 
-/// The status that tells a caller of `error`. The error itself stays attached as the source, for the log: it is not
+/// The status for `error`. The error itself stays attached as the source, for the log: it is not
 /// sent.
 pub fn of(error: Error) -> Status {
-    let mut status = tell(code(error.reason().class()), &error);
+    let mut status = written(code(error.reason().class()), &error);
     // The source keeps the error for the edge, which logs a failure once and with its causes.
     status.set_source(Arc::new(error));
     status
@@ -63,7 +63,7 @@ pub fn enrich(status: &Status, method: Option<&Method>, path: &str) -> Status {
         Code::Unimplemented if text.is_empty() => method_unknown(path),
         Code::Unimplemented => {
             let error = Error::new(Reason::InvalidMetadata, text);
-            tell(Code::Unimplemented, &error)
+            written(Code::Unimplemented, &error)
         }
         Code::NotFound => of(Error::new(Reason::NotFound, text)),
         Code::Cancelled => of(Error::new(Reason::Cancelled, "the call was cancelled")),
@@ -91,7 +91,7 @@ impl From<Error> for Status {
     }
 }
 
-fn tell(code: Code, error: &Error) -> Status {
+fn written(code: Code, error: &Error) -> Status {
     let is_ours = error.reason().class() == Class::Internal;
     let message = if is_ours { INTERNAL.to_owned() } else { cut(error.message(), MAX_MESSAGE_CHARS) };
     let details = details(error, &message);
@@ -106,7 +106,7 @@ fn details(error: &Error, message: &str) -> ErrorDetails {
         details.set_bad_request(violations(error));
     }
     if let Some(resource) = error.resource() {
-        // The holder of a taken name is never told, so owner and description stay empty.
+        // The holder of a taken name stays secret, so owner and description stay empty.
         details.set_resource_info(resource.kind, cut(&resource.name, MAX_NAME_CHARS), "", "");
     }
     if error.retry_after().is_some() {
@@ -138,20 +138,20 @@ fn details(error: &Error, message: &str) -> ErrorDetails {
 /// As many violations as fit, and how many were left out.
 fn violations(error: &Error) -> Vec<FieldViolation> {
     let mut left = MAX_VIOLATION_BYTES;
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     for violation in error.violations() {
         let size = violation.field.len() + violation.description.len();
         if size > left {
             break;
         }
         left -= size;
-        told.push(FieldViolation::new(&violation.field, &violation.description));
+        shown.push(FieldViolation::new(&violation.field, &violation.description));
     }
-    let untold = error.violations().len() - told.len();
-    if untold > 0 {
-        told.push(FieldViolation::new("", format!("and {untold} more")));
+    let hidden = error.violations().len() - shown.len();
+    if hidden > 0 {
+        shown.push(FieldViolation::new("", format!("and {hidden} more")));
     }
-    told
+    shown
 }
 
 fn cut(text: &str, chars: usize) -> String {
@@ -244,11 +244,11 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_told_all_at_once() {
+    fn all_violations_are_reported_at_once() {
         let status = of(Error::field("a", "must be b").with_violation("c[1]", "must be d"));
         let fields = status.get_details_bad_request().unwrap().field_violations;
-        let told: Vec<_> = fields.iter().map(|v| (v.field.as_str(), v.description.as_str())).collect();
-        assert_eq!(told, [("a", "must be b"), ("c[1]", "must be d")]);
+        let shown: Vec<_> = fields.iter().map(|v| (v.field.as_str(), v.description.as_str())).collect();
+        assert_eq!(shown, [("a", "must be b"), ("c[1]", "must be d")]);
     }
 
     #[test]

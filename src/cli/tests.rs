@@ -179,10 +179,13 @@ fn secrets_come_from_files_and_never_from_arguments() {
 }
 
 #[test]
-fn wrong_values_are_told_with_their_flag() {
+fn wrong_values_are_reported_with_their_flag() {
     for (args, wanted) in [
         (vec!["token", "issue", "--client-credentials", "--ttl", "1"], "--ttl: `1` is not a duration"),
-        (vec!["token", "issue", "--client-credentials", "--format", "xml"], "--format: `xml` is none of jwt, opaque"),
+        (
+            vec!["token", "issue", "--client-credentials", "--format", "xml"],
+            "--format: `xml` is not one of jwt, opaque",
+        ),
         (vec!["token", "issue", "--client-credentials", "--claims", "{"], "--claims: is not JSON"),
         (vec!["account", "create", "--display-name", "A", "--labels", "k"], "--labels: `k` is not KEY=VALUE"),
         (vec!["client", "list", "--page-size", "x"], "--page-size: `x` is not a number in range"),
@@ -432,7 +435,7 @@ async fn json_is_that_of_protobuf() {
 }
 
 #[tokio::test]
-async fn an_inactive_token_is_told() {
+async fn an_inactive_token_is_reported() {
     let text = printed(&["token", "introspect", "--token-file", "/token"], |_, _, _| {
         Ok(json!({"introspection": {"active": false}}))
     });
@@ -446,9 +449,9 @@ async fn a_refused_call_fails_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_is_told_with_its_address() {
+async fn a_service_that_is_not_there_is_reported_with_its_address() {
     let call = prepared(&["token", "whoami", "--server", "unix:/nonexistent/s"]).unwrap();
     let failure = call.reply(&BTreeMap::new(), &Secrets::new(&files)).await.unwrap_err();
-    let told = failure.to_string();
-    assert!(told.starts_with("error: cannot reach unix:/nonexistent/s: No such file"), "{told}");
+    let answer = failure.to_string();
+    assert!(answer.starts_with("error: cannot reach unix:/nonexistent/s: No such file"), "{answer}");
 }

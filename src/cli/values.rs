@@ -50,7 +50,7 @@ fn of_kind(kind: &Kind, text: &str) -> Result<Value, String> {
             let wanted = text.to_ascii_lowercase().replace('_', "-");
             let known = || names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
             let found = names.iter().find(|(name, _)| *name == wanted).map(|(_, number)| Value::EnumNumber(*number));
-            found.ok_or_else(|| format!("`{text}` is none of {}", known()))
+            found.ok_or_else(|| format!("`{text}` is not one of {}", known()))
         }
         Kind::Message(message) => of_message(message, text),
     }
@@ -146,7 +146,7 @@ mod tests {
         let format = |text: &str| parse("TokenService/IssueToken", "format", text);
         assert_eq!(format("opaque"), Ok(Value::EnumNumber(2)));
         assert_eq!(format("JWT"), Ok(Value::EnumNumber(1)));
-        assert_eq!(format("xml"), Err("`xml` is none of jwt, opaque".to_owned()));
+        assert_eq!(format("xml"), Err("`xml` is not one of jwt, opaque".to_owned()));
         assert!(format("unspecified").is_err());
     }
 

@@ -29,7 +29,7 @@ pub(super) struct Given {
     pub(super) form: Form,
 }
 
-/// Whether a text is the value or names a file that holds it.
+/// Whether a text is the value, or the path of a file with the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Value,

@@ -117,7 +117,7 @@ impl Reader<'_> {
         let setting_type = find(path).map(|key| key.setting_type);
         self.parse(path, |text| {
             choose(text).ok_or_else(|| match setting_type {
-                Some(SettingType::Choice(words)) => format!("`{text}` is none of {}", words.join(", ")),
+                Some(SettingType::Choice(words)) => format!("`{text}` is not one of {}", words.join(", ")),
                 _ => format!("`{text}` is unknown"),
             })
         })

@@ -65,9 +65,9 @@ fn workload_issuers_are_named_once_each_with_the_place_of_their_keys() {
     assert_eq!(found, wanted);
     let wrong =
         "https://a, =file:/a, a b=file:/a, https://b=/a, https://b=file:a, https://b=ftp://a, c=file:/a, c=file:/b";
-    let told = mistakes(&[], &[("JETON_WORKLOAD_ISSUERS", wrong)], &[]);
-    assert_eq!(told.len(), 7, "{told:?}");
-    for (told, wanted) in told.iter().zip([
+    let answer = mistakes(&[], &[("JETON_WORKLOAD_ISSUERS", wrong)], &[]);
+    assert_eq!(answer.len(), 7, "{answer:?}");
+    for (answer, wanted) in answer.iter().zip([
         "is not ISSUER=LOCATION",
         "1 to 256 visible ASCII characters",
         "1 to 256 visible ASCII characters",
@@ -76,7 +76,7 @@ fn workload_issuers_are_named_once_each_with_the_place_of_their_keys() {
         "`ftp://a` is neither",
         "names c twice",
     ]) {
-        assert!(told.contains(wanted), "{told}");
+        assert!(answer.contains(wanted), "{answer}");
     }
 }
 
@@ -91,7 +91,7 @@ fn tls_is_named_as_a_whole() {
     assert_eq!((files.client_ca, files.client_auth), (Some("/a".into()), ClientAuth::Required));
     let admin = [&pair[..], &[("JETON_ADMIN_TLS", "true"), ("JETON_ADMIN_LISTEN", "127.0.0.1:0")]].concat();
     assert!(config(&[], &admin, &[]).admin_tls);
-    for (given, told) in [
+    for (given, answer) in [
         (
             &[("JETON_TLS_CERT_FILE", "/c")][..],
             &["`tls.cert_file` requires `tls.key_file`; set JETON_TLS_KEY_FILE"][..],
@@ -104,7 +104,7 @@ fn tls_is_named_as_a_whole() {
                 "`tls.client_auth` requires `tls.cert_file`; set JETON_TLS_CERT_FILE",
             ],
         ),
-        (&[("JETON_TLS_CLIENT_AUTH", "yes")], &["JETON_TLS_CLIENT_AUTH: `yes` is none of off, optional, required"]),
+        (&[("JETON_TLS_CLIENT_AUTH", "yes")], &["JETON_TLS_CLIENT_AUTH: `yes` is not one of off, optional, required"]),
         (
             &[("JETON_TLS_CLIENT_CA_FILE", "/a")],
             &["JETON_TLS_CLIENT_CA_FILE: `tls.client_ca_file` has no effect while `tls.client_auth` is off"],
@@ -117,7 +117,7 @@ fn tls_is_named_as_a_whole() {
             ],
         ),
     ] {
-        assert_eq!(mistakes(&[], given, &[]), told);
+        assert_eq!(mistakes(&[], given, &[]), answer);
     }
 }
 
@@ -130,9 +130,12 @@ fn files_for_redis_want_its_tls_scheme() {
     assert_eq!(found.tls.ca_file, Some("/a".into()));
     assert_eq!(found.tls.identity, Some(("/c".into(), "/k".into())));
     let given = [&redis("redis://r")[..], &files].concat();
-    let told = mistakes(&[], &given, &[]);
-    assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told.iter().all(|told| told.ends_with("requires a `redis.url` that begins with rediss://")), "{told:?}");
+    let answer = mistakes(&[], &given, &[]);
+    assert_eq!(answer.len(), 3, "{answer:?}");
+    assert!(
+        answer.iter().all(|answer| answer.ends_with("requires a `redis.url` that begins with rediss://")),
+        "{answer:?}"
+    );
     let given = [&redis("rediss://r")[..], &files[..2]].concat();
     assert_eq!(mistakes(&[], &given, &[]), ["`redis.cert_file` requires `redis.key_file`; set JETON_REDIS_KEY_FILE"]);
 }
@@ -217,7 +220,7 @@ fn all_mistakes_are_reported_at_once_with_their_places() {
         "JETON_PUBLIC_URL: is empty; leave it out instead",
         "c.toml:1: `lisen` is no known key; did you mean `listen`?",
         "c.toml:2: `workers` must be a whole number without quotes",
-        "c.toml:4: `xml` is none of text, json",
+        "c.toml:4: `xml` is not one of text, json",
         "c.toml:6: `drain.delay` must be a text with a unit, such as \"10s\"",
         "c.toml:7: `radis` is no known key",
     ];
@@ -311,7 +314,7 @@ fn master_keys_are_read_in_every_notation_newest_first() {
 }
 
 #[test]
-fn bad_master_keys_are_told_by_number_and_never_quoted() {
+fn bad_master_keys_are_named_by_number_and_never_quoted() {
     let short = &KEY[2..];
     let same = "00".repeat(32);
     for (text, wanted) in [
@@ -476,13 +479,13 @@ fn otlp_is_described_by_the_standard_variables_and_shows_no_secret() {
     let described =
         [of("service.name", "other"), of("deployment.environment.name", "a,b"), of("service.name", "tokens")];
     assert_eq!(otlp.resource, described);
-    // Without an endpoint nobody is told what these mean.
+    // Without an endpoint these have no meaning.
     assert!(config(&[], &[("OTEL_RESOURCE_ATTRIBUTES", "broken")], &[]).otlp.is_none());
 }
 
 #[test]
-fn what_is_wrong_with_otlp_is_told_without_its_secret() {
-    let told = |variables: &[(&str, &str)]| mistakes(&[], variables, &[]);
+fn what_is_wrong_with_otlp_is_reported_without_its_secret() {
+    let answer = |variables: &[(&str, &str)]| mistakes(&[], variables, &[]);
     let endpoint = ("JETON_OTLP_ENDPOINT", "http://collector:4317");
     for (variables, wanted) in [
         (&[("JETON_OTLP_ENDPOINT", "collector:4317")][..], "must begin with http:// or https://"),
@@ -497,7 +500,7 @@ fn what_is_wrong_with_otlp_is_told_without_its_secret() {
         (&[("JETON_OTLP_HEADERS", "a=s3cret")], "has no effect without `otlp.endpoint`"),
         (&[endpoint, ("OTEL_RESOURCE_ATTRIBUTES", "a=%zz")], "OTEL_RESOURCE_ATTRIBUTES: is not `name=value`"),
     ] {
-        let told = told(variables);
-        assert!(told.len() == 1 && told[0].contains(wanted) && !told[0].contains("s3cret"), "{told:?}");
+        let answer = answer(variables);
+        assert!(answer.len() == 1 && answer[0].contains(wanted) && !answer[0].contains("s3cret"), "{answer:?}");
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     outbound,
 };
 
-/// The credentials are not valid. The caller is not told why, because it may be guessing.
+/// The credentials are not valid. The reply does not say why, because the caller may be guessing.
 pub(super) fn refused(why: impl Into<Source>) -> Error {
     Error::new(Reason::InvalidCredentials, "the credentials are not valid").with_source(why)
 }

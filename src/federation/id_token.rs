@@ -25,7 +25,7 @@ pub(super) struct Expected<'a> {
     pub(super) now: Time,
 }
 
-/// Public keys only. With a shared secret, whoever knows it could sign in as anybody.
+/// Public keys only. With a shared secret, everybody who knows it could sign in as anybody.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha384,

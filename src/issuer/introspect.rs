@@ -25,7 +25,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Introspection {
     Inactive,
-    /// With what it gives in the account that was asked about, if one was.
+    /// With what it gives in the account that the call named, if it named one.
     Access(Arc<Verified>, Option<Arc<Reach>>),
     Refresh {
         family: Box<Family>,
@@ -37,7 +37,7 @@ pub enum Introspection {
 
 impl Issuer {
     /// What texts stand for, in their order. Result i depends on text i only, and all are judged at one head. `account`, by
-    /// id or foreign id, is what all of them are asked about besides.
+    /// id or foreign id, is the account that all of them are judged in besides.
     pub async fn introspect(
         &self,
         act: &Act,

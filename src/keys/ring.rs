@@ -40,7 +40,7 @@ pub enum Sealed<'a> {
 }
 
 /// Where a secret may be sent, and as whose. A new kind of secret that leaves the service needs one of these, too: else
-/// whoever may change a record's address gets the secret that stands beside it.
+/// a caller that may change a record's address gets the secret that stands beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination<'a> {
     /// The provider that is trusted with it. Its discovery document says to which URL it goes.
@@ -190,7 +190,7 @@ impl fmt::Display for Unusable {
 impl std::error::Error for Unusable {}
 
 /// SHA-256 of parts, each with its length before it so that no two lists of parts run together; cut to 128 bits. For
-/// ids that derive from something that is told, and for comparing request bodies: not a secret.
+/// ids that derive from something public, and for comparing request bodies: not a secret.
 pub fn digest128(parts: &[&[u8]]) -> [u8; 16] {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {

@@ -1,4 +1,4 @@
-//! What metrics are told apart by: closed sets only, so that their number is bounded whatever callers send.
+//! The labels of metrics: closed sets only, so that their number is bounded whatever callers send.
 
 macro_rules! labels {
     ($($(#[$doc:meta])* $name:ident { $($variant:ident $text:literal,)* })*) => {

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// What a caller is told of an address that is not.
+/// The text of the refusal of an address that is not.
 pub(super) const NOT_PUBLIC: &str = "its address is not public";
 
 /// A name has no address that may be called.
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn public_addresses_are_told_from_all_others() {
+    fn public_addresses_are_distinguished_from_all_others() {
         for (public, addresses) in [
             (true, ["1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0"].as_slice()),
             (true, &["126.255.255.255", "128.0.0.0", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0"]),

@@ -9,7 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a call to another service failed. Written for operators: it names the host and never a path, a query or anything
-/// that the other side said; whoever answers a caller with it chooses his own words.
+/// that the other side said; a reply to a caller is written anew.
 #[derive(Debug)]
 pub enum Error {
     /// It may not be called, and was not.

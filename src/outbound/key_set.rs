@@ -88,7 +88,7 @@ fn is_called(key: &Jwk, kid: &str) -> bool {
 
 /// The key, if it is public and verifies signatures.
 fn verifying(key: Value) -> Option<Jwk> {
-    // Whoever publishes a private key has lost it: anybody may sign with it.
+    // A private key that was published is lost: anybody may sign with it.
     if PRIVATE_MEMBERS.iter().any(|member| key.get(member).is_some()) {
         return None;
     }

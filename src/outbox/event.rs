@@ -12,7 +12,7 @@ use crate::{
     store::{Change, Index, Kind, Put},
 };
 
-/// Something that the platform is told, once it is committed.
+/// Something that is delivered to the platform once it is committed.
 #[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cbor(array)]
 pub struct Event {

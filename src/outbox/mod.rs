@@ -1,8 +1,8 @@
 //! The outbox: events for the platform, delivered by webhook, at least once.
 //!
-//! An event is written in the same atomic change as what it tells, into the directory of `system`, so it is lost only with
-//! the change itself. Every replica looks for events that are due; who moves an event's `due` first delivers it, and if it
-//! dies meanwhile another one does once that time has come. Receivers know a repeat by its `webhook-id`.
+//! An event is written in the same atomic change as what it is about, into the directory of `system`, so it is lost
+//! only with the change itself. Every replica looks for events that are due; who moves an event's `due` first delivers
+//! it, and if it dies meanwhile another one does once that time has come. Receivers know a repeat by its `webhook-id`.
 //!
 //! Invariant: knows neither members nor tokens; a code that an event carries is made when it is sent and never stored.
 //! Start reading at [`Outbox::deliver_due`].
@@ -112,7 +112,7 @@ impl Outbox {
         self.written.notify_one();
     }
 
-    /// Delivers until it is told to stop. What is under way then is finished.
+    /// Delivers until it is asked to stop. What is under way then is finished.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         if !self.is_open() {
             return;
@@ -215,7 +215,7 @@ impl Outbox {
                 event.postpone(record.version + 1, now.plus(pause), &mut change);
             }
         }
-        // Whoever else took it over after the lease has the last word.
+        // Another replica that took it over after the lease has the last word.
         self.store.write(&change).await?;
         Ok(())
     }

@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 #[derive(Clone)]
 pub struct SigningSecret(hmac::Key);
 
-/// A text that is no signing secret. The text itself is not told.
+/// A text that is no signing secret. The text itself is not shown.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed;
 

@@ -1,8 +1,8 @@
 //! Follows the log into memory and answers "up to where" with a confirmed head.
 //!
 //! One read of the head is in flight at a time per worker; it is shared by all calls that were waiting when it was sent,
-//! never by a later one. The read brings the entries after the last applied one with it, so whoever has the answer has
-//! the entries, too.
+//! never by a later one. The read brings the entries after the last applied one with it, so a call that has the answer
+//! has the entries, too.
 
 use std::{
     fmt,
@@ -132,8 +132,8 @@ impl Follower {
         Ok(self.log.append(entries).await?)
     }
 
-    /// Appends those of the entries that tell something new. What everybody knows, or what names nothing that may still be
-    /// alive, makes the log no longer.
+    /// Appends those of the entries that add something. An entry that the log has already, or that names nothing that
+    /// may still be alive, is left out.
     pub async fn append_new(&self, mut entries: Vec<Entry>) -> Result<Position> {
         let now = self.clock.now();
         let known = {
@@ -278,8 +278,8 @@ impl Follower {
             }
         }
         let mut state = self.state.write();
-        // Another worker, which had asked before the stream was trimmed, has gone past the gap meanwhile and told its callers
-        // so. What was loaded may lack what they were told, and the state has no gap any more.
+        // Another worker, which had asked before the stream was trimmed, has gone past the gap meanwhile and answered
+        // its callers by it. What was loaded may lack what they were answered by, and the state has no gap any more.
         if epoch != 0 && state.applied().line() == head.line() && state.applied() > head {
             return Ok(());
         }

@@ -38,7 +38,7 @@ struct Worker {
 const THREADS_END: Duration = Duration::from_secs(1);
 
 /// Serves until `shutdown` is requested and the drain is over. `draining` is awaited when it begins, before anything is
-/// closed, so that load balancers are told first.
+/// closed, so that load balancers learn of it first.
 ///
 /// # Errors
 /// If a thread or a listener cannot be started, or a worker ended before its time.

@@ -55,7 +55,7 @@ pub struct RecordKey {
 pub struct Record {
     /// Grows by one with each write; 1 is the first.
     pub version: u64,
-    /// Entries that the write owes the log: whoever loads the record appends them first. Empty once they are logged and
+    /// Entries that the write owes the log: a load of the record appends them first. Empty once they are logged and
     /// [`Records::settle`] said so.
     pub pending: Vec<Entry>,
     pub body: Bytes,
@@ -119,7 +119,7 @@ pub struct Request {
     pub key: [u8; 16],
     /// Digest of the body.
     pub body: [u8; 16],
-    /// The id that the change creates, told to a repeat.
+    /// The id that the change creates, and that a repeat gets.
     pub result: String,
     /// When the key may be forgotten.
     pub until: Time,

@@ -1,4 +1,4 @@
-//! What only one record may have, and what its caller is told whose change is refused for it.
+//! What only one record may have, and the refusal of a change that breaks it.
 
 use jeton_contract::reason::Reason;
 
@@ -21,13 +21,13 @@ pub struct Unique {
     pub value: String,
 }
 
-/// What a caller is told whose change breaks a rule that only the store can judge. It stands with the rule: with the names
+/// The refusal of a change that breaks a rule which only the store can judge. It stands with the rule: with the names
 /// that are unique, or with the index that must be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub reason: Reason,
     pub message: &'static str,
-    /// What has the name already, as its message in the contract; `None`: the caller is not told the name again.
+    /// What has the name already, as its message in the contract; `None`: the refusal does not repeat the name.
     pub resource: Option<&'static str>,
 }
 

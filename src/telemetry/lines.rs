@@ -41,7 +41,7 @@ struct Waiting {
     ended: bool,
 }
 
-/// How long lines are collected. Short for whoever reads along, long against the cost of a wake-up.
+/// How long lines are collected. Short for a person who reads along, long against the cost of a wake-up.
 const COLLECT: Duration = Duration::from_millis(5);
 /// How long the end waits for a writer that is stuck.
 const END: Duration = Duration::from_secs(1);

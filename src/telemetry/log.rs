@@ -39,7 +39,7 @@ pub struct AlreadyLogging;
 /// top is dropped and counted. Some seconds of a busy service.
 const BUFFERED_BYTES: usize = 4 << 20;
 
-/// At `info` these would log every connection and at `debug` every frame; whoever wants that names them.
+/// At `info` these would log every connection and at `debug` every frame; to get that, name them.
 const NOISY: [&str; 8] = ["h2", "hyper", "hyper_util", "redis", "rustls", "tokio_util", "tonic", "tower"];
 
 /// Starts logging for the whole process.
@@ -113,7 +113,7 @@ impl Levels {
             return Err("is empty".to_owned());
         }
         let directives = config::directives(directives)?;
-        // Under the lock, so that what is told is what was put into effect last.
+        // Under the lock, so that the answer is what was put into effect last.
         let mut current = self.directives.lock();
         self.handle.reload(filter(&directives)).map_err(|error| format!("the log has ended: {error}"))?;
         tracing::info!(target: "audit", event = "log.level", from = *current, to = directives, "the log's level was changed");

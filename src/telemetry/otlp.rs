@@ -155,13 +155,13 @@ impl Otlp {
 }
 
 /// Ends a part of the library's on a thread of its own: it blocks, and is left behind if the receiver holds it. What has
-/// failed is told already.
+/// failed is logged already.
 fn ending(end: impl FnOnce() -> OTelSdkResult + Send + 'static) -> oneshot::Receiver<()> {
-    let (told, ended) = oneshot::channel();
+    let (done, ended) = oneshot::channel();
     let run = move || {
         let _ = end();
-        // Whoever waits may have given up.
-        let _ = told.send(());
+        // The caller that waits may have given up.
+        let _ = done.send(());
     };
     // Without a thread there is no last export, and nobody waits for it.
     let _ = thread::Builder::new().name("otlp-end".into()).spawn(run);
@@ -241,7 +241,7 @@ impl<E: SpanExporter> SpanExporter for Outlet<E> {
             // The exporter has tried again already, where that was of use.
             (0..count).for_each(|_| self.watch.metrics.count(Event::SpanDropped));
         }
-        self.watch.tell(sent)
+        self.watch.report(sent)
     }
 
     fn set_resource(&mut self, resource: &Resource) {
@@ -253,7 +253,7 @@ impl<E: SpanExporter> SpanExporter for Outlet<E> {
 
 impl<E: PushMetricExporter> PushMetricExporter for Readings<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        self.watch.tell(self.exporter.export(metrics).await)
+        self.watch.report(self.exporter.export(metrics).await)
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -274,7 +274,7 @@ impl<E: PushMetricExporter> PushMetricExporter for Readings<E> {
 impl Watch {
     /// Passes on how an export ended. The receiver's own text is not in it, so it stays out of the log: it may repeat what
     /// it was sent.
-    fn tell(&self, sent: OTelSdkResult) -> OTelSdkResult {
+    fn report(&self, sent: OTelSdkResult) -> OTelSdkResult {
         let signal = self.signal.name();
         let was_failing = self.is_failing.swap(sent.is_err(), Ordering::Relaxed);
         match &sent {

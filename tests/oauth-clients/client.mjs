@@ -60,13 +60,13 @@ const exchanged = await client.genericGrantRequest(config, 'urn:ietf:params:oaut
 assert.equal(exchanged.issued_token_type, ACCESS_TOKEN);
 
 // Introspection and revocation.
-const told = await client.tokenIntrospection(config, token.access_token);
-assert.equal(told.active, true);
-assert.equal(told.exp, payload.exp);
+const shown = await client.tokenIntrospection(config, token.access_token);
+assert.equal(shown.active, true);
+assert.equal(shown.exp, payload.exp);
 await client.tokenRevocation(config, token.access_token);
 assert.deepEqual(await client.tokenIntrospection(config, token.access_token), { active: false });
 
-// What is refused is told by the RFC's code.
+// A refusal has the RFC's code.
 const wrong = await discover(world.client_id, client.ClientSecretBasic('nonsense'), 'oauth2');
 await assert.rejects(client.clientCredentialsGrant(wrong), (error) => {
   // The header tells before the body does.

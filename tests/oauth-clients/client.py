@@ -78,13 +78,13 @@ def introspected(text):
     assert reply.status_code == 200, reply.text
     return reply.json()
 
-told = introspected(token["access_token"])
-assert told["active"] and told["sub"] == client_id and told["exp"] == claims["exp"], told
+found = introspected(token["access_token"])
+assert found["active"] and found["sub"] == client_id and found["exp"] == claims["exp"], found
 reply = session.revoke_token(metadata["revocation_endpoint"], token=token["access_token"])
 assert reply.status_code == 200, reply.text
 assert introspected(token["access_token"]) == {"active": False}
 
-# What is refused is told by the RFC's code.
+# A refusal has the RFC's code.
 try:
     OAuth2Session(client_id, "nonsense").fetch_token(metadata["token_endpoint"], grant_type="client_credentials")
     raise AssertionError("a wrong secret was taken")

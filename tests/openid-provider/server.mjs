@@ -1,4 +1,4 @@
-// An OpenID provider for tests: the real library, on loopback, where whoever comes is signed in at once.
+// An OpenID provider for tests: the real library, on loopback, where every visitor is signed in at once.
 //
 //   node server.mjs DIRECTORY KEY CERTIFICATE    with DIRECTORY/node_modules, and PEM files for `localhost`
 //

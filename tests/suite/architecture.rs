@@ -51,7 +51,7 @@ const ROOMS: [(&str, &[&str]); 23] = [
     ),
     ("serve", &["ambient", "worker"]),
     ("api", &["ambient", "directory", "error", "issuer", "keys", "metrics", "notation", "serve", "trace", "worker"]),
-    // It speaks in messages of the contract and tells of errors, both by their names.
+    // It uses messages and errors of the contract, both by their names.
     ("http", &["api", "error", "metrics", "serve", "telemetry"]),
     ("config", &["keys", "outbound", "outbox", "serve"]),
     ("telemetry", &["ambient", "config", "failure", "metrics", "trace"]),
@@ -76,7 +76,7 @@ const CRATES: [(&str, &[&str]); 19] = [
     ("rustls", &["serve/"]),
     ("tokio_rustls", &["serve/"]),
     ("x509_parser", &["serve/"]),
-    // Whoever has a client of his own calls private addresses.
+    // A client of its own would call private addresses.
     ("reqwest", &["outbound/"]),
     ("openidconnect", &["federation/"]),
     ("redis", &["store/redis/"]),

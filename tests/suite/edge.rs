@@ -710,7 +710,7 @@ async fn all_workers_serve() {
 }
 
 #[tokio::test]
-async fn http_1_is_not_spoken() {
+async fn http_1_is_refused() {
     let server = start().await;
     let mut connection = server.raw().await;
     connection.write_all(b"GET / HTTP/1.1\r\nhost: jeton\r\n\r\n").await.unwrap();
@@ -822,7 +822,7 @@ async fn a_server_that_wants_no_calls_still_says_that_it_lives() {
 }
 
 #[tokio::test]
-async fn a_drain_is_told_to_watchers_and_ends_their_streams() {
+async fn watchers_learn_of_a_drain_and_their_streams_end() {
     let server = start().await;
     server.health.ready().await;
     let mut client = HealthClient::new(server.channel().await);

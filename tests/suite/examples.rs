@@ -1,4 +1,4 @@
-//! The examples, as whoever copies from them runs them: each a process of its own, against the real binary.
+//! The examples, as a reader who copies from them runs them: each a process of its own, against the real binary.
 
 use std::{
     env, fs,
@@ -111,11 +111,12 @@ fn generated() -> TempDir {
     let script = example("python-client/client.py");
     let text = fs::read_to_string(script).unwrap();
     let begin = text.find("python -m grpc_tools.protoc").unwrap();
-    let told = text[begin..].split("\n    PYTHONPATH").next().unwrap();
-    let told = told.replacen("python", &tools::python().display().to_string(), 1).replace("generated", "$OUT");
+    let answer = text[begin..].split("\n    PYTHONPATH").next().unwrap();
+    let answer = answer.replacen("python", &tools::python().display().to_string(), 1).replace("generated", "$OUT");
     let mut shell = Command::new("sh");
     let own = root.join("examples/python-client");
-    let run = shell.args(["-c", &told]).env("OUT", dir.path()).current_dir(own).stdin(Stdio::null()).output().unwrap();
+    let run =
+        shell.args(["-c", &answer]).env("OUT", dir.path()).current_dir(own).stdin(Stdio::null()).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     dir
 }

@@ -61,13 +61,13 @@ async fn a_load_of_the_state_map_never_takes_back_what_another_worker_applied_me
     // Meanwhile worker 1 has its answer, and asks again after a revocation.
     before_trim.send(tail(15, vec![entry(15, Entry::changed(revoked.clone()))])).unwrap();
     assert_eq!(quick.await.unwrap().unwrap(), at(15));
-    let told = head(1);
+    let shown = head(1);
     answer(&mut asked, at(15), tail(18, vec![entry(18, Entry::revoke(revoked.clone()))])).await;
-    assert_eq!(told.await.unwrap().unwrap(), at(18));
+    assert_eq!(shown.await.unwrap().unwrap(), at(18));
 
     old_page.send(StatePage { slots: Vec::new(), next: None }).unwrap();
     let again = take_tail(&mut asked, at(18)).await;
-    assert!(follower.revokes(&Idents::new(vec![revoked], 0), at(12)), "what stands at 18 was told to a caller");
+    assert!(follower.revokes(&Idents::new(vec![revoked], 0), at(12)), "what stands at 18 was given to a caller");
     again.send(tail(18, Vec::new())).unwrap();
     assert_eq!(slow.await.unwrap().unwrap(), at(18));
 }
@@ -119,7 +119,7 @@ impl Log for Scripted {
         Ok(wait.await.unwrap())
     }
 
-    // The follower appends only what it is told to.
+    // The follower appends only what it is given.
     async fn append(&self, _: &[Entry]) -> Result<Position> {
         unreachable!()
     }

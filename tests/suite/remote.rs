@@ -225,7 +225,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Received> {
     Some(asked)
 }
 
-/// Whoever hangs up early is no fault of the service.
+/// A caller that hangs up early is no fault of the service.
 async fn write(stream: &mut (impl AsyncWrite + Unpin), reply: Reply) {
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     match reply {

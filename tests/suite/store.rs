@@ -79,15 +79,15 @@ macro_rules! conformance {
                 a_freed_name_can_be_taken_by_another
                 only_the_holder_frees_a_name
                 names_are_apart_by_tenant_kind_and_field
-                holders_are_told_in_the_order_of_their_names
+                holders_are_returned_in_the_order_of_their_names
                 an_index_lists_ids_in_order_page_by_page
                 rows_of_an_index_come_with_the_records_that_they_name
                 an_index_holds_an_id_once
                 indexes_are_apart_by_tenant_kind_and_parent
                 an_unindexed_id_is_listed_no_more
                 an_index_that_must_be_empty_and_is_lets_the_change_pass
-                a_repeated_request_is_told_what_the_first_one_did
-                a_repeated_request_is_told_before_any_conflict
+                a_repeated_request_gets_what_the_first_one_did
+                a_repeated_request_is_answered_before_any_conflict
                 a_request_is_forgotten_when_its_time_has_passed;
             tokens:
                 an_unknown_token_is_none

@@ -404,7 +404,7 @@ async fn costs_of_a_group_token(service: &Service, of: usize) -> [(usize, usize)
     let text = service.grant(grant, Format::Jwt).await.text;
     service.rest().await;
     let cold = Service::on(Arc::clone(&service.store.inner), Some(service.proof.clone())).await;
-    // Who asks is warm, what is asked about is not.
+    // The caller is warm, what the call is about is not.
     cold.introspect(&[]).await;
     cold.issue(Format::Jwt).await;
     let rows = || cold.store.rows.swap(0, Ordering::SeqCst);
@@ -474,7 +474,7 @@ async fn a_batch_of_cold_tokens_waits_no_more_often_than_one_of_them() {
         }
         for texts in [&texts[..1], &texts] {
             let cold = Service::on(Arc::clone(&service.store.inner), Some(service.proof.clone())).await;
-            // Who asks is warm, what is asked about is not.
+            // The caller is warm, what the call is about is not.
             cold.introspect(&[]).await;
             assert!(cold.waits(cold.introspect(texts)).await <= 2, "{format:?} {}", texts.len());
         }

@@ -41,7 +41,7 @@ pub(super) struct Seen {
     latency: Histogram<u64>,
 }
 
-/// Tokens that are asked about in turn.
+/// Tokens that are introspected in turn.
 const WARM: usize = 1000;
 /// Families that are renewed in turn.
 const FAMILIES: usize = 256;

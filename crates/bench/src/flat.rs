@@ -36,7 +36,7 @@ const ADDING: usize = 300;
 const READING: usize = 4000;
 const ROUNDS: usize = 4;
 const WARM: usize = 200;
-/// The client's own tokens that are asked about in turn.
+/// The client's own tokens that are introspected in turn.
 const OWN: usize = 1000;
 
 /// A service on a store that was filled.

@@ -1,8 +1,8 @@
 //! `jeton-bench`: what calls cost, on this machine, with the `jeton` beside it.
 //!
 //! Promises: every figure that is claimed anywhere comes from here. The service, the echo that it is held against and
-//! Redis are processes of their own, so that their CPU time is told apart from the load client's, which is this one; both
-//! sides see the same messages in blocks that take turns. Linux only: CPU time is read from `/proc`.
+//! Redis are processes of their own, so that their CPU time is distinguished from the load client's, which is this one;
+//! both sides see the same messages in blocks that take turns. Linux only: CPU time is read from `/proc`.
 //!
 //! Invariant: measures through the contract, as a caller does; only filling a store with many tokens and the group commit
 //! go through the store port of the library.
@@ -278,7 +278,7 @@ fn number(count: u64) -> f64 {
 
 /// Says on standard error.
 fn complain(message: &str) {
-    // Whoever closed standard error does not want to know.
+    // Nobody reads a standard error that is closed.
     let _ = writeln!(io::stderr(), "{message}");
 }
 

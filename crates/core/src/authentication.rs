@@ -2,7 +2,7 @@
 
 use crate::time::Time;
 
-/// What a token tells of a member's sign-in: the claims `amr` and `auth_time` (RFC 9068 §2.2.1).
+/// What a token says of a member's sign-in: the claims `amr` and `auth_time` (RFC 9068 §2.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 #[cbor(array)]
 pub struct Authentication {
@@ -22,7 +22,7 @@ pub enum Method {
     Password,
     #[n(1)]
     OneTimePassword,
-    /// By what means the provider knew the member is not told.
+    /// The provider does not say by what means it knew the member.
     #[n(2)]
     Federated,
 }

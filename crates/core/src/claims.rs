@@ -188,7 +188,7 @@ impl Claims {
 // === impl Act ===
 
 impl Act {
-    /// The claim that names `chain`, whoever acts now first.
+    /// The claim that names `chain`, the present actor first.
     fn new(chain: Vec<Acting>) -> Option<Self> {
         let nest = |inner: Option<Self>, acting: Acting| {
             Some(Self { sub: acting.sub, client_id: acting.client.to_string(), act: inner.map(Box::new) })
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_acts_now_is_outermost_and_four_is_the_most() {
+    fn the_present_actor_is_outermost_and_four_is_the_most() {
         assert!(Act::new(Vec::new()).is_none());
         for length in 1..=4 {
             let act = Act::new(chain(length)).unwrap();

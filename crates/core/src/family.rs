@@ -104,7 +104,7 @@ pub struct Minted {
     pub scopes: Option<Scopes>,
     #[n(4)]
     pub signing_key: Option<KeyId>,
-    /// The scopes that the renewal asked for, so that a repeat can be told from another question.
+    /// The scopes that the renewal asked for, so that a repeat can be distinguished from another request.
     #[n(5)]
     pub requested: Option<Scopes>,
     /// When this renewal kept the refresh token; `None`: it made the current one.
@@ -191,7 +191,7 @@ impl Family {
     /// that comes often enough never loses it, but they do not move the end. Near the absolute expiry nothing is replaced
     /// for that reason: a successor would end then, too.
     fn is_near_its_end(&self, terms: &Terms, now: Time) -> bool {
-        // The twin of a renewal that kept it must be told the same refresh token.
+        // The twin of a renewal that kept it must get the same refresh token.
         let twin = self.minted.kept.is_some_and(|kept| now.since(kept) < terms.replay_window.max(TWINS));
         !twin && now.since(self.rotated) >= terms.idle_ttl * 2 / 3
     }
@@ -349,7 +349,7 @@ mod tests {
         }
 
         #[test]
-        fn renewals_within_a_window_are_told_one_refresh_token(
+        fn renewals_within_a_window_get_one_refresh_token(
             idle in 1_u64..1000,
             window in 1000_u64..60_000,
             steps in proptest::collection::vec(0_u64..300_000, 1..40),
@@ -363,14 +363,14 @@ mod tests {
                 let (next, rule) = renewed(&family, &terms, now);
                 let at = now.plus(Duration::from_millis(twin % window));
                 let answer = next.renewal(presented, &terms, at);
-                let told = if rule == Renewal::Rotate { Renewal::Replay } else { Renewal::Keep };
-                prop_assert_eq!(answer, told);
+                let expected = if rule == Renewal::Rotate { Renewal::Replay } else { Renewal::Keep };
+                prop_assert_eq!(answer, expected);
                 family = next;
             }
         }
 
         #[test]
-        fn whoever_renews_rarely_enough_to_be_no_twin_holds_no_token_for_long(
+        fn a_client_that_renews_too_rarely_for_a_twin_holds_no_token_for_long(
             idle in 30_u64..100_000, steps in proptest::collection::vec(10_000_u64..100_000_000, 1..40),
         ) {
             let terms = terms(RenewalPolicy::NearExpiry, 10_000, idle);

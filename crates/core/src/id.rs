@@ -1,4 +1,4 @@
-//! Ids of things: a prefix that tells the kind, and 128 bits that nobody else has. Not secrets.
+//! Ids of things: a prefix for each kind, and 128 bits that nobody else has. Not secrets.
 //!
 //! The tenants `system` and `default` and the bootstrap client keep the literal ids that were given; all other ids are
 //! made of random bits and never used twice. Ids are compared byte by byte and never normalized.
@@ -102,7 +102,7 @@ impl<K: Kind> Id<K> {
         }
     }
 
-    /// The compact form inside secrets: a byte that tells which, then 16 bytes or the text of a literal.
+    /// The compact form inside secrets: a byte for the kind, then 16 bytes or the text of a literal.
     pub fn to_compact(&self) -> Vec<u8> {
         match &self.repr {
             Repr::Random(bytes) => [&[1], bytes.as_slice()].concat(),

@@ -19,7 +19,7 @@ pub enum Ident {
     /// A session of a tenant.
     Session(TenantId, Arc<str>),
     /// A client, in every tenant. It stands in `system`, as what is no tenant's own does: the JWT of a client that is a guest
-    /// does not tell where it is at home.
+    /// does not say where it is at home.
     Client(ClientId),
     /// A client within one tenant.
     Admission(TenantId, ClientId),

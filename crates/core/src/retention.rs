@@ -46,8 +46,8 @@ pub fn of_open_session(session: Ident, until: Time, except: Option<Ident>) -> En
     Entry { ident: session, effect: Effect::Revoke { except, until: until.plus(MARGIN) }, effective: None }
 }
 
-/// The position from which on nothing is killed any more by an entry, if that can be told before it is appended: for a token
-/// and a family any will do, because nothing is minted under them once they are dead.
+/// The position from which on nothing is killed any more by an entry, if that is known before it is appended: for a
+/// token and a family any will do, because nothing is minted under them once they are dead.
 pub(crate) fn position_wanted(entry: &Entry) -> Option<Position> {
     let any = matches!(entry.ident, Ident::Token(..) | Ident::Family(..)).then_some(Position::START);
     entry.effective.or(any)

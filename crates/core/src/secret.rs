@@ -1,8 +1,8 @@
 //! The text of opaque tokens, refresh tokens and client secrets.
 //!
-//! `prefix_` + base62(version, key id, content, MAC) + checksum. The store never holds one: whoever has the derivation
-//! key can make the same text again from the content. The checksum lets anyone (a secret scanner, our own edge) tell a
-//! mistyped or made-up string from a real one without any key.
+//! `prefix_` + base62(version, key id, content, MAC) + checksum. The store never holds one: everybody who has the
+//! derivation key can make the same text again from the content. The checksum lets anyone (a secret scanner, our own
+//! edge) tell a mistyped or made-up string from a real one without any key.
 
 use std::fmt;
 

@@ -109,7 +109,7 @@ impl State {
         })
     }
 
-    /// Whether an entry would tell nothing that is not known as long as the entry says.
+    /// Whether an entry would add nothing to what is known for as long as the entry says.
     pub fn knows(&self, entry: &Entry) -> bool {
         let Effect::Revoke { except, until } = &entry.effect else { return false };
         let (Some(wanted), Some(slot)) = (retention::position_wanted(entry), self.slots.get(&entry.ident)) else {

@@ -46,7 +46,7 @@ pub fn repeat(request_id: &str, method: &'static str, body: &impl Message) -> Re
 
 // === texts and numbers ===
 
-/// `None` for an empty string: proto3 does not tell unset from empty.
+/// `None` for an empty string: in proto3, unset and empty are the same.
 pub fn given(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }

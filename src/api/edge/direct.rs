@@ -169,7 +169,7 @@ impl Refusal {
         self.error().map_or(Reason::Internal, Error::reason)
     }
 
-    /// What callers are told.
+    /// The status as callers see it.
     pub fn message(&self) -> &str {
         self.0.message()
     }

@@ -40,7 +40,7 @@ pub(super) enum Protocol {
     Http,
 }
 
-/// What stands for a method that is none of the contract's: paths are the caller's text.
+/// Stands for a method that the contract does not have: paths are the caller's text.
 const OTHER: &str = "_OTHER";
 
 // === impl Meter ===

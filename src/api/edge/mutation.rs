@@ -100,7 +100,7 @@ impl<T: Send + 'static> Drop for ToEnd<T> {
 // === impl Running ===
 
 impl Running {
-    /// Nobody waits any more. A success is found by whoever repeats the call; a failure is told here or nowhere.
+    /// Nobody waits any more. A repeat of the call finds a success; a failure is logged here or nowhere.
     async fn see_to<T>(self, mutation: Mutation<T>) {
         let Err(error) = mutation.await else { return };
         if matches!(error.reason().class(), Class::Internal | Class::Unavailable) {

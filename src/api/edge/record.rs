@@ -23,7 +23,7 @@ pub struct RequestId(pub(super) HeaderValue);
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) started: Instant,
-    /// The method, or the path that is none.
+    /// The method, or the path if there is no such method.
     pub(super) method: Result<&'static Method, String>,
     pub(super) request_id: RequestId,
     pub(super) peer: Peer,
@@ -70,7 +70,7 @@ impl Record {
         self.failed(&status);
     }
 
-    /// The same for a stream, whose end comes long after its headers: the trailers tell the call's name once more.
+    /// The same for a stream, whose end comes long after its headers: the trailers have the call's name once more.
     pub(super) fn close_stream(&mut self, trailers: &mut HeaderMap, status: Option<Status>) {
         self.close(trailers, status);
         trailers.insert(REQUEST_ID, self.request_id.0.clone());

@@ -97,7 +97,7 @@ impl Flow {
 // === impl Lane ===
 
 impl Lane {
-    /// As metrics tell lanes apart.
+    /// As a label of metrics.
     pub const fn label(self) -> labels::Lane {
         match self {
             Self::Ordinary => labels::Lane::Ordinary,

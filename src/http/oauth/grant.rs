@@ -31,7 +31,7 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 /// What a form asks for in the tenant at whose endpoint it was sent.
 ///
 /// # Errors
-/// METHOD_UNKNOWN for a grant that is none of ours; INVALID_FIELD for what cannot be said in the contract.
+/// METHOD_UNKNOWN for a grant that the contract does not have; INVALID_FIELD for what cannot be said in the contract.
 pub(super) fn parse(tenant: &str, form: &mut Form<'_>, credentials: Credentials) -> Result<TokenRequest> {
     match form.take("grant_type").as_str() {
         "" => Err(Error::field("grant_type", "is required")),

@@ -156,7 +156,7 @@ fn make(path: &Path) -> Result<()> {
     if file.try_lock().is_err() {
         return Err(Error::Unsuitable { why: format!("another process makes {}", path.display()) });
     }
-    // Held until the move: whoever waits for it finds the store in its place.
+    // Held until the move: a process that waits for it finds the store in its place.
     let _held = file.try_clone().map_err(unsuitable)?;
     if path.exists() {
         return Ok(());

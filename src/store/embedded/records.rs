@@ -212,7 +212,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Why a change cannot be made, if it cannot. A repeat is told before anything that its first try brought about.
+    /// Why a change cannot be made, if it cannot. A repeat comes before anything that its first try brought about.
     fn check(&self, tenant: &str, change: &Change) -> Result<Option<Written>, Failure> {
         if let Some(request) = &change.request
             && let Some(stored) = self.requests.get(&request.key)?

@@ -16,7 +16,7 @@ use crate::revocation::log::LOG_RETENTION;
 
 /// What the sweep found at a row of the expiry table.
 enum Found {
-    /// Nothing, or nothing readable. What cannot be read stays where it is, for whoever asks for it to see.
+    /// Nothing, or nothing readable. What cannot be read stays where it is, so that a read of it fails.
     Nothing,
     /// It lives longer than the row says.
     Alive(Time),

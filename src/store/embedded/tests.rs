@@ -12,7 +12,7 @@ use redb::backends::InMemoryBackend;
 use super::*;
 use crate::{ambient::Fresh as _, revocation::log::Log as _};
 
-/// A disk that fails its syncs, or lets them hang, when told to.
+/// A disk that fails its syncs, or lets them hang, on demand.
 #[derive(Clone, Debug, Default)]
 struct Disk {
     failing: Arc<AtomicBool>,
@@ -85,7 +85,7 @@ async fn after_a_failed_sync_nothing_is_written_any_more() {
 }
 
 #[tokio::test]
-async fn all_callers_of_a_failed_batch_are_told() {
+async fn all_callers_of_a_failed_batch_learn_of_it() {
     let disk = Disk::default();
     let store = Arc::new(open(&disk));
     disk.failing.store(true, Ordering::SeqCst);
@@ -112,7 +112,7 @@ async fn a_refused_operation_leaves_the_others_of_its_batch_alone() {
     // While the first one hangs in its sync the others queue up, and so share a batch.
     let first = store.append(&[]);
     let good = entry();
-    let refused = store.writer.submit::<(), _>("fail", |_| Err(Error::corrupt("as told").into()));
+    let refused = store.writer.submit::<(), _>("fail", |_| Err(Error::corrupt("on demand").into()));
     let second = store.append(std::slice::from_ref(&good));
     let release = async {
         tokio::task::yield_now().await;

@@ -71,7 +71,7 @@ mod tests {
     use super::{index as index_key, session as session_key, *};
 
     #[test]
-    fn keys_of_tokens_are_short_and_a_session_is_told_from_another() {
+    fn keys_of_tokens_are_short_and_sessions_are_distinct() {
         let token = token(&TokenId::from_bytes([255; 16]));
         assert!(token.len() <= 30, "{token}");
         let session = |tenant: &str, session: &str| {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_of_all_is_told_from_one_with_a_parent() {
+    fn an_index_of_all_is_distinct_from_one_with_a_parent() {
         let index = |parent: Option<&str>| {
             index_key(&Index {
                 tenant: "default".parse().unwrap(),

@@ -96,11 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn what_weakens_a_promise_is_told() {
-        let told = |info: &str, wait| check(info, None, wait).unwrap().len();
-        assert_eq!(told(&GOOD.replace("aof_enabled:1", "aof_enabled:0"), 1), 1);
-        assert_eq!(told(GOOD, 2), 1);
-        assert_eq!(told(GOOD, 0), 1);
+    fn what_weakens_a_promise_is_reported() {
+        let warnings = |info: &str, wait| check(info, None, wait).unwrap().len();
+        assert_eq!(warnings(&GOOD.replace("aof_enabled:1", "aof_enabled:0"), 1), 1);
+        assert_eq!(warnings(GOOD, 2), 1);
+        assert_eq!(warnings(GOOD, 0), 1);
         let alone = GOOD.replace("connected_slaves:1", "connected_slaves:0");
         let synced = |sync: Option<&str>| check(&alone, sync, 0).unwrap().len();
         assert_eq!([None, Some("always"), Some("everysec"), Some("no")].map(synced), [0, 0, 1, 1]);

@@ -24,7 +24,7 @@ use crate::{
     tools,
 };
 
-/// What checkov may say: the rule, the kind it speaks of, and why it is not kept.
+/// What checkov may say: the rule, the kind of object that it is about, and why it is not kept.
 const EXCUSED: [(&str, &str, &str); 9] = [
     ("CKV_K8S_8", "Pod", "the pod of `helm test` ends by itself"),
     ("CKV_K8S_9", "Pod", "the pod of `helm test` ends by itself"),
@@ -149,7 +149,7 @@ fn probes_ask_what_answers_them() {
     assert_eq!(plain["livenessProbe"]["grpc"], json!({"port": 17443, "service": "liveness"}), "not the store");
     assert_eq!(plain["startupProbe"]["grpc"], plain["livenessProbe"]["grpc"]);
     assert_eq!(plain["readinessProbe"]["grpc"], json!({"port": 17443, "service": ""}));
-    // The kubelet speaks no TLS to gRPC.
+    // The kubelet does not use TLS for gRPC.
     let tls = container("certificate");
     assert_eq!(tls["livenessProbe"]["httpGet"], json!({"port": "admin", "path": "/livez"}));
     assert_eq!(tls["startupProbe"]["httpGet"], tls["livenessProbe"]["httpGet"]);

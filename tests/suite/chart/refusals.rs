@@ -120,7 +120,7 @@ fn values_that_do_not_go_together_are_refused_with_a_way_out() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let said = refused(&["config.workers=-1", "replicas=3", "image.digest=\"latest\""]);
     for wanted in ["/config/workers", "'replicas'", "/image/digest"] {
         assert!(said.contains(wanted), "{said}");

@@ -22,7 +22,7 @@ use crate::{
 };
 
 const REDIS_PASSWORD: &str = "open-sesame-0815-open-sesame";
-/// What the receiver of traces and metrics is told.
+/// What the receiver of traces and metrics gets.
 const EXPORT_PASSWORD: &str = "swordfish-4711-swordfish-4711";
 /// What signs events.
 const EVENT_SECRET: &str = "d2hhdC1zaWducy1ldmVudHMtaXMtbm9ib2R5cw==";
@@ -108,14 +108,14 @@ async fn use_secrets(jeton: &Jeton, canaries: &mut Canaries) -> String {
         }
         // As a bearer where it may not be one, and where the message is wrong.
         let request = bearing(&first.access_token, wire::GetCallerRequest {});
-        failures += &told(&link.tokens().get_caller(request).await.unwrap_err());
+        failures += &shown(&link.tokens().get_caller(request).await.unwrap_err());
         let mut wrong = issue_request(&client, &wanted);
         wrong.request_id.clone_from(&second.refresh_token);
         let status = link.tokens().issue_token(wrong).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
-        failures += &told(&status);
+        failures += &shown(&status);
         let other = Client { id: ADMIN.to_owned(), secret: client.secret.clone() };
-        failures += &told(&link.renew(&other, &second.refresh_token).await.unwrap_err());
+        failures += &shown(&link.renew(&other, &second.refresh_token).await.unwrap_err());
         // The same secrets in forms and headers, some of them where they do not belong.
         let (id, secret, access) = (client.id.as_str(), client.secret.as_str(), second.access_token.as_str());
         for (path, user, form) in [
@@ -151,7 +151,7 @@ async fn use_secrets(jeton: &Jeton, canaries: &mut Canaries) -> String {
         }
         link.revoke(&second.access_token).await.unwrap();
         link.revoke(&second.refresh_token).await.unwrap();
-        failures += &told(&link.renew(&client, &second.refresh_token).await.unwrap_err());
+        failures += &shown(&link.renew(&client, &second.refresh_token).await.unwrap_err());
         let both = wire::InvalidateTokensRequest {
             access_token: first.access_token.clone(),
             refresh_token: first.refresh_token.clone(),
@@ -163,7 +163,7 @@ async fn use_secrets(jeton: &Jeton, canaries: &mut Canaries) -> String {
 }
 
 /// All that a caller can see of a failure.
-fn told(status: &Status) -> String {
+fn shown(status: &Status) -> String {
     format!("{status:?}{}", String::from_utf8_lossy(status.details()))
 }
 
@@ -223,7 +223,7 @@ async fn no_secret_is_logged_or_sent_to_redis() {
     let page = metrics(&jeton);
     let (out, err) = stopped(jeton).await;
     canaries.assert_absent("what is exported", exported(&receiver).as_bytes());
-    // The receiver alone is told.
+    // The receiver alone gets it.
     canaries.add("the password of the receiver", EXPORT_PASSWORD.as_bytes());
     canaries.assert_absent("metrics", page.as_bytes());
     canaries.assert_absent("standard output", out.as_bytes());
@@ -262,7 +262,7 @@ async fn no_secret_is_logged_or_kept_in_the_embedded_store() {
     let page = metrics(&jeton);
     let (out, err) = stopped(jeton).await;
     canaries.assert_absent("what is exported", exported(&receiver).as_bytes());
-    // The receiver alone is told.
+    // The receiver alone gets it.
     canaries.add("the password of the receiver", EXPORT_PASSWORD.as_bytes());
     canaries.assert_absent("metrics", page.as_bytes());
     canaries.assert_absent("standard output", out.as_bytes());

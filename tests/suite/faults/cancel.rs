@@ -159,7 +159,7 @@ impl Scene {
         let read = self.link.accounts().get_account(bearing(&self.admin, read)).await.unwrap().into_inner();
         let disabled = read.account.unwrap().state() == wire::AccountState::Disabled;
         assert!(disabled || early.is_none(), "disabled and acknowledged");
-        // Whoever has seen it disabled sees its tokens dead.
+        // Once it is seen disabled, its tokens are dead.
         if disabled {
             assert!(!self.link.is_active(&self.client, &first.access_token, FULL).await.unwrap());
         }

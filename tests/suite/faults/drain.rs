@@ -29,7 +29,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// How long the tests let calls go on after the signal.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// A connection that says that it speaks HTTP/2, and nothing more.
+/// A connection that announces HTTP/2, and nothing more.
 async fn silent(jeton: &Jeton) -> TcpStream {
     let mut stream = TcpStream::connect(jeton.address()).await.unwrap();
     stream.write_all(PREFACE).await.unwrap();
@@ -38,11 +38,11 @@ async fn silent(jeton: &Jeton) -> TcpStream {
     stream
 }
 
-/// What a caller did until it was told to stop.
+/// What a caller did until it was stopped.
 #[derive(Debug, Default)]
 struct Done {
     answered: usize,
-    /// Failures after which the next replica was asked.
+    /// Failures after which the next replica was called.
     retried: Vec<String>,
 }
 

@@ -31,7 +31,7 @@ pub struct Holder {
     acknowledged: usize,
 }
 
-/// An access token or a refresh token that was told to somebody.
+/// An access token or a refresh token that was given to somebody.
 #[derive(Debug)]
 struct Known {
     text: String,
@@ -287,6 +287,6 @@ pub async fn settle_and_verify(holders: &mut [Holder], links: &[Link]) {
 }
 
 /// The reason of an answer that is a failure, for messages.
-pub fn told<T>(reply: &Reply<T>) -> Option<String> {
+pub fn refusal<T>(reply: &Reply<T>) -> Option<String> {
     reply.as_ref().err().map(|status| reason(status).unwrap_or_else(|| format!("{status:?}")))
 }

@@ -167,7 +167,7 @@ impl Jeton {
         &self.address
     }
 
-    /// Where it speaks OAuth 2, if `JETON_HTTP_LISTEN` is set: `host:port`.
+    /// Where it serves OAuth 2, if `JETON_HTTP_LISTEN` is set: `host:port`.
     pub fn http(&self) -> String {
         const BEGIN: &str = "OAuth 2 listens on ";
         let out = self.out_with(BEGIN);

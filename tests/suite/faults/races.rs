@@ -7,7 +7,7 @@ use tonic::Code;
 
 use super::{
     calls::{Client, FULL, Link, Reply, Wanted, all, bearing, reason},
-    history::{Chance, told},
+    history::{Chance, refusal},
     process::{Jeton, Setup},
 };
 use crate::servers::{Aof, Server};
@@ -225,7 +225,7 @@ async fn revoking_everything_kills_what_was_there_before_and_spares_what_comes_a
         revoked.unwrap();
         let after = replicas.link(round + 2).issue(&client, &wanted).await.unwrap();
         let renewed = replicas.link(round).renew(&client, &after.refresh_token).await;
-        assert_eq!(told(&renewed), None, "round {round}");
+        assert_eq!(refusal(&renewed), None, "round {round}");
         assert!(replicas.link(round).renew(&client, &before.refresh_token).await.is_err());
 
         let texts = [before.access_token, after.access_token, renewed.unwrap().access_token];

@@ -30,7 +30,7 @@ fn assert_fails(ended: &Ended, said: &[&str]) {
 }
 
 #[test]
-fn all_mistakes_of_the_configuration_are_told_at_once() {
+fn all_mistakes_of_the_configuration_are_reported_at_once() {
     let setup = Setup::bare();
     let file = setup.dir().join("jeton.toml");
     fs::write(&file, "nonsense = 1\nworkers = \"many\"\n[drain]\ndelay = 5\n").unwrap();
@@ -109,19 +109,19 @@ fn an_empty_redis_wants_credentials_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn a_redis_that_may_lose_something_in_a_crash_is_told() {
+fn a_redis_that_may_lose_something_in_a_crash_is_reported() {
     // The log is complete when the process has ended.
     let log = |server: &Server| {
         let jeton = Setup::redis(server).start();
         jeton.terminate();
         jeton.ended().err
     };
-    let told = log(&Server::start(Aof::Off));
-    assert!(told.contains("append-only file"), "{told}");
-    let told = log(&Server::start_with(Aof::On, &["--appendfsync", "everysec"]));
-    assert!(told.contains("appendfsync always"), "{told}");
-    let told = log(&Server::start(Aof::On));
-    assert!(!told.contains("WARN"), "{told}");
+    let answer = log(&Server::start(Aof::Off));
+    assert!(answer.contains("append-only file"), "{answer}");
+    let answer = log(&Server::start_with(Aof::On, &["--appendfsync", "everysec"]));
+    assert!(answer.contains("appendfsync always"), "{answer}");
+    let answer = log(&Server::start(Aof::On));
+    assert!(!answer.contains("WARN"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,7 +130,7 @@ async fn a_redis_that_is_not_there_yet_is_waited_for() {
     server.kill9();
     let jeton = Setup::redis(&server).start_unwatched();
     eventually("it waits", async || jeton.err().contains("trying again").then_some(())).await;
-    // It can be told to give up, too.
+    // It can give up, too.
     let other = Setup::redis(&server).start_unwatched();
     eventually("the other one waits", async || other.err().contains("trying again").then_some(())).await;
     other.terminate();

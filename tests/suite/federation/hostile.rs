@@ -24,9 +24,9 @@ async fn fails_within(fake: &Fake, good: &Fake, time: Duration) -> String {
     let relying_party = relying_party(&Clock::default());
     let error = is_unavailable(fake.sign_in_within(&relying_party, time).await);
     good.sign_in(&relying_party).await.unwrap();
-    let told = chain(&error);
-    assert!(!told.contains("hostile"), "nothing that the provider says is repeated: {told}");
-    told
+    let answer = chain(&error);
+    assert!(!answer.contains("hostile"), "nothing that the provider says is repeated: {answer}");
+    answer
 }
 
 #[tokio::test]
@@ -56,8 +56,8 @@ async fn whatever_a_provider_answers_is_an_error_in_time() {
                 script.replies.insert(path, reply.clone());
             });
             let is_slow = matches!(reply, Reply::Silence | Reply::Stuck);
-            let told = fails_within(&fake, &good, if is_slow { SHORT } else { SOON }).await;
-            assert!(why.split('|').any(|why| told.contains(why)), "{path} {reply:?}: {told}");
+            let answer = fails_within(&fake, &good, if is_slow { SHORT } else { SOON }).await;
+            assert!(why.split('|').any(|why| answer.contains(why)), "{path} {reply:?}: {answer}");
         }
     }
     assert_eq!(private.connections(), 0);
@@ -82,9 +82,9 @@ async fn a_discovery_document_leads_to_no_private_address() {
                 script.document = json!({ endpoint: target });
                 script.claims = json!({"email": null});
             });
-            let told = fails(&fake, &good).await;
-            let is_none = target.starts_with("file:") && told.contains("cannot be");
-            assert!(is_none || told.contains("may not be called"), "{endpoint} {target}: {told}");
+            let answer = fails(&fake, &good).await;
+            let is_none = target.starts_with("file:") && answer.contains("cannot be");
+            assert!(is_none || answer.contains("may not be called"), "{endpoint} {target}: {answer}");
         }
     }
 }
@@ -100,8 +100,8 @@ async fn a_discovery_document_under_tls_leads_to_nothing_in_the_clear() {
             script.document = json!({ endpoint: clear.url("/hostile").as_str() });
             script.claims = json!({"email": null});
         });
-        let told = fails(&fake, &good).await;
-        assert!(told.contains("from https to http"), "{endpoint}: {told}");
+        let answer = fails(&fake, &good).await;
+        assert!(answer.contains("from https to http"), "{endpoint}: {answer}");
         assert_eq!(fake.remote.count("/token"), 0);
     }
     assert_eq!(clear.connections(), 0);

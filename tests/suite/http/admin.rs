@@ -40,6 +40,6 @@ fn only_what_is_for_operators_stands_there() {
     assert_eq!(status(&[&format!("{admin}/")]), "404");
     assert_eq!(status(&["-X", "POST", &format!("{admin}/livez")]), "405");
     assert_eq!(status(&["--http2-prior-knowledge", &format!("{admin}/livez")]), "200");
-    // gRPC is spoken elsewhere, and HTTP/1.1 is not spoken there.
+    // gRPC is served elsewhere, and HTTP/1.1 is not served there.
     assert_eq!(status(&[&format!("http://{}/livez", jeton.address())]), "000");
 }

@@ -1,4 +1,4 @@
-//! A client that sends exactly what it is told: HTTP/1.1 on a connection of its own.
+//! A client that sends exactly what it is given: HTTP/1.1 on a connection of its own.
 
 use std::net::SocketAddr;
 
@@ -130,9 +130,9 @@ impl Answer {
     /// That a request was refused so, and that the description has all of `words`.
     #[track_caller]
     pub fn refused(&self, status: u16, error: &str, words: &[&str]) {
-        let told = self.json();
-        assert_eq!((self.status, told["error"].as_str()), (status, Some(error)), "{self:?}");
-        let description = told["error_description"].as_str().unwrap();
+        let answer = self.json();
+        assert_eq!((self.status, answer["error"].as_str()), (status, Some(error)), "{self:?}");
+        let description = answer["error_description"].as_str().unwrap();
         for word in words {
             assert!(description.contains(word), "{word} is not in: {description}");
         }

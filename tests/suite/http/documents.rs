@@ -10,7 +10,7 @@ use crate::service::{
 };
 
 on_both_stores! {
-    keys_are_told_and_kept_for_as_long_as_they_are_announced
+    keys_are_served_and_kept_for_as_long_as_they_are_announced
     keys_that_did_not_change_are_not_sent_again
     metadata_stands_wherever_clients_look
     a_tenant_that_does_not_exist_has_neither
@@ -37,7 +37,7 @@ async fn rotate(service: &Service) {
     service.admin().await.rotate_signing_key(request).await.unwrap();
 }
 
-async fn keys_are_told_and_kept_for_as_long_as_they_are_announced(service: Service) {
+async fn keys_are_served_and_kept_for_as_long_as_they_are_announced(service: Service) {
     let answer = get(&service, JWKS, &[]).await;
     let same = listed(&service).await;
     let (key, max_age) = (&same.keys[0], same.max_age.as_ref().unwrap().seconds);
@@ -74,20 +74,20 @@ async fn metadata_stands_wherever_clients_look(service: Service) {
     for path in [METADATA, "/.well-known/openid-configuration/t/default", "/t/default/.well-known/openid-configuration"]
     {
         let answer = get(&service, path, &[]).await;
-        let told = answer.json();
-        assert_eq!((answer.status, told["issuer"].as_str()), (200, Some(issuer.as_str())));
+        let shown = answer.json();
+        assert_eq!((answer.status, shown["issuer"].as_str()), (200, Some(issuer.as_str())));
         for (member, end) in [
             ("token_endpoint", "token"),
             ("introspection_endpoint", "introspect"),
             ("revocation_endpoint", "revoke"),
             ("jwks_uri", "jwks"),
         ] {
-            assert_eq!(told[member], format!("{issuer}/oauth2/{end}"), "{member}");
+            assert_eq!(shown[member], format!("{issuer}/oauth2/{end}"), "{member}");
         }
-        assert_eq!(told["response_types_supported"], json!(["none"]));
-        assert_eq!(told["grant_types_supported"].as_array().unwrap().len(), 4);
+        assert_eq!(shown["response_types_supported"], json!(["none"]));
+        assert_eq!(shown["grant_types_supported"].as_array().unwrap().len(), 4);
         let methods = json!(["client_secret_basic", "client_secret_post", "private_key_jwt"]);
-        assert_eq!(told["token_endpoint_auth_methods_supported"], methods);
+        assert_eq!(shown["token_endpoint_auth_methods_supported"], methods);
         assert_public(&answer, listed(&service).await.max_age.unwrap().seconds);
     }
 }
@@ -98,7 +98,7 @@ async fn a_tenant_that_does_not_exist_has_neither(service: Service) {
             get(&service, &path, &[]).await.refused(404, "not_found", &[]);
         }
     }
-    // Whoever asks is told the same, even with credentials that are none.
+    // Every caller gets the same, even with credentials that are not valid.
     let nonsense = [("authorization", "Bearer nonsense")];
     assert_eq!(get(&service, JWKS, &nonsense).await.status, 200);
     post(&service, "jwks", &[], &[]).await.refused(405, "invalid_request", &[]);

@@ -1,4 +1,4 @@
-//! Envoy as it is shipped: it verifies our tokens by our keys, and speaks JSON to our callers.
+//! Envoy as it is shipped: it verifies our tokens by our keys, and serves JSON to our callers.
 
 use std::{net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
@@ -32,7 +32,7 @@ const SOON: Duration = Duration::from_secs(30);
 // === impl Envoy ===
 
 impl Envoy {
-    /// With a filter before `route`, and the service as cluster `jeton`, spoken to as `protocol` says.
+    /// With a filter before `route`, and the service as cluster `jeton`, called by the protocol of `protocol`.
     async fn start(filter: Value, route: Value, jeton: SocketAddr, protocol: Value) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |address: SocketAddr| json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}});
@@ -97,8 +97,9 @@ impl Envoy {
 /// Where a proxy listens, as it tells at the address in this file.
 async fn listens(admin: &Path) -> Option<SocketAddr> {
     let admin = std::fs::read_to_string(admin).ok()?.trim().parse().ok()?;
-    let told: Value = serde_json::from_str(&ask_at(admin, "GET", "/listeners?format=json", &[], "").await.body).ok()?;
-    let socket = &told["listener_statuses"][0]["local_address"]["socket_address"];
+    let answer: Value =
+        serde_json::from_str(&ask_at(admin, "GET", "/listeners?format=json", &[], "").await.body).ok()?;
+    let socket = &answer["listener_statuses"][0]["local_address"]["socket_address"];
     format!("{}:{}", socket["address"].as_str()?, socket["port_value"]).parse().ok()
 }
 
@@ -216,10 +217,11 @@ async fn it_transcodes_json_by_the_descriptors_that_are_shipped() {
 
     // Errors have bodies with all their details.
     let answer = envoy.ask("GET", "/v1/accounts/nobody", token, &Value::Null).await;
-    let told: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{answer:?}"));
-    assert_eq!((answer.status, &told["code"]), (404, &json!(5)));
-    let reasons: Vec<_> = told["details"].as_array().unwrap().iter().filter_map(|own| own["reason"].as_str()).collect();
-    assert_eq!(reasons, ["NOT_FOUND"], "{told}");
+    let shown: Value = serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{answer:?}"));
+    assert_eq!((answer.status, &shown["code"]), (404, &json!(5)));
+    let reasons: Vec<_> =
+        shown["details"].as_array().unwrap().iter().filter_map(|own| own["reason"].as_str()).collect();
+    assert_eq!(reasons, ["NOT_FOUND"], "{shown}");
     let answer = envoy.ask("POST", "/v1/tokens:revoke", "", &json!({})).await;
     assert!(answer.body.contains("fieldViolations"), "{answer:?}");
 }

@@ -20,7 +20,7 @@ use crate::service::{
 on_both_stores! {
     a_client_proves_itself_in_the_header_or_in_the_body
     an_assertion_proves_its_client_once
-    scope_and_audience_are_as_asked_for
+    scope_and_audience_are_as_requested
     a_client_token_tells_where_to_use_it
     a_client_that_was_admitted_gets_tokens_of_that_tenant
     a_refresh_token_is_renewed_and_a_lost_reply_answered_again
@@ -68,8 +68,8 @@ async fn a_client_proves_itself_in_the_header_or_in_the_body(service: Service) {
         assert_eq!(members(&reply), ["access_token", "expires_in", "scope", "token_type"]);
         assert_eq!((&reply["token_type"], &reply["expires_in"]), (&json!("Bearer"), &json!(900)));
         assert_eq!(reply["scope"], "invoices.read");
-        let told = service.introspect(reply["access_token"].as_str().unwrap()).await;
-        assert_eq!((told.active, told.subject.as_str()), (Some(true), id));
+        let introspection = service.introspect(reply["access_token"].as_str().unwrap()).await;
+        assert_eq!((introspection.active, introspection.subject.as_str()), (Some(true), id));
     }
 }
 
@@ -90,7 +90,7 @@ async fn an_assertion_proves_its_client_once(service: Service) {
     post(&service, "token", &[], &without).await.refused(400, "invalid_request", &["client_assertion"]);
 }
 
-async fn scope_and_audience_are_as_asked_for(service: Service) {
+async fn scope_and_audience_are_as_requested(service: Service) {
     let audiences = owned(&["https://pay", "urn:ledger", "https://a"]);
     let client = service.client_in("default", wire::Client { audiences, ..plain() }).await;
     let header = basic(&client);
@@ -104,8 +104,8 @@ async fn scope_and_audience_are_as_asked_for(service: Service) {
     ];
     let reply = post(&service, "token", &[("authorization", &header)], &form).await.ok();
     assert_eq!(reply["scope"], "pay invoices.read");
-    let told = service.introspect(reply["access_token"].as_str().unwrap()).await;
-    assert_eq!(told.audience, ["https://a", "https://pay", "urn:ledger"]);
+    let introspection = service.introspect(reply["access_token"].as_str().unwrap()).await;
+    assert_eq!(introspection.audience, ["https://a", "https://pay", "urn:ledger"]);
 }
 
 async fn a_client_token_tells_where_to_use_it(service: Service) {
@@ -133,8 +133,8 @@ async fn a_client_that_was_admitted_gets_tokens_of_that_tenant(service: Service)
         }),
     };
     service.admin().await.admit_client(request).await.unwrap();
-    let told = service.introspect(ask().await.ok()["access_token"].as_str().unwrap()).await;
-    assert_eq!((told.tenant_id.as_str(), told.issuer), ("acme", issuer("acme")));
+    let introspection = service.introspect(ask().await.ok()["access_token"].as_str().unwrap()).await;
+    assert_eq!((introspection.tenant_id.as_str(), introspection.issuer), ("acme", issuer("acme")));
 }
 
 /// A refresh token of a client.
@@ -203,14 +203,14 @@ async fn a_token_is_exchanged_for_a_narrower_one(service: Service) {
     let typed = ("subject_token_type", ACCESS_TOKEN);
     let reply = exchange(&[typed]).await.ok();
     assert_eq!((&reply["issued_token_type"], &reply["scope"]), (&json!(ACCESS_TOKEN), &json!("pay")));
-    let told = service.introspect(reply["access_token"].as_str().unwrap()).await;
-    assert_eq!(told.subject, account);
+    let introspection = service.introspect(reply["access_token"].as_str().unwrap()).await;
+    assert_eq!(introspection.subject, account);
     let reply = exchange(&[typed, ("requested_token_type", JWT), ("actor_token", &actor), ("actor_token_type", JWT)])
         .await
         .ok();
     assert_eq!(reply["issued_token_type"], JWT);
-    let told = service.introspect(reply["access_token"].as_str().unwrap()).await;
-    assert_eq!(told.actor.unwrap().subject, broker.client_id);
+    let introspection = service.introspect(reply["access_token"].as_str().unwrap()).await;
+    assert_eq!(introspection.actor.unwrap().subject, broker.client_id);
 
     // RFC 8693 §2.2.2: everything is an invalid request, and all of it is named.
     exchange(&[]).await.refused(400, "invalid_request", &["subject_token_type"]);
@@ -267,8 +267,8 @@ async fn a_workload_presents_its_own_token(service: Service) {
     });
     let (genuine, strange) = (KEY.sign(&claims), Signer::new("ed", Algorithm::EdDSA).sign(&claims));
     let reply = post(&service, "token", &[], &[WORKLOAD, ("assertion", &genuine)]).await.ok();
-    let told = service.introspect(reply["access_token"].as_str().unwrap()).await;
-    assert_eq!(told.client_id, client.client_id);
+    let introspection = service.introspect(reply["access_token"].as_str().unwrap()).await;
+    assert_eq!(introspection.client_id, client.client_id);
     // RFC 7521 §4.1: of the grant, not of the client.
     post(&service, "token", &[], &[WORKLOAD, ("assertion", &strange)]).await.refused(400, "invalid_grant", &[]);
     post(&service, "token", &[], &[WORKLOAD]).await.refused(400, "invalid_request", &["assertion"]);

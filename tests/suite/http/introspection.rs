@@ -1,4 +1,4 @@
-//! Introspection (RFC 7662): what a resource server is told, and what it is not.
+//! Introspection (RFC 7662): what a resource server learns, and what it does not.
 
 use jeton::api::wire;
 use serde_json::json;
@@ -11,13 +11,13 @@ use crate::service::{
 };
 
 on_both_stores! {
-    an_active_token_is_told_in_the_words_of_its_claims
-    what_is_not_active_is_told_nothing_about
+    an_active_token_is_described_by_its_claims
+    an_inactive_token_is_not_described
     an_endpoint_knows_the_tokens_of_its_tenant_only
     a_bearer_asks_if_it_may
 }
 
-async fn an_active_token_is_told_in_the_words_of_its_claims(service: Service) {
+async fn an_active_token_is_described_by_its_claims(service: Service) {
     let client = service.client().await;
     let account = service.account("").await;
     let asker = service.client().await;
@@ -29,7 +29,7 @@ async fn an_active_token_is_told_in_the_words_of_its_claims(service: Service) {
     let ask = async |token: &str| {
         post(&service, "introspect", &[("authorization", &basic(&asker))], &[("token", token)]).await.ok()
     };
-    let told = ask(&token.access_token).await;
+    let answer = ask(&token.access_token).await;
     let same = service.introspect(&token.access_token).await;
     let issuer = format!("{PUBLIC_URL}/t/default");
     let expected = json!({
@@ -39,15 +39,18 @@ async fn an_active_token_is_told_in_the_words_of_its_claims(service: Service) {
         "ten": "default", "acc": account, "fam": same.family_id, "sid": "s1",
         "act": {"sub": client.client_id, "client_id": client.client_id}, "ext": {"a": true},
     });
-    assert_eq!(told, expected);
+    assert_eq!(answer, expected);
     // A refresh token is its own client's business.
     assert_eq!(ask(&token.refresh_token).await, json!({"active": false}));
     let form = [("token", token.refresh_token.as_str()), ("token_type_hint", "refresh_token")];
-    let told = post(&service, "introspect", &[("authorization", &basic(&client))], &form).await.ok();
-    assert_eq!((&told["active"], &told["token_use"], told.get("token_type")), (&json!(true), &json!("refresh"), None));
+    let answer = post(&service, "introspect", &[("authorization", &basic(&client))], &form).await.ok();
+    assert_eq!(
+        (&answer["active"], &answer["token_use"], answer.get("token_type")),
+        (&json!(true), &json!("refresh"), None)
+    );
 }
 
-async fn what_is_not_active_is_told_nothing_about(service: Service) {
+async fn an_inactive_token_is_not_described(service: Service) {
     let client = service.client().await;
     let blind = service.client_in("default", wire::Client { introspects: Vec::new(), ..plain() }).await;
     let token = service.anonymous().issue(client.client_credentials()).await.access_token;

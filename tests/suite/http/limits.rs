@@ -79,7 +79,7 @@ fn a_call_over_http_takes_a_place_as_any_other() {
 }
 
 #[test]
-fn a_store_that_does_not_answer_is_told_within_a_second() {
+fn a_store_that_does_not_answer_is_reported_within_a_second() {
     let server = crate::servers::Server::start(crate::servers::Aof::Off);
     let jeton = Setup::redis(&server).env("JETON_HTTP_LISTEN", "127.0.0.1:0").start();
     let url = format!("http://{}/t/system/oauth2/token", jeton.http());

@@ -1,4 +1,4 @@
-//! What is spoken in plain HTTP.
+//! The protocols over plain HTTP.
 
 pub mod admin;
 mod client;

@@ -14,7 +14,7 @@ on_both_stores! {
     a_body_has_an_end
     one_proof_and_of_a_known_kind
     whatever_is_wrong_with_a_client_looks_the_same
-    grants_and_scopes_that_cannot_be_had_are_told_apart
+    grants_and_scopes_that_cannot_be_had_are_distinguished
     a_tenant_that_does_not_exist_looks_like_one_that_did_not_admit
     paths_and_methods_are_those_that_are
 }
@@ -128,7 +128,7 @@ async fn whatever_is_wrong_with_a_client_looks_the_same(service: Service) {
     assert_eq!(seen.len(), 1, "{seen:?}");
 }
 
-async fn grants_and_scopes_that_cannot_be_had_are_told_apart(service: Service) {
+async fn grants_and_scopes_that_cannot_be_had_are_distinguished(service: Service) {
     let client = wire::Client { allowed_grants: vec![GrantType::Account.into()], ..plain() };
     let (without, client) = (service.client_in("default", client).await, service.client().await);
     let ask = async |client: &Credentials, form: &[(&str, &str)]| -> Answer {

@@ -8,7 +8,7 @@ use crate::service::{
 };
 
 on_both_stores! {
-    whoever_holds_a_token_revokes_it
+    the_holder_of_a_token_revokes_it
     credentials_that_are_shown_must_be_right
     what_is_unknown_is_revoked_already
 }
@@ -23,7 +23,7 @@ fn assert_done(answer: &Answer) {
     assert!(!answer.header("x-request-id").is_empty(), "{answer:?}");
 }
 
-async fn whoever_holds_a_token_revokes_it(service: Service) {
+async fn the_holder_of_a_token_revokes_it(service: Service) {
     let client = service.client().await;
     let account = service.account("").await;
     let issue = async || service.anonymous().issue(client.account(&account).refresh()).await;

@@ -170,7 +170,7 @@ async fn the_last_keys_are_used_for_a_day_while_their_source_fails() {
     for _ in 0..3 {
         assert!(fixture.has(Some("1")).await.unwrap());
     }
-    assert_eq!(fixture.fetches(), 2, "whoever asks next does not wait for what just failed");
+    assert_eq!(fixture.fetches(), 2, "the next call does not wait for what just failed");
     fixture.clock.advance(SECOND);
     let error = fixture.has(Some("1")).await.unwrap_err();
     assert!(matches!(*error, Error::Refused { status: 500, .. }), "{error:?}");
@@ -180,7 +180,7 @@ async fn the_last_keys_are_used_for_a_day_while_their_source_fails() {
 }
 
 #[tokio::test]
-async fn without_any_keys_a_failure_is_told_until_its_cool_down_is_over() {
+async fn without_any_keys_a_failure_is_returned_until_its_cool_down_is_over() {
     let fixture = Fixture::start(keys()).await;
     fixture.fail(true);
     for _ in 0..3 {

@@ -137,7 +137,7 @@ async fn errors_name_the_host_and_nothing_else() {
         get(&"https://user:secret@127.0.0.1/".parse().unwrap()).await,
     ] {
         let error = answer.unwrap_err();
-        let told = format!("{} {error:?}", chain(&error));
-        assert!(told.contains("127.0.0.1") && !told.contains("secret"), "{told}");
+        let shown = format!("{} {error:?}", chain(&error));
+        assert!(shown.contains("127.0.0.1") && !shown.contains("secret"), "{shown}");
     }
 }

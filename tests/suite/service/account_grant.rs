@@ -29,10 +29,10 @@ async fn another_principal_is_recorded_as_the_actor(service: Service) {
     let (client, account) = (service.client().await, service.account("").await);
     for format in [TokenFormat::Jwt, TokenFormat::Opaque] {
         let token = service.anonymous().issue(client.account(&account).format(format)).await;
-        let told = service.introspect(&token.access_token).await;
+        let introspection = service.introspect(&token.access_token).await;
         let id = || client.client_id.clone();
         let actor = wire::Actor { subject: id(), client_id: id(), ..Default::default() };
-        assert_eq!((told.actor, told.subject), (Some(actor), account.clone()));
+        assert_eq!((introspection.actor, introspection.subject), (Some(actor), account.clone()));
     }
     let own = service.anonymous().issue(client.client_credentials()).await;
     assert_eq!(service.introspect(&own.access_token).await.actor, None);
@@ -43,9 +43,9 @@ async fn a_bearer_issues_as_its_client_may(service: Service) {
     let bearer = service.anonymous().issue(client.client_credentials().scopes(&["jeton.tokens.issue"])).await;
     let bearer = service.bearer(&bearer.access_token);
     let token = bearer.issue(for_account(&account).scopes(&["pay"])).await;
-    let told = service.introspect(&token.access_token).await;
-    assert_eq!((told.active, told.subject.as_str()), (Some(true), account.as_str()));
-    assert_eq!(told.actor.unwrap().subject, client.client_id);
+    let introspection = service.introspect(&token.access_token).await;
+    assert_eq!((introspection.active, introspection.subject.as_str()), (Some(true), account.as_str()));
+    assert_eq!(introspection.actor.unwrap().subject, client.client_id);
     refused(bearer.issue_token(client_credentials()).await, Reason::InvalidClient);
     // The token does not hang on the bearer.
     service.advance(Duration::from_secs(901));
@@ -60,12 +60,15 @@ async fn an_account_issues_for_itself_and_its_descendants_within_its_own_token(s
     let own = service.bearer(&bearer.access_token);
 
     let same = own.issue(for_account(&account).scopes(&["pay"])).await;
-    let told = service.introspect(&same.access_token).await;
-    assert_eq!((told.subject.as_str(), told.scopes, told.actor), (account.as_str(), owned(&["pay"]), None));
+    let introspection = service.introspect(&same.access_token).await;
+    assert_eq!(
+        (introspection.subject.as_str(), introspection.scopes, introspection.actor),
+        (account.as_str(), owned(&["pay"]), None)
+    );
     let below = own.issue(for_account(&child)).await;
-    let told = service.introspect(&below.access_token).await;
-    assert_eq!(told.subject, child);
-    assert_eq!(told.actor.unwrap().subject, account, "the parent acts");
+    let introspection = service.introspect(&below.access_token).await;
+    assert_eq!(introspection.subject, child);
+    assert_eq!(introspection.actor.unwrap().subject, account, "the parent acts");
     assert!(below.expire_time.unwrap().seconds <= bearer.expire_time.unwrap().seconds, "no longer than the bearer");
 
     refused(own.issue_token(for_account(&account).scopes(&["invoices.write"])).await, Reason::ScopeNotAllowed);
@@ -132,9 +135,9 @@ async fn a_confined_client_reaches_its_own_subtree_only(service: Service) {
         refused(service.anonymous().issue_token(client.account(id)).await, Reason::NotFound);
     }
     let own = service.anonymous().issue(client.client_credentials()).await;
-    let told = service.introspect(&own.access_token).await;
-    assert_eq!(told.subject_kind(), wire::SubjectKind::Client);
-    assert_eq!((told.account_id, told.ancestor_ids), (home.clone(), vec![root.clone()]));
+    let introspection = service.introspect(&own.access_token).await;
+    assert_eq!(introspection.subject_kind(), wire::SubjectKind::Client);
+    assert_eq!((introspection.account_id, introspection.ancestor_ids), (home.clone(), vec![root.clone()]));
     // What confines it takes it along.
     let disable = wire::DisableAccountRequest { tenant_id: "default".into(), account_id: root };
     service.admin().await.disable_account(disable).await.unwrap();

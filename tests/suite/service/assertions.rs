@@ -25,7 +25,7 @@ on_both_stores! {
     without_a_kid_the_keys_that_fit_are_tried
     more_than_one_proof_is_ambiguous
     keys_that_could_not_be_used_are_refused
-    keys_are_told_and_replaced_as_a_whole
+    keys_are_shown_and_replaced_as_a_whole
     a_repeat_wants_a_fresh_assertion_and_gives_the_same_token
 }
 
@@ -97,9 +97,9 @@ async fn an_assertion_of_each_algorithm_proves_its_client(service: Service) {
         let signer = Signer::new("key-1", algorithm);
         let client = client(&service, &[&signer]).await;
         let token = service.anonymous().issue(asserted(&assertion(&service, &client.client_id, &signer))).await;
-        let told = service.introspect(&token.access_token).await;
+        let introspection = service.introspect(&token.access_token).await;
         assert_eq!(
-            (told.client_id, told.subject),
+            (introspection.client_id, introspection.subject),
             (client.client_id.clone(), client.client_id.clone()),
             "{algorithm:?}"
         );
@@ -185,7 +185,7 @@ async fn an_assertion_works_once_and_a_restart_does_not_forget_it(service: Servi
     let once = ED.sign(&good);
     service.anonymous().issue(asserted(&once)).await;
     refused(service.anonymous().issue_token(asserted(&once)).await, Reason::InvalidClient);
-    // Its `jti` is what is used up, whatever else it says and whoever of the client's keys signs.
+    // Its `jti` is what is used up, whatever else it says and whichever of the client's keys signs.
     let later = with(&good, "exp", json!(good["exp"].as_u64().unwrap() + 30));
     refused(service.anonymous().issue_token(asserted(&EC.sign(&later))).await, Reason::InvalidClient);
     let service = service.restart(vec![master(1)]).await;
@@ -476,7 +476,7 @@ async fn keys_that_could_not_be_used_are_refused(service: Service) {
     refused_fields(create(vec![ed; 6]).await, Reason::InvalidField, &["client.jwks"]);
 }
 
-async fn keys_are_told_and_replaced_as_a_whole(service: Service) {
+async fn keys_are_shown_and_replaced_as_a_whole(service: Service) {
     let client = client(&service, &[&ED, &RSA]).await;
     let admin = service.admin().await;
     let get = || wire::GetClientRequest { tenant_id: "default".into(), client_id: client.client_id.clone() };

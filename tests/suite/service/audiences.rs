@@ -25,8 +25,8 @@ async fn the_audience_left_out_is_the_tenants_default_or_the_issuer_for_manageme
 
     service.set(wire::TenantSettings { default_audience: "https://api".into(), ..Default::default() }).await;
     assert_eq!(service.anonymous().issue(client.client_credentials()).await.audience, ["https://api"]);
-    let told = service.introspect(&api.access_token).await;
-    assert_eq!(told.audience, api.audience, "what is out keeps its audience");
+    let introspection = service.introspect(&api.access_token).await;
+    assert_eq!(introspection.audience, api.audience, "what is out keeps its audience");
 }
 
 async fn a_token_for_jeton_has_no_other_audience(service: Service) {

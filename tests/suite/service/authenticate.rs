@@ -30,7 +30,7 @@ on_both_stores! {
     a_page_token_dies_after_ten_minutes_and_with_the_members_tokens
     pages_of_a_switch_die_with_the_token
     a_lapsed_session_begins_anew_for_all_tokens_of_a_page
-    what_is_asked_of_the_tokens_is_checked
+    what_the_tokens_are_to_have_is_checked
     who_may_sign_members_in
     nobody_becomes_a_member_unless_the_tenant_allows_it
     a_newcomer_gets_an_account_where_the_tenant_says_so
@@ -120,9 +120,9 @@ async fn a_token_tells_how_and_when_its_member_signed_in(service: Service) {
     people.person("m", &accounts(&service, 1).await).await;
     let before = service.clock.now().as_secs();
     let token = people.tokens(&service, people.by_password("m", PASSWORD)).await.remove(0);
-    let told = claims(&token);
-    assert_eq!((&told["amr"], &told["auth_time"]), (&serde_json::json!(["pwd"]), &before.into()));
-    assert_eq!(told["exp"].as_u64().unwrap() - told["iat"].as_u64().unwrap(), 86_400);
+    let answer = claims(&token);
+    assert_eq!((&answer["amr"], &answer["auth_time"]), (&serde_json::json!(["pwd"]), &before.into()));
+    assert_eq!(answer["exp"].as_u64().unwrap() - answer["iat"].as_u64().unwrap(), 86_400);
     service.advance(Duration::from_secs(60));
     let switched = people.tokens(&service, people.by_token(&token)).await.remove(0);
     assert_eq!(claims(&switched)["auth_time"], before, "the sign-in is as old as it is");
@@ -451,7 +451,7 @@ async fn a_lapsed_session_begins_anew_for_all_tokens_of_a_page(service: Service)
     refused(service.anonymous().authenticate_member(people.by_token(&old[0])).await, Reason::InvalidCredentials);
 }
 
-async fn what_is_asked_of_the_tokens_is_checked(service: Service) {
+async fn what_the_tokens_are_to_have_is_checked(service: Service) {
     use wire::authenticate_member_request::Lifetime;
     let people = People::new(&service).await;
     people.person("m", &accounts(&service, 1).await).await;

@@ -44,13 +44,13 @@ async fn a_confined_client_introspects_its_own_subtree_only(service: Service) {
     for format in [TokenFormat::Jwt, TokenFormat::Opaque] {
         for (account, seen) in [(&home, true), (&below, true), (&beside, false)] {
             let token = service.anonymous().issue(free.account(account).format(format)).await.access_token;
-            let told = service.anonymous().introspect(confined.introspect(&token)).await;
-            assert_eq!(told.active, Some(seen), "{format:?}");
+            let introspection = service.anonymous().introspect(confined.introspect(&token)).await;
+            assert_eq!(introspection.active, Some(seen), "{format:?}");
             let ask = wire::IntrospectTokenRequest { token: token.clone(), ..Default::default() };
             assert_eq!(bearer.introspect(ask).await.active, Some(seen), "{format:?}");
             let batch = wire::BatchIntrospectTokensRequest { tokens: vec![token.clone()], ..Default::default() };
-            let told = bearer.batch_introspect_tokens(batch).await.unwrap().introspections;
-            assert_eq!(told[0].active, Some(seen));
+            let introspection = bearer.batch_introspect_tokens(batch).await.unwrap().introspections;
+            assert_eq!(introspection[0].active, Some(seen));
             assert!(service.is_active(&token).await);
         }
         // What is not confined at all is no part of the subtree either.

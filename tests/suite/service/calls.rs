@@ -353,8 +353,8 @@ pub fn refused<T: Debug>(result: Result<T, Status>, reason: Reason) -> Status {
 pub fn refused_fields<T: Debug>(result: Result<T, Status>, reason: Reason, fields: &[&str]) -> Status {
     let status = refused(result, reason);
     let request = status.get_details_bad_request().unwrap_or_else(|| panic!("no BadRequest in {status:?}"));
-    let told: Vec<&str> = request.field_violations.iter().map(|violation| violation.field.as_str()).collect();
-    assert_eq!(told, fields, "{status:?}");
+    let shown: Vec<&str> = request.field_violations.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(shown, fields, "{status:?}");
     status
 }
 

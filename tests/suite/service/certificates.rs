@@ -161,8 +161,8 @@ async fn whatever_is_wrong_with_a_certificate_looks_like_a_wrong_secret(service:
     let abroad = secured.client_in("acme", &["spiffe://example.org/acme"]).await;
     let caller = secured.showing(&[BILLING]).await;
     let wrong_secret = wire::IssueTokenRequest { client_secret: "jcs_x".into(), ..own.client_credentials() };
-    let told = |status: &tonic::Status, id: &str| seen(status, id);
-    let wanted = told(&refused(caller.issue_token(wrong_secret).await, Reason::InvalidClient), &own.client_id);
+    let answer = |status: &tonic::Status, id: &str| seen(status, id);
+    let wanted = answer(&refused(caller.issue_token(wrong_secret).await, Reason::InvalidClient), &own.client_id);
     let other = secured.showing(&["spiffe://example.org/ns/shop/sa/other"]).await;
     let longer = secured.showing(&["spiffe://example.org/ns/shop/sa/billing/x"]).await;
     let two = secured.showing(&[BILLING, "spiffe://example.org/ns/shop/sa/other"]).await;
@@ -180,7 +180,7 @@ async fn whatever_is_wrong_with_a_certificate_looks_like_a_wrong_secret(service:
         (&unshown, &own.client_id),
     ] {
         let status = refused(caller.issue_token(named(id)).await, Reason::InvalidClient);
-        assert_eq!(told(&status, id), wanted, "{id}");
+        assert_eq!(answer(&status, id), wanted, "{id}");
     }
     caller.issue(named(&own.client_id)).await;
 }

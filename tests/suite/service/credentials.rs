@@ -21,7 +21,7 @@ on_both_stores! {
     a_bearer_that_is_not_active_for_jeton_is_invalid_and_all_look_the_same
     revoking_with_wrong_credentials_changes_nothing
     a_caller_without_the_declared_scope_is_refused
-    the_caller_is_told_who_it_is
+    the_caller_learns_who_it_is
 }
 
 async fn a_wrong_secret_an_unknown_client_and_a_disabled_client_look_the_same(service: Service) {
@@ -216,7 +216,7 @@ async fn a_caller_without_the_declared_scope_is_refused(service: Service) {
     refused(service.anonymous().issue_token(powerless.account("acc_0000000000000000000000")).await, reason);
 }
 
-async fn the_caller_is_told_who_it_is(service: Service) {
+async fn the_caller_learns_who_it_is(service: Service) {
     let client = service.client_in("default", manager()).await;
     let caller = service.caller(&client).await.get_caller(wire::GetCallerRequest {}).await.unwrap().caller.unwrap();
     assert_eq!(caller.active, Some(true));

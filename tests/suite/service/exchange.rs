@@ -18,7 +18,7 @@ use super::{
 
 on_both_stores! {
     an_exchanged_token_is_its_subjects_and_narrower
-    what_was_not_asked_for_is_the_clients_default_within_the_subject_token
+    what_is_left_out_is_the_clients_default_within_the_subject_token
     scopes_audience_and_lifetime_do_not_grow
     what_an_exchange_cannot_give_is_refused
     the_grant_must_be_declared_and_allowed
@@ -74,24 +74,33 @@ async fn an_exchanged_token_is_its_subjects_and_narrower(service: Service) {
             let token = service.anonymous().issue(ask.audience(&["https://pay"]).expires_in("5m")).await;
             assert_eq!((token.refresh_token.as_str(), token.expires_in), ("", Some(300)));
             assert_eq!(token.access_token.starts_with("jta_"), to == TokenFormat::Opaque);
-            let told = service.introspect(&token.access_token).await;
-            assert_eq!((told.active, told.client_id.as_str()), (Some(true), broker.client_id.as_str()));
-            assert_eq!((told.subject, told.subject_kind), (child.clone(), wire::SubjectKind::Account.into()));
-            assert_eq!((told.account_id, told.ancestor_ids), (child.clone(), vec![parent.clone()]));
-            assert_eq!((told.scopes, told.audience), (owned(&["pay"]), owned(&["https://pay"])));
-            assert_eq!((told.session_id.as_str(), told.family_id.as_str()), ("s", ""));
-            assert_eq!(told.actor, Some(acting(&client)), "who acted through the subject token acts on");
+            let introspection = service.introspect(&token.access_token).await;
+            assert_eq!(
+                (introspection.active, introspection.client_id.as_str()),
+                (Some(true), broker.client_id.as_str())
+            );
+            assert_eq!(
+                (introspection.subject, introspection.subject_kind),
+                (child.clone(), wire::SubjectKind::Account.into())
+            );
+            assert_eq!((introspection.account_id, introspection.ancestor_ids), (child.clone(), vec![parent.clone()]));
+            assert_eq!((introspection.scopes, introspection.audience), (owned(&["pay"]), owned(&["https://pay"])));
+            assert_eq!((introspection.session_id.as_str(), introspection.family_id.as_str()), ("s", ""));
+            assert_eq!(introspection.actor, Some(acting(&client)), "who acted through the subject token acts on");
 
             let subject = own(&service, &client, from).await;
             let token = service.anonymous().issue(broker.with(exchange(&subject.access_token, "")).format(to)).await;
-            let told = service.introspect(&token.access_token).await;
-            assert_eq!((told.subject, told.client_id), (client.client_id.clone(), broker.client_id.clone()));
-            assert_eq!((told.subject_kind, told.actor), (wire::SubjectKind::Client.into(), None));
+            let introspection = service.introspect(&token.access_token).await;
+            assert_eq!(
+                (introspection.subject, introspection.client_id),
+                (client.client_id.clone(), broker.client_id.clone())
+            );
+            assert_eq!((introspection.subject_kind, introspection.actor), (wire::SubjectKind::Client.into(), None));
         }
     }
 }
 
-async fn what_was_not_asked_for_is_the_clients_default_within_the_subject_token(service: Service) {
+async fn what_is_left_out_is_the_clients_default_within_the_subject_token(service: Service) {
     let client = service.client().await;
     let defaults = owned(&["invoices.read", "pay", "jeton.tokens.introspect"]);
     let broker = service.client_in("default", wire::Client { default_scopes: defaults, ..broker() }).await;
@@ -326,12 +335,15 @@ async fn actors_are_nested_and_limited(service: Service) {
             let ask = broker.with(exchange(&token.access_token, &actor.access_token)).format(format);
             token = service.anonymous().issue(ask).await;
             expected = Some(wire::Actor { prior_actor: expected.map(Box::new), ..acting(&broker) });
-            let told = service.introspect(&token.access_token).await;
-            assert_eq!((told.active, told.subject.as_str()), (Some(true), user.client_id.as_str()));
-            assert_eq!((&told.actor, told.client_id.as_str()), (&expected, broker.client_id.as_str()));
+            let introspection = service.introspect(&token.access_token).await;
+            assert_eq!((introspection.active, introspection.subject.as_str()), (Some(true), user.client_id.as_str()));
+            assert_eq!(
+                (&introspection.actor, introspection.client_id.as_str()),
+                (&expected, broker.client_id.as_str())
+            );
             let get = wire::GetTokenRequest { tenant_id: "default".into(), token_id: token.token_id.clone() };
-            let told = service.admin().await.get_token(get).await.unwrap().token.unwrap();
-            assert_eq!((&told.actor, told.creator), (&expected, broker.client_id));
+            let introspection = service.admin().await.get_token(get).await.unwrap().token.unwrap();
+            assert_eq!((&introspection.actor, introspection.creator), (&expected, broker.client_id));
         }
         let broker = new_broker(&service).await;
         let actor = own(&service, &broker, format).await;
@@ -343,8 +355,8 @@ async fn actors_are_nested_and_limited(service: Service) {
         );
         // Without another actor it goes on, and the chain with it.
         let same = service.anonymous().issue(broker.with(exchange(&token.access_token, ""))).await;
-        let told = service.introspect(&same.access_token).await;
-        assert_eq!((told.actor, told.client_id), (expected, broker.client_id));
+        let introspection = service.introspect(&same.access_token).await;
+        assert_eq!((introspection.actor, introspection.client_id), (expected, broker.client_id));
     }
 }
 
@@ -360,9 +372,9 @@ async fn an_actor_is_somebody_else(service: Service) {
     // An account that acts through a client is the account.
     let actor = service.anonymous().issue(client.account(&account)).await;
     let token = service.anonymous().issue(broker.with(exchange(&one.access_token, &actor.access_token))).await;
-    let told = service.introspect(&token.access_token).await;
+    let introspection = service.introspect(&token.access_token).await;
     let acting = wire::Actor { subject: account, client_id: client.client_id.clone(), prior_actor: None };
-    assert_eq!((told.actor, told.subject), (Some(acting), client.client_id));
+    assert_eq!((introspection.actor, introspection.subject), (Some(acting), client.client_id));
 }
 
 async fn what_is_no_active_token_within_reach_looks_like_garbage(service: Service) {
@@ -465,8 +477,8 @@ async fn a_bearer_exchanges_as_its_client_may(service: Service) {
     let granted = bearer.issue_token(exchange(&subject, "").scopes(&["jeton.tokens.introspect"])).await;
     refused(granted, Reason::ScopeNotAllowed);
     let delegated = bearer.issue(exchange(&subject, &token.access_token)).await;
-    let told = service.introspect(&delegated.access_token).await;
-    assert_eq!((told.subject, told.actor), (client.client_id.clone(), Some(acting(&broker))));
+    let introspection = service.introspect(&delegated.access_token).await;
+    assert_eq!((introspection.subject, introspection.actor), (client.client_id.clone(), Some(acting(&broker))));
 
     // A token in another client's name proves neither client, and gives no more than its scopes.
     let ask = broker.with(exchange(&subject, "")).scopes(&["jeton.tokens.introspect"]);

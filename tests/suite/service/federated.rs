@@ -34,8 +34,8 @@ use crate::{
 on_both_stores! {
     a_real_code_gives_a_token_for_each_account_and_works_once
     what_a_known_subject_is_stays_as_it_is
-    whoever_must_not_come_in_looks_like_a_wrong_code
-    whoever_was_invited_joins_by_a_verified_address_only
+    one_that_must_not_come_in_looks_like_a_wrong_code
+    an_invited_person_joins_by_a_verified_address_only
     an_invitation_is_one_members_though_two_come_at_once
     an_address_that_is_not_verified_is_only_written_down
     a_verified_address_leads_to_the_one_member_that_is_known_by_it
@@ -46,7 +46,7 @@ on_both_stores! {
     an_address_that_is_taken_is_refused_where_the_tenant_says_so
     of_many_first_sign_ins_of_a_subject_comes_one_member
     a_provider_that_fails_disturbs_nobody_else
-    a_provider_that_never_answers_is_told_before_the_callers_deadline
+    a_provider_that_never_answers_is_reported_before_the_callers_deadline
     pages_need_no_second_code
     what_is_brought_is_checked
     sign_ins_that_fail_count_for_their_client
@@ -172,11 +172,11 @@ async fn a_real_code_gives_a_token_for_each_account_and_works_once(service: Serv
     for token in texts(&page) {
         assert_eq!(service.introspect(&token).await.member_id, member);
         let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
-        let told: Value = serde_json::from_slice(&payload).unwrap();
+        let answer: Value = serde_json::from_slice(&payload).unwrap();
         assert_eq!(
-            (&told["amr"], &told["auth_time"]),
+            (&answer["amr"], &answer["auth_time"]),
             (&json!(["fed"]), &json!(service.clock.now().as_secs())),
-            "{told}"
+            "{answer}"
         );
         // Who signed in by a provider goes on like anybody else.
         people.tokens(&service, people.by_token(&token)).await;
@@ -225,7 +225,7 @@ async fn what_a_known_subject_is_stays_as_it_is(service: Service) {
     assert_eq!(world.members().await, 2);
 }
 
-async fn whoever_must_not_come_in_looks_like_a_wrong_code(service: Service) {
+async fn one_that_must_not_come_in_looks_like_a_wrong_code(service: Service) {
     let world = World::new(service).await;
     let manager = &world.people.manager;
     let mut seen = BTreeSet::new();
@@ -266,7 +266,7 @@ async fn whoever_must_not_come_in_looks_like_a_wrong_code(service: Service) {
     assert_eq!((world.members().await, seen.len()), (before, 1), "{seen:?}");
 }
 
-async fn whoever_was_invited_joins_by_a_verified_address_only(service: Service) {
+async fn an_invited_person_joins_by_a_verified_address_only(service: Service) {
     let world = World::new(service).await;
     let manager = &world.people.manager;
     let invited = world.invited_by("ada@example.com").await;
@@ -428,7 +428,7 @@ async fn a_newcomer_is_who_the_provider_says_and_gets_an_account(service: Servic
     assert_eq!((identity.subject.as_str(), identity.issuer.as_str()), ("s", world.fake.issuer().as_str()));
     assert_eq!(get(&world.people.manager, &member.member_id).await.unwrap(), member);
     assert_eq!(world.arrive(claims).await.unwrap(), member);
-    // Whoever has no name is called by what there is.
+    // A person without a name is named by what there is.
     let nameless = world.arrive(json!({"email": null})).await;
     assert_eq!(nameless.unwrap().display_name, "user@info.example");
     let person = Reply::json(json!({"sub": "only a subject"}));
@@ -527,7 +527,7 @@ async fn a_provider_that_fails_disturbs_nobody_else(service: Service) {
     assert_eq!(world.members().await, 3);
 }
 
-async fn a_provider_that_never_answers_is_told_before_the_callers_deadline(service: Service) {
+async fn a_provider_that_never_answers_is_reported_before_the_callers_deadline(service: Service) {
     let world = World::new(service).await;
     world.fake.change(|script| drop(script.replies.insert("/token", Reply::Silence)));
     let caller = world.service.anonymous();

@@ -16,7 +16,7 @@ on_both_stores! {
     an_rs256_jwt_verifies_offline_with_the_listed_keys
     a_ps256_jwt_verifies_offline_with_the_listed_keys
     introspection_tells_all_of_a_token_in_either_format
-    a_refresh_token_is_told_to_its_own_client_only
+    a_refresh_token_is_introspected_by_its_own_client_only
     service_urls_come_with_client_tokens_only
 }
 
@@ -54,17 +54,17 @@ async fn verifies_offline(service: &Service, signing: SigningAlgorithm, algorith
     assert_eq!(keys.max_age.unwrap().seconds, 600);
     let key = keys.keys.into_iter().find(|key| key.kid == kid).unwrap();
     let claims = verify(&key, algorithm, text, &format!("{PUBLIC_URL}/t/signed"));
-    let told = service.introspect(text).await;
+    let introspection = service.introspect(text).await;
     assert_eq!(
         claims,
         json!({
             "iss": format!("{PUBLIC_URL}/t/signed"), "aud": format!("{PUBLIC_URL}/t/signed/api"),
             "sub": client.client_id, "client_id": client.client_id, "scope": "pay invoices.read", "sid": "s-1",
-            "jti": issued.token_id, "ten": "signed", "fam": told.family_id, "rev": claims["rev"],
+            "jti": issued.token_id, "ten": "signed", "fam": introspection.family_id, "rev": claims["rev"],
             "iat": issued.expire_time.unwrap().seconds - 900, "exp": issued.expire_time.unwrap().seconds,
         })
     );
-    assert_eq!(told.active, Some(true));
+    assert_eq!(introspection.active, Some(true));
 }
 
 /// The claims of a JWT whose signature, expiry, issuer and audience a library has checked.
@@ -96,7 +96,7 @@ async fn introspection_tells_all_of_a_token_in_either_format(service: Service) {
         assert!(token.refresh_token.starts_with("jtr_"), "{token:?}");
         assert_eq!(token.access_token.starts_with("jta_"), format == TokenFormat::Opaque);
 
-        let told = service.introspect(&token.access_token).await;
+        let introspection = service.introspect(&token.access_token).await;
         let expected = wire::Introspection {
             active: Some(true),
             token_use: wire::TokenUse::Access.into(),
@@ -113,7 +113,7 @@ async fn introspection_tells_all_of_a_token_in_either_format(service: Service) {
             issue_time: Some(prost_types::Timestamp { seconds: i64::try_from(now).unwrap(), nanos: 0 }),
             expire_time: token.expire_time,
             session_id: "s".into(),
-            family_id: told.family_id.clone(),
+            family_id: introspection.family_id.clone(),
             actor: Some(wire::Actor {
                 subject: client.client_id.clone(),
                 client_id: client.client_id.clone(),
@@ -130,19 +130,19 @@ async fn introspection_tells_all_of_a_token_in_either_format(service: Service) {
             authentication_methods: Vec::new(),
             authentication_time: None,
         };
-        assert_eq!(told, expected);
-        assert!(told.family_id.starts_with("fam_"));
-        assert_eq!((token.scopes, token.audience), (told.scopes, told.audience));
+        assert_eq!(introspection, expected);
+        assert!(introspection.family_id.starts_with("fam_"));
+        assert_eq!((token.scopes, token.audience), (introspection.scopes, introspection.audience));
     }
 }
 
-async fn a_refresh_token_is_told_to_its_own_client_only(service: Service) {
+async fn a_refresh_token_is_introspected_by_its_own_client_only(service: Service) {
     let (client, other) = (service.client().await, service.client().await);
     let token = service.anonymous().issue(client.client_credentials().refresh()).await;
     let ask = async |who: &Credentials| service.anonymous().introspect(who.introspect(&token.refresh_token)).await;
-    let told = ask(&client).await;
-    assert_eq!((told.active, told.token_use()), (Some(true), wire::TokenUse::Refresh));
-    assert_eq!((told.client_id.as_str(), told.expire_time), (client.client_id.as_str(), token.refresh_expire_time));
+    let answer = ask(&client).await;
+    assert_eq!((answer.active, answer.token_use()), (Some(true), wire::TokenUse::Refresh));
+    assert_eq!((answer.client_id.as_str(), answer.expire_time), (client.client_id.as_str(), token.refresh_expire_time));
     assert_inactive(&ask(&other).await);
     assert_inactive(&service.introspect(&token.refresh_token).await);
 

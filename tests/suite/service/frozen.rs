@@ -71,10 +71,16 @@ async fn options_and_claims_come_back_byte_for_byte(service: Service) {
                 ..client.client_credentials().format(format)
             };
             let token = service.anonymous().issue(request).await;
-            let told = service.introspect(&token.access_token).await;
-            assert_eq!(told.options.map(|told| told.encode_to_vec()), options.map(|sent| sent.encode_to_vec()));
-            assert_eq!(told.claims.map(|told| told.encode_to_vec()), claims.map(|sent| sent.encode_to_vec()));
-            assert_eq!(told.subject, client.client_id);
+            let introspection = service.introspect(&token.access_token).await;
+            assert_eq!(
+                introspection.options.map(|introspection| introspection.encode_to_vec()),
+                options.map(|sent| sent.encode_to_vec())
+            );
+            assert_eq!(
+                introspection.claims.map(|introspection| introspection.encode_to_vec()),
+                claims.map(|sent| sent.encode_to_vec())
+            );
+            assert_eq!(introspection.subject, client.client_id);
         }
     }
 }
@@ -89,9 +95,9 @@ async fn options_and_claims_survive_renewal(service: Service) {
         };
         let first = service.anonymous().issue(request).await;
         let second = service.anonymous().renew(client.renew(&first.refresh_token)).await;
-        let told = service.introspect(&second.access_token).await;
-        assert_eq!(told.format(), format);
-        assert_eq!((told.options, told.claims), (Some(options()), Some(claims())));
+        let introspection = service.introspect(&second.access_token).await;
+        assert_eq!(introspection.format(), format);
+        assert_eq!((introspection.options, introspection.claims), (Some(options()), Some(claims())));
     }
 }
 

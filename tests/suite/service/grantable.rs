@@ -30,10 +30,10 @@ on_both_stores! {
 
 const DAY: u64 = 86_400;
 
-/// What a field of a message is to whoever is handed it.
+/// What a field of a message means to the one that it is handed to.
 enum Field {
-    /// Told, not taken.
-    Told,
+    /// Only in answers.
+    OutputOnly,
     /// It gives nothing.
     Free,
     /// It gives something beyond what [`weak`] may hand on.
@@ -48,7 +48,7 @@ enum Field {
     Message,
 }
 
-use Field::{Beyond, Confinement, Free, Message, Power, Proof, Told};
+use Field::{Beyond, Confinement, Free, Message, OutputOnly, Power, Proof};
 
 /// Every field of `Client` and of `Grantable`.
 fn fields() -> Vec<(&'static str, Field)> {
@@ -56,10 +56,10 @@ fn fields() -> Vec<(&'static str, Field)> {
         client.grantable.get_or_insert_default()
     }
     vec![
-        ("client_id", Told),
-        ("tenant_id", Told),
+        ("client_id", OutputOnly),
+        ("tenant_id", OutputOnly),
         ("display_name", Free),
-        ("state", Told),
+        ("state", OutputOnly),
         ("allowed_grants", Power(|c| c.allowed_grants = vec![wire::GrantType::Account.into()], GrantNotAllowed)),
         (
             "allowed_scopes",
@@ -82,9 +82,9 @@ fn fields() -> Vec<(&'static str, Field)> {
         ("replay_window", Free),
         ("renewal_policy", Free),
         ("labels", Free),
-        ("create_time", Told),
-        ("update_time", Told),
-        ("etag", Told),
+        ("create_time", OutputOnly),
+        ("update_time", OutputOnly),
+        ("etag", OutputOnly),
         ("jwks", Proof(|c| c.jwks = vec![key()])),
         ("jwks_uri", Proof(|c| c.jwks_uri = "https://keys.example/jwks".into())),
         (
@@ -193,9 +193,9 @@ async fn update_in(caller: &Caller, tenant: &str, client: wire::Client, path: &s
 
 async fn every_field_of_a_client_that_gives_something_is_within_what_the_caller_may_hand_on(service: Service) {
     let rules = fields();
-    let told = names("jeton.v1.Client").into_iter();
+    let answer = names("jeton.v1.Client").into_iter();
     let inside = names("jeton.v1.Grantable").into_iter().map(|name| format!("grantable.{name}"));
-    for name in told.chain(inside) {
+    for name in answer.chain(inside) {
         assert!(rules.iter().any(|(ruled, _)| *ruled == name), "{name} is new: say what it is");
     }
     let (own, beside) = (service.account("").await, service.account("").await);
@@ -239,7 +239,7 @@ async fn every_field_of_a_client_that_gives_something_is_within_what_the_caller_
                 let client = wire::Client { account_id: beside.clone(), ..weak() };
                 refused(create(&confined, client).await, NotFound);
             }
-            Told | Message => {}
+            OutputOnly | Message => {}
         }
     }
 }
@@ -326,9 +326,9 @@ async fn limits_count_and_not_what_the_client_holds(service: Service) {
     let limits = wire::Grantable { scopes: owned(&["payments.write"]), grants, ..Default::default() };
     let limited = wire::Client { grantable: Some(limits.clone()), ..weak() };
     let caller = service.client_in("default", limited).await;
-    let told = wire::GetClientRequest { client_id: caller.client_id.clone(), tenant_id: "default".into() };
-    let told = service.admin().await.get_client(told).await.unwrap().client.unwrap();
-    assert_eq!(told.grantable, Some(limits));
+    let answer = wire::GetClientRequest { client_id: caller.client_id.clone(), tenant_id: "default".into() };
+    let answer = service.admin().await.get_client(answer).await.unwrap().client.unwrap();
+    assert_eq!(answer.grantable, Some(limits));
     let caller = service.caller(&caller).await;
     create(&caller, client(&["payments.write"])).await.unwrap();
     refused(create(&caller, client(&["pay"])).await, ScopeNotAllowed);

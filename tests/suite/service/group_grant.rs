@@ -26,7 +26,7 @@ on_both_stores! {
     a_token_for_a_member_of_a_group_tells_its_roles_as_they_are_now
     an_account_that_is_none_of_the_tenants_is_not_reached
     other_tokens_tell_whether_they_reach_an_account
-    whoever_may_not_act_gets_no_token
+    one_that_may_not_act_gets_no_token
     a_token_ends_with_all_that_it_depends_on
     tokens_are_listed_by_group_and_by_member_and_revoked_together
     a_renewed_token_is_the_same_groups_and_ends_with_the_place
@@ -93,7 +93,7 @@ impl Scene {
     }
 }
 
-/// What the administrator is told of a token and an account.
+/// What introspection by the administrator says of a token and an account.
 async fn ask(service: &Service, token: &str, account: &str) -> wire::Introspection {
     let request = wire::IntrospectTokenRequest { account_id: account.to_owned(), ..service.admin.introspect(token) };
     let one = service.anonymous().introspect(request).await;
@@ -116,10 +116,13 @@ async fn a_token_for_a_group_reaches_the_accounts_that_are_in_it_now(service: Se
         let issued = service.anonymous().issue(scene.token("").format(format)).await;
         assert_eq!((issued.expires_in, issued.scopes.as_slice()), (Some(3600), owned(&["invoices.read"]).as_slice()));
         let token = &issued.access_token;
-        let told = service.introspect(token).await;
-        assert_eq!((told.active, told.subject_kind()), (Some(true), SubjectKind::EntityGroup));
-        assert_eq!((&told.subject, &told.entity_group_id), (&scene.group, &scene.group));
-        assert_eq!((told.account_id, told.member_id, told.account_reached), Default::default());
+        let introspection = service.introspect(token).await;
+        assert_eq!((introspection.active, introspection.subject_kind()), (Some(true), SubjectKind::EntityGroup));
+        assert_eq!((&introspection.subject, &introspection.entity_group_id), (&scene.group, &scene.group));
+        assert_eq!(
+            (introspection.account_id, introspection.member_id, introspection.account_reached),
+            Default::default()
+        );
         if format == TokenFormat::Unspecified {
             let claims = token.split('.').nth(1).unwrap();
             let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
@@ -167,14 +170,14 @@ async fn a_token_for_a_member_of_a_group_tells_its_roles_as_they_are_now(service
     let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
     assert_eq!((&claims["sub"], &claims["mem"]), (&scene.ada.clone().into(), &scene.ada.clone().into()));
     assert_eq!(claims["grp"], scene.group);
-    let told = service.introspect(token).await;
-    assert_eq!((told.subject_kind(), &told.subject), (SubjectKind::Member, &scene.ada));
-    assert_eq!((&told.member_id, &told.entity_group_id), (&scene.ada, &scene.group));
-    assert_eq!((told.account_id.as_str(), told.account_reached), ("", None));
-    assert_eq!(told.roles, owned(&[]));
+    let introspection = service.introspect(token).await;
+    assert_eq!((introspection.subject_kind(), &introspection.subject), (SubjectKind::Member, &scene.ada));
+    assert_eq!((&introspection.member_id, &introspection.entity_group_id), (&scene.ada, &scene.group));
+    assert_eq!((introspection.account_id.as_str(), introspection.account_reached), ("", None));
+    assert_eq!(introspection.roles, owned(&[]));
     let roles = async |account: &str| {
-        let told = ask(&service, token, account).await;
-        (told.account_reached.unwrap(), told.roles)
+        let introspection = ask(&service, token, account).await;
+        (introspection.account_reached.unwrap(), introspection.roles)
     };
     let put = async |roles: &[&str], own: Vec<wire::EntityRoles>| {
         let place = wire::GroupMember { entity_roles: own, ..in_group("g", "ada", roles) };
@@ -249,7 +252,7 @@ async fn other_tokens_tell_whether_they_reach_an_account(service: Service) {
     }
 }
 
-async fn whoever_may_not_act_gets_no_token(service: Service) {
+async fn one_that_may_not_act_gets_no_token(service: Service) {
     let scene = Scene::of(&service).await;
     let issue = async |request: wire::IssueTokenRequest| service.anonymous().issue_token(request).await;
     let client = &scene.client;
@@ -381,9 +384,9 @@ async fn a_renewed_token_is_the_same_groups_and_ends_with_the_place(service: Ser
         let zero = service.anonymous().issue(scene.token(who).refresh()).await;
         service.advance(Duration::from_secs(60));
         let one = service.anonymous().renew(scene.client.renew(&zero.refresh_token)).await;
-        let told = ask(&service, &one.access_token, &scene.one).await;
-        assert_eq!((told.entity_group_id.as_str(), told.member_id.as_str()), (scene.group.as_str(), member_id));
-        assert_eq!(told.account_reached, Some(true));
+        let answer = ask(&service, &one.access_token, &scene.one).await;
+        assert_eq!((answer.entity_group_id.as_str(), answer.member_id.as_str()), (scene.group.as_str(), member_id));
+        assert_eq!(answer.account_reached, Some(true));
         let refresh = scene.client.introspect(&one.refresh_token);
         assert_eq!(service.anonymous().introspect(refresh).await.active, Some(true));
         renewed.push(one);
@@ -405,8 +408,8 @@ async fn the_common_fields_count_for_a_group_as_for_others(service: Service) {
         let request = request.expires_in("12hr").session(&session).request_id(&super::calls::uuid(number));
         let issued = service.anonymous().issue(request.clone()).await;
         assert_eq!((issued.expires_in, &issued.session_id), (Some(43_200), &session));
-        let told = service.introspect(&issued.access_token).await;
-        assert_eq!((told.options, &told.session_id), (Some(super::frozen::options()), &session));
+        let introspection = service.introspect(&issued.access_token).await;
+        assert_eq!((introspection.options, &introspection.session_id), (Some(super::frozen::options()), &session));
         assert_eq!(service.anonymous().issue(request).await.access_token, issued.access_token);
         let sessions = wire::revoke_all_tokens_request::SessionsTarget { session_ids: vec![session] };
         let all = wire::RevokeAllTokensRequest { target: Some(Target::Sessions(sessions)), ..Default::default() };
@@ -421,15 +424,15 @@ async fn an_exchanged_token_is_still_the_groups(service: Service) {
     let broker = service.client_in("default", wire::Client { allowed_grants: grants, ..plain() }).await;
     let subject = service.anonymous().issue(scene.token("ada")).await.access_token;
     let narrow = service.anonymous().issue(broker.with(exchange(&subject, ""))).await.access_token;
-    let told = ask(&service, &narrow, &scene.one).await;
-    assert_eq!((told.subject_kind(), &told.member_id), (SubjectKind::Member, &scene.ada));
-    assert_eq!((&told.entity_group_id, &told.client_id), (&scene.group, &broker.client_id));
-    assert_eq!(told.account_reached, Some(true));
+    let introspection = ask(&service, &narrow, &scene.one).await;
+    assert_eq!((introspection.subject_kind(), &introspection.member_id), (SubjectKind::Member, &scene.ada));
+    assert_eq!((&introspection.entity_group_id, &introspection.client_id), (&scene.group, &broker.client_id));
+    assert_eq!(introspection.account_reached, Some(true));
     // Somebody who acts for the group on behalf of another dies with the place of either.
     let group = service.anonymous().issue(scene.token("")).await.access_token;
     let acting = service.anonymous().issue(broker.with(exchange(&group, &subject))).await.access_token;
-    let told = service.introspect(&acting).await;
-    assert_eq!((&told.subject, &told.actor.unwrap().subject), (&scene.group, &scene.ada));
+    let introspection = service.introspect(&acting).await;
+    assert_eq!((&introspection.subject, &introspection.actor.unwrap().subject), (&scene.group, &scene.ada));
     leave(&scene.manager, "g", "ada", "").await.unwrap();
     assert_eq!(service.active(&[&subject, &narrow, &acting, &group]).await, [false, false, false, true]);
 }
@@ -451,11 +454,11 @@ async fn a_bearer_sees_its_own_group_and_no_other(service: Service) {
         };
         assert_eq!(list("").await, [scene.group.as_str()]);
         assert_eq!(list("foreign_id = \"h\"").await, owned(&[]));
-        for slot in ["g", &scene.group] {
-            assert_eq!(groups::get(&bearer, slot).await.unwrap().entity_group_id, scene.group);
+        for reference in ["g", &scene.group] {
+            assert_eq!(groups::get(&bearer, reference).await.unwrap().entity_group_id, scene.group);
         }
-        for slot in ["h", &other, "grp_1111111111111111111111"] {
-            refused(groups::get(&bearer, slot).await, Reason::NotFound);
+        for reference in ["h", &other, "grp_1111111111111111111111"] {
+            refused(groups::get(&bearer, reference).await, Reason::NotFound);
         }
         let insufficient = Reason::ScopeInsufficient;
         refused(add(&bearer, "g", &[&scene.outside]).await, insufficient);

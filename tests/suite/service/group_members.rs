@@ -129,9 +129,9 @@ async fn a_member_upserted_twice_is_one_member_with_one_place(service: Service) 
     assert_eq!((&again.member_id, &again.role_ids), (&made.member_id, &vec![boss]));
     assert_eq!((&again.create_time, &again.display_name), (&made.create_time, &made.display_name));
     assert_ne!((&again.update_time, &again.etag), (&made.update_time, &made.etag));
-    for slot in ["ada", &made.member_id] {
+    for reference in ["ada", &made.member_id] {
         for group in ["g", &group.entity_group_id] {
-            assert_eq!(get(&caller, group, slot).await.unwrap(), again);
+            assert_eq!(get(&caller, group, reference).await.unwrap(), again);
         }
     }
     assert_eq!(members(&caller, "g").await, ["ada"]);
@@ -469,10 +469,10 @@ async fn what_is_copied_can_do_in_the_account_what_it_could_before(service: Serv
         ("own", vec![], Some(vec![&*boss])),
         ("none", vec![], None),
     ] {
-        let told = get(&caller, "g", who).await.unwrap();
-        assert_eq!(told.role_ids, owned(&roles), "{who}");
+        let answer = get(&caller, "g", who).await.unwrap();
+        assert_eq!(answer.role_ids, owned(&roles), "{who}");
         let own: Vec<_> = own.iter().map(|roles| in_account(&account, roles)).collect();
-        assert_eq!(told.entity_roles, own, "{who}");
+        assert_eq!(answer.entity_roles, own, "{who}");
     }
     assert_eq!(get(&caller, "g", "there").await.unwrap(), there, "left alone");
 }

@@ -158,9 +158,9 @@ async fn a_group_is_read_by_its_id_and_by_its_foreign_id(service: Service) {
     assert_eq!((made.foreign_id.as_str(), made.email_to_name.as_str()), ("crm:1", "inbox.of-it"));
     assert_eq!(get(&caller, &made.entity_group_id).await.unwrap(), made);
     assert_eq!(get(&caller, "crm:1").await.unwrap(), made);
-    for slot in ["crm:1", &made.entity_group_id] {
-        assert_eq!(entities(&caller, slot).await, [account.as_str()]);
-        assert_eq!(add(&caller, slot, &[&account]).await.unwrap(), (0, 1, 1));
+    for reference in ["crm:1", &made.entity_group_id] {
+        assert_eq!(entities(&caller, reference).await, [account.as_str()]);
+        assert_eq!(add(&caller, reference, &[&account]).await.unwrap(), (0, 1, 1));
     }
     assert_eq!(get(&caller, "crm:1").await.unwrap(), made, "nothing was changed, nor was the etag");
     for unknown in ["CRM:1", "grp_0000000000000000000000", "grp_x", &account] {
@@ -340,8 +340,8 @@ async fn concurrent_calls_lose_no_entity_and_no_count(service: Service) {
     }
     let gone = (caller.clone(), ids.clone());
     calls.spawn(async move { remove(&gone.0, "g", &texts(&gone.1[..2])).await.unwrap() });
-    let told = calls.join_all().await;
-    assert_eq!(told.iter().map(|(changed, ..)| changed).sum::<i32>(), 9 + 2, "{told:?}");
+    let answer = calls.join_all().await;
+    assert_eq!(answer.iter().map(|(changed, ..)| changed).sum::<i32>(), 9 + 2, "{answer:?}");
     assert_eq!(get(&caller, "g").await.unwrap().entity_count, 9);
     assert_eq!(entities(&caller, "g").await, ids[2..11]);
 }
@@ -432,7 +432,7 @@ async fn entities_are_listed_page_by_page_with_chosen_metadata(service: Service)
         return_metadata_keys: owned(&["b", "none"]),
         ..Default::default()
     };
-    let told = caller.list_group_entities(request).await.unwrap().entities;
+    let answer = caller.list_group_entities(request).await.unwrap().entities;
     let expected = GroupEntity {
         account_id: disabled.account_id.clone(),
         foreign_id: "f3".into(),
@@ -440,7 +440,7 @@ async fn entities_are_listed_page_by_page_with_chosen_metadata(service: Service)
         state: wire::AccountState::Disabled.into(),
         metadata: [("b".to_owned(), "3".to_owned())].into(),
     };
-    assert_eq!(told.iter().find(|entity| entity.account_id == disabled.account_id), Some(&expected));
+    assert_eq!(answer.iter().find(|entity| entity.account_id == disabled.account_id), Some(&expected));
     assert!(page(&caller, "g", 0, "").await.0.iter().all(|entity| entity.metadata.is_empty()));
 }
 
@@ -523,16 +523,16 @@ async fn confined_callers_reach_no_group(service: Service) {
     let token = service.anonymous().issue(token.audience(&[&format!("{PUBLIC_URL}/t/default")])).await;
     for caller in [service.caller(&confined).await, service.bearer(&token.access_token)] {
         let reason = Reason::ScopeInsufficient;
-        // Whether there is such a group cannot be told from the reply.
-        for slot in [id.as_str(), "grp_0000000000000000000000"] {
-            refused(get(&caller, slot).await, reason);
-            refused(add(&caller, slot, &[&account]).await, reason);
-            refused(remove(&caller, slot, &[&account]).await, reason);
-            refused(delete(&caller, slot).await, reason);
+        // The reply does not show whether there is such a group.
+        for reference in [id.as_str(), "grp_0000000000000000000000"] {
+            refused(get(&caller, reference).await, reason);
+            refused(add(&caller, reference, &[&account]).await, reason);
+            refused(remove(&caller, reference, &[&account]).await, reason);
+            refused(delete(&caller, reference).await, reason);
             let rename =
-                wire::EntityGroup { entity_group_id: slot.into(), display_name: "x".into(), ..Default::default() };
+                wire::EntityGroup { entity_group_id: reference.into(), display_name: "x".into(), ..Default::default() };
             refused(update(&caller, rename, &[]).await, reason);
-            let list = wire::ListGroupEntitiesRequest { entity_group_id: slot.into(), ..Default::default() };
+            let list = wire::ListGroupEntitiesRequest { entity_group_id: reference.into(), ..Default::default() };
             refused(caller.list_group_entities(list).await, reason);
         }
         refused(create(&caller, named("h"), &[]).await, reason);

@@ -56,9 +56,9 @@ pub struct Service {
     pub clock: Clock,
     pub admin: Credentials,
     channel: Channel,
-    /// Where it speaks gRPC.
+    /// Where it serves gRPC.
     pub grpc: SocketAddr,
-    /// Where it speaks OAuth 2.
+    /// Where it serves OAuth 2.
     pub http: SocketAddr,
     app: App,
     /// What lies behind it. Replicas share it.
@@ -254,8 +254,8 @@ impl Service {
         let authenticate = Bearer(Arc::clone(&app.issuer));
         let edge = Arc::new(Edge::new(policy, authenticate, limits, WORKERS, Watch::default()));
         let oauth = app::oauth(&app, Arc::clone(&edge), others.security.is_some());
-        let speaks_grpc: Arc<dyn Protocol> = Arc::new(Grpc::new(edge, routes, WORKERS));
-        let protocols = listeners.into_iter().map(secured).zip([speaks_grpc, oauth]).collect();
+        let grpc_protocol: Arc<dyn Protocol> = Arc::new(Grpc::new(edge, routes, WORKERS));
+        let protocols = listeners.into_iter().map(secured).zip([grpc_protocol, oauth]).collect();
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&app.follower).heartbeat(stop.clone()));
         let (shutdown, asked) = (Shutdown::new(), stop.clone());
@@ -429,7 +429,7 @@ impl Service {
         Arc::clone(&self.app.directory).retire_master_keys().await.unwrap();
     }
 
-    /// What the administrator is told of a token.
+    /// What introspection by the administrator says of a token.
     pub async fn introspect(&self, token: &str) -> wire::Introspection {
         self.anonymous().introspect(self.admin.introspect(token)).await
     }

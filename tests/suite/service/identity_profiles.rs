@@ -17,7 +17,7 @@ on_both_stores! {
     profiles_are_listed_page_by_page
     a_confined_caller_sees_no_profiles
     a_repeated_create_makes_one_profile
-    settings_of_sign_in_are_told_and_changed
+    settings_of_sign_in_are_shown_and_changed
 }
 
 pub async fn caller(service: &Service) -> Caller {
@@ -207,7 +207,7 @@ async fn a_secret_is_never_shown_and_survives_its_master_key(service: Service) {
 async fn a_tenant_has_fifty_profiles(service: Service) {
     let caller = caller(&service).await;
     let one = create(&caller, password("0")).await.unwrap();
-    // At once: the limit holds whoever comes first.
+    // At once: the limit holds, in whichever order they come.
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 1..53 {
         let caller = caller.clone();
@@ -273,7 +273,7 @@ async fn a_repeated_create_makes_one_profile(service: Service) {
     assert_eq!(names(&caller, "").await, ["n"]);
 }
 
-async fn settings_of_sign_in_are_told_and_changed(service: Service) {
+async fn settings_of_sign_in_are_shown_and_changed(service: Service) {
     let admin = service.admin().await;
     let settings = async || {
         let request = wire::GetTenantRequest { tenant_id: "default".into() };

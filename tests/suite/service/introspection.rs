@@ -225,15 +225,15 @@ async fn a_batch_judges_each_token_by_itself(service: Service) {
         single
     };
     let request = batch(&service.admin, &all);
-    let told = service.anonymous().batch_introspect_tokens(request).await.unwrap().introspections;
-    assert_eq!(told, expected);
-    let active: Vec<_> = told.iter().map(|answer| answer.active.unwrap()).collect();
+    let shown = service.anonymous().batch_introspect_tokens(request).await.unwrap().introspections;
+    assert_eq!(shown, expected);
+    let active: Vec<_> = shown.iter().map(|answer| answer.active.unwrap()).collect();
     assert_eq!(active, [false, true, false, true, false, true, false, false, false, true]);
     let backwards: Vec<&str> = all.iter().rev().copied().collect();
-    let mut told =
+    let mut shown =
         service.anonymous().batch_introspect_tokens(batch(&service.admin, &backwards)).await.unwrap().introspections;
-    told.reverse();
-    assert_eq!(told, expected);
+    shown.reverse();
+    assert_eq!(shown, expected);
 }
 
 async fn a_batch_has_one_to_a_thousand_tokens(service: Service) {
@@ -241,8 +241,8 @@ async fn a_batch_has_one_to_a_thousand_tokens(service: Service) {
     let ask = async |tokens: &[&str]| service.anonymous().batch_introspect_tokens(batch(&service.admin, tokens)).await;
     refused_fields(ask(&[]).await, Reason::InvalidField, &["tokens"]);
     refused_fields(ask(&vec!["x"; 1001]).await, Reason::InvalidField, &["tokens"]);
-    let told = ask(&vec![token.as_str(); 1000]).await.unwrap().introspections;
-    assert!(told.len() == 1000 && told.iter().all(|answer| answer.active == Some(true)));
+    let shown = ask(&vec![token.as_str(); 1000]).await.unwrap().introspections;
+    assert!(shown.len() == 1000 && shown.iter().all(|answer| answer.active == Some(true)));
 }
 
 async fn a_batch_leaves_options_out_unless_asked(service: Service) {
@@ -252,11 +252,11 @@ async fn a_batch_leaves_options_out_unless_asked(service: Service) {
     let request = wire::IssueTokenRequest { options: Some(options.clone()), ..client.client_credentials() };
     let token = service.anonymous().issue(request).await.access_token;
     let request = batch(&service.admin, &[&token]);
-    let told = service.anonymous().batch_introspect_tokens(request.clone()).await.unwrap().introspections;
-    assert_eq!((told[0].active, &told[0].options), (Some(true), &None));
+    let answer = service.anonymous().batch_introspect_tokens(request.clone()).await.unwrap().introspections;
+    assert_eq!((answer[0].active, &answer[0].options), (Some(true), &None));
     let request = wire::BatchIntrospectTokensRequest { include_options: true, ..request };
-    let told = service.anonymous().batch_introspect_tokens(request).await.unwrap().introspections;
-    assert_eq!(told[0].options, Some(options));
+    let answer = service.anonymous().batch_introspect_tokens(request).await.unwrap().introspections;
+    assert_eq!(answer[0].options, Some(options));
 }
 
 async fn bounded_answers_from_memory_and_full_sees_the_last_revocation(service: Service) {

@@ -15,8 +15,8 @@ use super::{
 };
 
 on_both_stores! {
-    whoever_proves_an_invited_address_becomes_the_member_who_stands_for_it
-    whoever_does_not_prove_an_address_joins_nothing
+    one_that_proves_an_invited_address_becomes_the_invited_member
+    one_that_does_not_prove_an_address_joins_nothing
     a_member_known_by_its_address_is_invited_itself
     an_invitation_names_a_member_or_an_address
     of_many_invitations_of_one_address_at_once_there_comes_one_member
@@ -49,7 +49,7 @@ async fn open_to_all(service: &Service) -> People {
     people(service).await
 }
 
-async fn whoever_proves_an_invited_address_becomes_the_member_who_stands_for_it(service: Service) {
+async fn one_that_proves_an_invited_address_becomes_the_invited_member(service: Service) {
     let people = open_to_all(&service).await;
     let (first, second) = (service.account("").await, service.account("").await);
     let invited = invite(&people.manager, &first, "ada@example.com").await;
@@ -68,7 +68,7 @@ async fn whoever_proves_an_invited_address_becomes_the_member_who_stands_for_it(
     assert_eq!((&ada.member_id, ada.invited, ada.email_verified), (&invited.member_id, false, Some(true)));
     assert_eq!(ada.display_name, "A. Newcomer");
     assert_eq!((page.tokens.len(), page.total_size), (0, 2), "nothing is accepted yet");
-    // A repeat is told the same, though the code is used up.
+    // A repeat gets the same, though the code is used up.
     let repeated = service.anonymous().authenticate_member(request).await.unwrap();
     assert_eq!(repeated.member.unwrap().member_id, invited.member_id);
 
@@ -78,7 +78,7 @@ async fn whoever_proves_an_invited_address_becomes_the_member_who_stands_for_it(
     assert_eq!(people.tokens(&service, people.by_password("ada", PASSWORD)).await.len(), 2);
 }
 
-async fn whoever_does_not_prove_an_address_joins_nothing(service: Service) {
+async fn one_that_does_not_prove_an_address_joins_nothing(service: Service) {
     let people = open_to_all(&service).await;
     let account = service.account("").await;
     let invited = invite(&people.manager, &account, "ada@example.com").await;

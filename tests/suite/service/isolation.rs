@@ -30,7 +30,7 @@ on_both_stores! {
 
 /// Methods without a row, and why.
 const WITHOUT: [(&str, &str); 2] = [
-    ("invalidate_tokens", "takes tokens only: whoever holds one may end it, whatever the tenant"),
+    ("invalidate_tokens", "takes tokens only: the holder of one may end it, whatever the tenant"),
     ("list_signing_keys", "public: anybody may verify the tokens of any tenant"),
 ];
 
@@ -136,11 +136,11 @@ pub struct Own {
 }
 
 /// A method, and what a caller can tell of its reply.
-pub type Told = (&'static str, (Code, String, Vec<u8>));
+pub type Seen = (&'static str, (Code, String, Vec<u8>));
 
 /// What a caller can tell of a reply: the status with the id blotted out, or what an OK one holds, with the ids blotted
 /// out.
-fn told<T: Debug>(result: Result<T, Status>, ids: &[&str]) -> (Code, String, Vec<u8>) {
+fn outcome<T: Debug>(result: Result<T, Status>, ids: &[&str]) -> (Code, String, Vec<u8>) {
     match result {
         Ok(reply) => {
             let text = ids.iter().fold(format!("{reply:?}"), |text, id| text.replace(id, "ID"));
@@ -162,11 +162,11 @@ fn without_versions(text: &str) -> String {
 }
 
 /// Every list and look at oneself, of the caller's own tenant.
-pub async fn every_list(b: &Caller, own: &Own) -> Vec<Told> {
+pub async fn every_list(b: &Caller, own: &Own) -> Vec<Seen> {
     let mut all = Vec::new();
     macro_rules! call {
         ($method:ident $($message:tt)*) => {
-            all.push((stringify!($method), told(b.$method($($message)*).await, &[])))
+            all.push((stringify!($method), outcome(b.$method($($message)*).await, &[])))
         };
     }
     call!(get_caller wire::GetCallerRequest::default());
@@ -184,7 +184,7 @@ pub async fn every_list(b: &Caller, own: &Own) -> Vec<Told> {
 }
 
 /// Every call that takes an id, made with the ids of `ids` in `tenant` (empty: the caller's own).
-pub async fn every_call(b: &Caller, own: &Own, ids: &Ids, tenant: &str) -> Vec<Told> {
+pub async fn every_call(b: &Caller, own: &Own, ids: &Ids, tenant: &str) -> Vec<Seen> {
     let Own { client: own, other: own_other, account: own_account, group: own_group, member: own_member } = own;
     let Ids { client, account, member, role, profile, group, token, key, secret, .. } = ids;
     let blot = [[tenant].as_slice(), &ids.all()].concat();
@@ -195,7 +195,7 @@ pub async fn every_call(b: &Caller, own: &Own, ids: &Ids, tenant: &str) -> Vec<T
     let mut all = Vec::new();
     macro_rules! call {
         ($method:ident $($message:tt)*) => {
-            all.push((stringify!($method), told(b.$method($($message)*).await, blot)))
+            all.push((stringify!($method), outcome(b.$method($($message)*).await, blot)))
         };
     }
     // TokenService. What is listed and revoked by id, and what is issued for accounts.
@@ -559,7 +559,7 @@ pub async fn every_call(b: &Caller, own: &Own, ids: &Ids, tenant: &str) -> Vec<T
     all
 }
 
-fn assert_same(theirs: &[Told], nobodys: &[Told]) {
+fn assert_same(theirs: &[Seen], nobodys: &[Seen]) {
     assert_eq!(theirs.len(), nobodys.len());
     for ((method, theirs), (_, nobodys)) in theirs.iter().zip(nobodys) {
         let shown = |(code, text, details): &(Code, String, Vec<u8>)| {

@@ -32,7 +32,7 @@ async fn listed_tokens_tell_all_but_the_secret(service: Service) {
         let request = client.account(&account).format(format).scopes(&["pay"]).session("s").refresh();
         let token = service.anonymous().issue(request).await;
         let get = wire::GetTokenRequest { token_id: token.token_id.clone(), ..Default::default() };
-        let told = caller.get_token(get).await.unwrap().token.unwrap();
+        let answer = caller.get_token(get).await.unwrap().token.unwrap();
         let expected = wire::Token {
             member_id: String::new(),
             entity_group_id: String::new(),
@@ -47,16 +47,16 @@ async fn listed_tokens_tell_all_but_the_secret(service: Service) {
             creator: client.client_id.clone(),
             format: format.into(),
             state: TokenState::Active.into(),
-            create_time: told.create_time,
+            create_time: answer.create_time,
             expire_time: token.expire_time,
-            family_id: told.family_id.clone(),
+            family_id: answer.family_id.clone(),
             actor: Some(wire::Actor {
                 subject: client.client_id.clone(),
                 client_id: client.client_id.clone(),
                 prior_actor: None,
             }),
         };
-        assert_eq!(told, expected);
+        assert_eq!(answer, expected);
         secrets.extend([token.access_token, token.refresh_token]);
     }
     let listed = caller.list_tokens(list_account(&account)).await.unwrap();
@@ -93,10 +93,10 @@ async fn tokens_are_filtered_by_state_scope_session_creator_and_expiry(service: 
         (format!("expire_time <= \"{noon}\""), vec![&hour]),
     ] {
         let list = wire::ListTokensRequest { filter: filter.clone(), ..list_account(&account) };
-        let told: Vec<_> =
+        let answer: Vec<_> =
             caller.list_tokens(list).await.unwrap().tokens.into_iter().map(|token| token.token_id).collect();
         let expected: Vec<_> = expected.iter().map(|token| token.token_id.clone()).collect();
-        assert_eq!(told, expected, "{filter}");
+        assert_eq!(answer, expected, "{filter}");
     }
     assert!(!service.is_active(&short.access_token).await);
 }

@@ -97,8 +97,8 @@ async fn renewal_keeps_to_the_maxima_of_today(service: Service) {
     };
     service.set(lower).await;
     refused(service.anonymous().renew_token(client.renew(&token.refresh_token)).await, Reason::RefreshExpired);
-    let told = service.anonymous().introspect(client.introspect(&token.refresh_token)).await;
-    assert_eq!(told.active, Some(false));
+    let introspection = service.anonymous().introspect(client.introspect(&token.refresh_token)).await;
+    assert_eq!(introspection.active, Some(false));
     // Nothing grows that was issued under it.
     let token = service.anonymous().issue(client.client_credentials().refresh()).await;
     service.advance(Duration::from_secs(DAY - 600));
@@ -195,8 +195,8 @@ async fn a_repeat_does_not_bring_back_a_refresh_token_that_is_over(service: Serv
         if service.kind() == super::harness::Kind::Embedded {
             refused(repeat, Reason::TokenDied);
         }
-        let told = service.anonymous().introspect(client.introspect(&first.refresh_token)).await;
-        assert_eq!(told.active, Some(false));
+        let introspection = service.anonymous().introspect(client.introspect(&first.refresh_token)).await;
+        assert_eq!(introspection.active, Some(false));
         assert!(service.anonymous().renew_token(client.renew(&first.refresh_token)).await.is_err());
         assert!(service.is_active(&first.access_token).await);
     }

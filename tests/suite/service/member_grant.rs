@@ -22,7 +22,7 @@ on_both_stores! {
     what_a_member_may_do_is_looked_up_at_each_introspection
     a_token_ends_with_all_that_it_depends_on
     the_account_may_be_left_out_if_there_is_one_only
-    whoever_may_not_act_gets_no_token
+    one_that_may_not_act_gets_no_token
     a_renewed_token_is_the_same_members_and_ends_with_the_membership
     a_member_has_no_rights_at_jeton_itself
     tokens_of_a_member_are_listed_and_revoked_together
@@ -63,11 +63,11 @@ async fn a_member_acts_in_one_account(service: Service) {
     for format in [TokenFormat::Unspecified, TokenFormat::Opaque] {
         let issued = service.anonymous().issue(scene.token().format(format)).await;
         assert_eq!((issued.expires_in, issued.scopes.as_slice()), (Some(3600), owned(&["invoices.read"]).as_slice()));
-        let told = service.introspect(&issued.access_token).await;
-        assert_eq!((told.active, told.subject_kind()), (Some(true), wire::SubjectKind::Member));
-        assert_eq!((&told.subject, &told.member_id), (&scene.member, &scene.member));
-        assert_eq!((&told.account_id, &told.client_id), (&scene.account, &scene.client.client_id));
-        assert_eq!((told.roles, told.actor), (owned(&["clerk"]), None));
+        let introspection = service.introspect(&issued.access_token).await;
+        assert_eq!((introspection.active, introspection.subject_kind()), (Some(true), wire::SubjectKind::Member));
+        assert_eq!((&introspection.subject, &introspection.member_id), (&scene.member, &scene.member));
+        assert_eq!((&introspection.account_id, &introspection.client_id), (&scene.account, &scene.client.client_id));
+        assert_eq!((introspection.roles, introspection.actor), (owned(&["clerk"]), None));
         if format == TokenFormat::Unspecified {
             let claims = issued.access_token.split('.').nth(1).unwrap();
             let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
@@ -90,7 +90,7 @@ async fn what_a_member_may_do_is_looked_up_at_each_introspection(service: Servic
     let clerk = role(&scene.manager, "clerk", "").await;
     role(&scene.manager, "boss", &scene.account).await;
     let token = service.anonymous().issue(scene.token()).await.access_token;
-    let told = async || {
+    let introspection = async || {
         let one = service.introspect(&token).await;
         let batch = wire::BatchIntrospectTokensRequest {
             client_id: service.admin.client_id.clone(),
@@ -114,15 +114,15 @@ async fn what_a_member_may_do_is_looked_up_at_each_introspection(service: Servic
         let request = wire::UpdateRoleRequest { role: Some(role), ..Default::default() };
         scene.manager.update_role(request).await.unwrap();
     };
-    assert_eq!(told().await, (Vec::new(), Vec::new()));
+    assert_eq!(introspection().await, (Vec::new(), Vec::new()));
     set("clerk", &["invoice.read", "invoice.approve:own"]).await;
-    assert_eq!(told().await, (Vec::new(), Vec::new()));
+    assert_eq!(introspection().await, (Vec::new(), Vec::new()));
     scene.set_roles(&["clerk", "boss"]).await;
-    assert_eq!(told().await, (owned(&["clerk", "boss"]), owned(&["invoice.read", "invoice.approve:own"])));
+    assert_eq!(introspection().await, (owned(&["clerk", "boss"]), owned(&["invoice.read", "invoice.approve:own"])));
     set("chief", &["invoice.*"]).await;
-    assert_eq!(told().await, (owned(&["chief", "boss"]), owned(&["invoice.*"])));
+    assert_eq!(introspection().await, (owned(&["chief", "boss"]), owned(&["invoice.*"])));
     scene.set_roles(&[]).await;
-    assert_eq!(told().await, (Vec::new(), Vec::new()));
+    assert_eq!(introspection().await, (Vec::new(), Vec::new()));
 }
 
 async fn a_token_ends_with_all_that_it_depends_on(service: Service) {
@@ -187,7 +187,7 @@ async fn the_account_may_be_left_out_if_there_is_one_only(service: Service) {
     refused(service.anonymous().issue_token(beyond).await, Reason::NotFound);
 }
 
-async fn whoever_may_not_act_gets_no_token(service: Service) {
+async fn one_that_may_not_act_gets_no_token(service: Service) {
     let scene = Scene::of(&service).await;
     let issue = async |request: wire::IssueTokenRequest| service.anonymous().issue_token(request).await;
     let client = &scene.client;
@@ -224,8 +224,8 @@ async fn a_renewed_token_is_the_same_members_and_ends_with_the_membership(servic
     let zero = service.anonymous().issue(scene.token().refresh()).await;
     service.advance(Duration::from_secs(60));
     let one = service.anonymous().renew(scene.client.renew(&zero.refresh_token)).await;
-    let told = service.introspect(&one.access_token).await;
-    assert_eq!((&told.member_id, &told.account_id), (&scene.member, &scene.account));
+    let introspection = service.introspect(&one.access_token).await;
+    assert_eq!((&introspection.member_id, &introspection.account_id), (&scene.member, &scene.account));
     assert_eq!(service.introspect(&one.access_token).await.expire_time, one.expire_time);
     disable(&scene.manager, &scene.account, &scene.member).await.unwrap();
     let renewal = async || service.anonymous().renew_token(scene.client.renew(&one.refresh_token)).await;
@@ -292,9 +292,9 @@ async fn an_exchanged_token_is_still_the_members(service: Service) {
     let broker = service.client_in("default", wire::Client { allowed_grants: grants, ..plain() }).await;
     let subject = service.anonymous().issue(scene.token()).await.access_token;
     let narrow = service.anonymous().issue(broker.with(exchange(&subject, ""))).await.access_token;
-    let told = service.introspect(&narrow).await;
-    assert_eq!((told.subject_kind(), &told.member_id), (wire::SubjectKind::Member, &scene.member));
-    assert_eq!((&told.account_id, &told.client_id), (&scene.account, &broker.client_id));
+    let introspection = service.introspect(&narrow).await;
+    assert_eq!((introspection.subject_kind(), &introspection.member_id), (wire::SubjectKind::Member, &scene.member));
+    assert_eq!((&introspection.account_id, &introspection.client_id), (&scene.account, &broker.client_id));
     disable(&scene.manager, &scene.account, &scene.member).await.unwrap();
     assert_eq!(service.active(&[&subject, &narrow]).await, [false, false]);
 }

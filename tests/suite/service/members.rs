@@ -67,7 +67,7 @@ async fn a_member_is_read_by_its_id_and_by_its_foreign_id(service: Service) {
     let made = create(&caller, said.clone()).await.unwrap();
     assert!(made.member_id.starts_with("mem_"));
     assert_eq!((made.state(), made.tenant_id.as_str()), (wire::MemberState::Enabled, "default"));
-    let told = wire::Member {
+    let answer = wire::Member {
         member_id: made.member_id.clone(),
         tenant_id: made.tenant_id.clone(),
         state: made.state,
@@ -77,7 +77,7 @@ async fn a_member_is_read_by_its_id_and_by_its_foreign_id(service: Service) {
         email_verified: Some(false),
         ..said
     };
-    assert_eq!(made, told);
+    assert_eq!(made, answer);
     assert_eq!(get(&caller, &made.member_id).await.unwrap(), made);
     assert_eq!(get(&caller, "login:ada").await.unwrap(), made);
     // Neither another case nor another field is a name of it, and an account's foreign id is an account's.
@@ -254,12 +254,12 @@ async fn a_confined_caller_sees_no_members(service: Service) {
     let account = service.account_in("default", "").await;
     let confined = service.client_in("default", wire::Client { account_id: account, ..manager() }).await;
     let confined = service.caller(&confined).await;
-    for slot in [id.as_str(), "f"] {
-        refused(get(&confined, slot).await, Reason::NotFound);
-        refused(delete(&confined, slot).await, Reason::NotFound);
-        let rename = wire::Member { member_id: slot.to_owned(), display_name: "x".into(), ..Default::default() };
+    for reference in [id.as_str(), "f"] {
+        refused(get(&confined, reference).await, Reason::NotFound);
+        refused(delete(&confined, reference).await, Reason::NotFound);
+        let rename = wire::Member { member_id: reference.to_owned(), display_name: "x".into(), ..Default::default() };
         refused(update(&confined, rename, &[]).await, Reason::NotFound);
-        let disable = wire::DisableMemberRequest { member_id: slot.to_owned(), ..Default::default() };
+        let disable = wire::DisableMemberRequest { member_id: reference.to_owned(), ..Default::default() };
         refused(confined.disable_member(disable).await, Reason::NotFound);
     }
     refused(create(&confined, named("g")).await, Reason::ScopeInsufficient);

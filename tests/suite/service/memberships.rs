@@ -199,9 +199,11 @@ async fn roles_are_named_by_id_or_by_the_nearest_name(service: Service) {
     let made = join(&caller, place(&account, &person, &["admin", "reader", &own])).await.unwrap();
     assert_eq!(made.role_ids, [own.as_str(), &reader]);
     assert_eq!(join(&caller, place(&other, &person, &["admin"])).await.unwrap().role_ids, [tenants.as_str()]);
-    for slot in [others.as_str(), "clerk", "Admin", "nonsense", "rol_1111111111111111111111"] {
-        let request =
-            wire::UpdateMembershipRequest { membership: Some(place(&account, &person, &[slot])), ..Default::default() };
+    for reference in [others.as_str(), "clerk", "Admin", "nonsense", "rol_1111111111111111111111"] {
+        let request = wire::UpdateMembershipRequest {
+            membership: Some(place(&account, &person, &[reference])),
+            ..Default::default()
+        };
         refused(caller.update_membership(request).await, Reason::NotFound);
     }
     let set = async |roles: &[&str], etag: &str| {
@@ -337,7 +339,7 @@ async fn an_account_has_at_most_1000_members_however_many_join_at_once(service: 
             joined += usize::from(call.await.unwrap());
         }
     }
-    // Lost races are told as such, and counted by nobody.
+    // Lost races are reported as such, and not counted.
     while joined < 1000 {
         let person = member(&caller, "").await;
         joined += usize::from(join(&caller, place(&account, &person, &[])).await.is_ok());

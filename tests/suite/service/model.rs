@@ -105,7 +105,7 @@ struct World {
     idle: u64,
     alive: usize,
     dead: usize,
-    told: String,
+    history: String,
 }
 
 // === impl World ===
@@ -146,7 +146,7 @@ impl World {
             idle: DAY,
             alive: 0,
             dead: 0,
-            told: format!("seed {seed}"),
+            history: format!("seed {seed}"),
         };
         world.admit().await;
         world
@@ -166,7 +166,7 @@ impl World {
 
     fn note(&mut self, what: impl std::fmt::Display) {
         let at = (self.now() - self.started) / 60;
-        write!(self.told, "\n{:>3} d {:>4} min  {what}", at / 1440, at % 1440).unwrap();
+        write!(self.history, "\n{:>3} d {:>4} min  {what}", at / 1440, at % 1440).unwrap();
     }
 
     async fn step(&mut self) {
@@ -187,7 +187,7 @@ impl World {
             }
             _ => {
                 let steps = [60, 20 * 60, 2 * HOUR, 20 * HOUR, 3 * DAY, 20 * DAY, 41 * DAY];
-                // Never right at an end: what is told in whole seconds may be a second off.
+                // Never right at an end: what is given in whole seconds may be a second off.
                 let by = *self.chance.pick(&steps) + 17;
                 self.service().advance(Duration::from_secs(by));
                 self.note(format_args!("{by} s pass"));
@@ -302,7 +302,7 @@ impl World {
         // Settings, or an idle time that is over, may forbid it.
         let Ok(reply) = reply else { return };
         let dead = self.is_revoked(&of.names, of.order) || self.has_lapsed(of.session);
-        assert!(!dead, "renewed, though it was revoked: {}\n{}", of.what, self.told);
+        assert!(!dead, "renewed, though it was revoked: {}\n{}", of.what, self.history);
         let of = self.refresh.swap_remove(at).of;
         self.mint(of.session);
         self.took(&reply.token.unwrap(), of);
@@ -468,11 +468,11 @@ impl World {
             4 => settings.eternal_tokens = Some(self.chance.one_in(2)),
             _ => settings.key_announcement = some(&[1, 60, 600, DAY]),
         }
-        let told = format!("{settings:?}");
-        let told: Vec<_> = told.split(", ").filter(|part| part.contains("Some")).collect();
-        let told = told.join(", ");
+        let answer = format!("{settings:?}");
+        let answer: Vec<_> = answer.split(", ").filter(|part| part.contains("Some")).collect();
+        let answer = answer.join(", ");
         self.service().set(settings).await;
-        self.note(told);
+        self.note(answer);
         if self.chance.one_in(3) {
             let client = wire::Client {
                 client_id: self.clients[1].client_id.clone(),
@@ -503,7 +503,7 @@ impl World {
 
     async fn judge(&mut self) {
         let now = self.now();
-        // What has expired long ago must be dead as well, but need not be asked about for ever.
+        // What has expired long ago must be dead as well, but need not be introspected for ever.
         self.tokens.retain(|token| token.expires.is_none_or(|expires| now < expires + DAY));
         let texts: Vec<_> = self.tokens.iter().map(|token| token.text.as_str()).collect();
         if texts.is_empty() {
@@ -514,7 +514,7 @@ impl World {
             let expected = token.expires.is_none_or(|expires| now < expires)
                 && !self.is_revoked(&token.names, token.order)
                 && !self.has_lapsed(token.session);
-            assert_eq!(active, expected, "{} {}\n{}", token.id, token.what, self.told);
+            assert_eq!(active, expected, "{} {}\n{}", token.id, token.what, self.history);
             if active { self.alive += 1 } else { self.dead += 1 }
         }
     }

@@ -23,7 +23,7 @@ on_both_stores! {
     a_code_is_good_for_ten_minutes_and_until_the_next_one
     one_name_is_sent_five_codes_in_ten_minutes
     a_code_is_good_for_its_own_name_and_profile_only
-    what_is_asked_for_is_checked
+    what_is_requested_is_checked
     a_code_proves_the_address_of_a_newcomer
 }
 
@@ -49,7 +49,7 @@ async fn ask(service: &Service, people: &People, username: &str) {
     service.anonymous().request_one_time_password(people.code_for(username)).await.unwrap();
 }
 
-/// Asks for a code, and what the platform is told.
+/// Requests a code; the event that the platform gets.
 async fn code(service: &Service, people: &People, username: &str) -> String {
     ask(service, people, username).await;
     last_code(service).await
@@ -79,16 +79,16 @@ async fn a_code_signs_its_member_in_once(service: Service) {
     let reply = nobody.request_one_time_password(request).await.unwrap();
     assert_eq!(reply.position.len(), 20);
     let [event] = &service.events().await[..] else { panic!("one event") };
-    let told = event.as_object().unwrap();
-    assert_eq!(told["member_id"], ada);
-    assert_eq!(told["identity_profile_id"], people.profile);
+    let answer = event.as_object().unwrap();
+    assert_eq!(answer["member_id"], ada);
+    assert_eq!(answer["identity_profile_id"], people.profile);
     assert_eq!(
-        (&told["tenant_id"], &told["username"], &told["purpose"]),
+        (&answer["tenant_id"], &answer["username"], &answer["purpose"]),
         (&"default".into(), &" ADA ".into(), &"reset_password".into(),)
     );
-    let expires: prost_types::Timestamp = told["expire_time"].as_str().unwrap().parse().unwrap();
+    let expires: prost_types::Timestamp = answer["expire_time"].as_str().unwrap().parse().unwrap();
     assert_eq!(u64::try_from(expires.seconds).unwrap(), began + 600);
-    let code = told["code"].as_str().unwrap();
+    let code = answer["code"].as_str().unwrap();
 
     let page = nobody.authenticate_member(people.by_code("ada", code)).await.unwrap();
     assert_eq!((page.tokens.len(), page.member.unwrap().member_id), (1, ada.clone()));
@@ -133,7 +133,7 @@ async fn a_code_stands_in_for_a_forgotten_password(service: Service) {
     assert_eq!(service.active(&[&before[0]]).await, [false], "a new password ends what the old one opened");
     refused(nobody.authenticate_member(people.by_password("ada", PASSWORD)).await, Reason::InvalidCredentials);
     nobody.authenticate_member(people.by_password("ada", "battery staple")).await.unwrap();
-    // Ten minutes after it signed in, whoever found the token must know the password.
+    // Ten minutes after it signed in, a finder of the token must know the password.
     service.clock.advance(TEN_MINUTES);
     refused_fields(set_password(&itself, new).await, Reason::InvalidField, &["current_password"]);
 }
@@ -149,8 +149,8 @@ async fn whether_anybody_has_a_username_shows_in_no_reply(service: Service) {
         let reply = nobody.request_one_time_password(people.code_for(username)).await.unwrap();
         assert_eq!(reply, wire::RequestOneTimePasswordResponse { position: reply.position.clone() });
     }
-    let told: Vec<_> = service.events().await.into_iter().map(|event| event["username"].clone()).collect();
-    assert_eq!(told, ["known"]);
+    let answer: Vec<_> = service.events().await.into_iter().map(|event| event["username"].clone()).collect();
+    assert_eq!(answer, ["known"]);
     let mut texts = BTreeSet::new();
     for username in ["known", "unknown", "disabled", "never asked for"] {
         for _ in 0..6 {
@@ -260,7 +260,7 @@ async fn a_code_is_good_for_its_own_name_and_profile_only(service: Service) {
     refused(sign_in(&nobody, &people, "ada", &old).await, Reason::InvalidCredentials);
 }
 
-async fn what_is_asked_for_is_checked(service: Service) {
+async fn what_is_requested_is_checked(service: Service) {
     let people = people(&service).await;
     let nobody = service.anonymous();
     let empty = wire::RequestOneTimePasswordRequest {

@@ -109,10 +109,10 @@ async fn an_administrator_of_all_tenants_names_the_tenant_in_every_call(service:
     let admin = service.admin().await;
     let never = || "acc_1111111111111111111111".to_owned();
     let own = Own { client: never(), other: never(), account: never(), group: never(), member: never() };
-    let mut told = every_call(&admin, &own, &Ids::never(), "").await;
-    told.extend(every_list(&admin, &own).await);
+    let mut answer = every_call(&admin, &own, &Ids::never(), "").await;
+    answer.extend(every_list(&admin, &own).await);
     let mut count = 0;
-    for (method, (code, message, _)) in told {
+    for (method, (code, message, _)) in answer {
         let is_refused = code == Code::InvalidArgument && message.contains("tenant_id: must be set");
         let names_it = TENANTLESS.contains(&method) || NAMED.contains(&method);
         assert_eq!(is_refused, !names_it, "{method}: {code:?} {message}");
@@ -137,7 +137,7 @@ async fn what_an_administrator_forgot_to_name_does_not_fall_on_system(service: S
     refused_fields(service.anonymous().issue_token(issue).await, Reason::InvalidField, &["tenant_id"]);
     let listed = wire::ListAccountsRequest { tenant_id: "system".into(), ..Default::default() };
     assert_eq!(admin.list_accounts(listed).await.unwrap().accounts, []);
-    // Whoever administers one tenant only need not name it; nor does an administrator without the scope at hand.
+    // An administrator of one tenant only need not name it; nor does an administrator without the scope at hand.
     memberships::caller(&service).await.list_accounts(Default::default()).await.unwrap();
     let narrow = service.admin.client_credentials().scopes(&["jeton.accounts.read"]);
     let narrow: Caller = service.bearer(&service.anonymous().issue(narrow).await.access_token);

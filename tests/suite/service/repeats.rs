@@ -12,7 +12,7 @@ on_both_stores! {
     a_repeated_issue_gives_the_same_token_and_one_row
     another_body_under_the_same_id_is_refused
     request_ids_of_two_callers_or_methods_do_not_meet
-    a_repeat_after_the_token_died_is_told_so
+    a_repeat_after_the_token_died_fails
     a_repeated_create_client_gives_the_same_client_and_secret
     a_repeated_create_account_or_tenant_gives_the_same_one
     the_repeat_of_the_secret_that_reached_the_limit_is_that_secret
@@ -68,7 +68,7 @@ async fn request_ids_of_two_callers_or_methods_do_not_meet(service: Service) {
     service.caller(&one).await.create_account(create).await.unwrap();
 }
 
-async fn a_repeat_after_the_token_died_is_told_so(service: Service) {
+async fn a_repeat_after_the_token_died_fails(service: Service) {
     let client = service.client().await;
     for (n, format) in [TokenFormat::Jwt, TokenFormat::Opaque].into_iter().enumerate() {
         let number = u32::try_from(n).unwrap();

@@ -267,13 +267,13 @@ async fn a_key_signs_only_when_every_set_without_it_is_too_old(service: Service)
         let token = service.anonymous().issue(client.client_credentials()).await.access_token;
         jsonwebtoken::decode_header(&token).unwrap().kid.unwrap()
     };
-    let told = async || service.anonymous().list_signing_keys(Default::default()).await.unwrap().max_age.unwrap();
+    let answer = async || service.anonymous().list_signing_keys(Default::default()).await.unwrap().max_age.unwrap();
     let first = issue().await;
-    assert_eq!(told().await, seconds(600));
+    assert_eq!(answer().await, seconds(600));
     service.set(wire::TenantSettings { key_announcement: Some(seconds(1)), ..Default::default() }).await;
     let rotate = || wire::RotateSigningKeyRequest { tenant_id: "default".into() };
     admin.rotate_signing_key(rotate()).await.unwrap();
-    assert_eq!(told().await, seconds(1));
+    assert_eq!(answer().await, seconds(1));
     service.advance(Duration::from_millis(1200));
     assert_eq!(issue().await, first);
     service.advance(Duration::from_secs(597));
@@ -281,15 +281,15 @@ async fn a_key_signs_only_when_every_set_without_it_is_too_old(service: Service)
     service.advance(Duration::from_secs(2));
     let second = issue().await;
     assert_ne!(second, first);
-    // What was told since is over in a second.
+    // What was served since is over in a second.
     let next = service.admin().await.rotate_signing_key(rotate()).await.unwrap().key.unwrap().key_id;
     service.advance(Duration::from_millis(999));
     assert_eq!(issue().await, second);
     service.advance(Duration::from_millis(1));
     assert_eq!(issue().await, next);
-    // A longer age counts once it was told.
+    // A longer age counts once it was served.
     service.set(wire::TenantSettings { key_announcement: Some(seconds(900)), ..Default::default() }).await;
-    assert_eq!(told().await, seconds(900));
+    assert_eq!(answer().await, seconds(900));
     service.set(wire::TenantSettings { key_announcement: Some(seconds(1)), ..Default::default() }).await;
     service.admin().await.rotate_signing_key(rotate()).await.unwrap();
     service.advance(Duration::from_secs(899));

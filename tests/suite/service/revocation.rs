@@ -12,7 +12,7 @@ use super::{
 };
 
 on_both_stores! {
-    whoever_holds_a_token_may_revoke_it
+    the_holder_of_a_token_may_revoke_it
     a_refresh_token_takes_its_family_along_and_an_access_token_only_itself
     what_is_unknown_expired_or_dead_already_is_revoked_without_complaint
     by_id_a_token_is_revoked_by_its_holder_or_by_scope_within_reach
@@ -21,7 +21,7 @@ on_both_stores! {
     what_is_no_token_of_that_use_is_unrecognized
 }
 
-async fn whoever_holds_a_token_may_revoke_it(service: Service) {
+async fn the_holder_of_a_token_may_revoke_it(service: Service) {
     let client = service.client().await;
     for format in [TokenFormat::Jwt, TokenFormat::Opaque] {
         let token = service.anonymous().issue(client.client_credentials().format(format)).await.access_token;
@@ -149,8 +149,8 @@ async fn invalidating_takes_exactly_what_is_given(service: Service) {
                 assert_eq!((reply.access_token(), reply.refresh_token()), (outcome(access), outcome(refresh)));
             }
             assert_eq!(service.is_active(&token.access_token).await, !access);
-            let told = service.anonymous().introspect(client.introspect(&token.refresh_token)).await;
-            assert_eq!(told.active, Some(!refresh));
+            let introspection = service.anonymous().introspect(client.introspect(&token.refresh_token)).await;
+            assert_eq!(introspection.active, Some(!refresh));
             if refresh {
                 refused(renewable(&token).await, Reason::RefreshInvalid);
             } else {

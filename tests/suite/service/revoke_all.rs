@@ -38,8 +38,8 @@ async fn alive(service: &Service, client: &Credentials, tokens: &[&wire::IssuedT
     let texts: Vec<&str> = tokens.iter().map(|token| token.access_token.as_str()).collect();
     let active = service.active(&texts).await;
     for (token, active) in tokens.iter().zip(&active) {
-        let told = service.anonymous().introspect(client.introspect(&token.refresh_token)).await;
-        assert_eq!(told.active, Some(*active), "{token:?}");
+        let introspection = service.anonymous().introspect(client.introspect(&token.refresh_token)).await;
+        assert_eq!(introspection.active, Some(*active), "{token:?}");
         let renewed = service.anonymous().renew_token(client.renew(&token.refresh_token)).await;
         assert_eq!(renewed.is_ok(), *active, "{renewed:?}");
     }

@@ -27,7 +27,7 @@ async fn scopes_left_out_are_the_clients_default(service: Service) {
     assert_eq!(service.introspect(&token.access_token).await.scopes, token.scopes);
     let none = service.client_in("default", wire::Client { default_scopes: vec![], ..plain() }).await;
     assert_eq!(service.anonymous().issue(none.client_credentials()).await.scopes, [""; 0]);
-    // An account token has no management scope unless asked.
+    // An account token has no management scope unless it is requested.
     let manager = service
         .client_in("default", wire::Client { default_scopes: owned(&["pay", "jeton.tokens.issue"]), ..plain() })
         .await;

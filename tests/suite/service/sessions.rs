@@ -74,8 +74,8 @@ async fn a_refresh_token_of_a_lapsed_session_is_refused(service: Service) {
         let result = service.anonymous().renew_token(client.renew(&first.refresh_token)).await;
         refused(result, Reason::SessionExpired);
     }
-    let told = service.anonymous().introspect(client.introspect(&first.refresh_token)).await;
-    assert_eq!(told.active, Some(false));
+    let introspection = service.anonymous().introspect(client.introspect(&first.refresh_token)).await;
+    assert_eq!(introspection.active, Some(false));
 }
 
 async fn minting_into_a_lapsed_session_leaves_its_old_tokens_dead(service: Service) {
@@ -141,8 +141,8 @@ async fn a_session_belongs_to_whom_it_was_first_minted_for(service: Service) {
     }
     let listed = wire::ListTokensRequest { tenant_id: "default".into(), ..list_account(&other) };
     let listed = service.admin().await.list_tokens(listed).await.unwrap().tokens;
-    assert!(listed.is_empty(), "what nobody was told is not listed: {listed:?}");
-    // Whoever obtains a token for the same subject is welcome.
+    assert!(listed.is_empty(), "what nobody got is not listed: {listed:?}");
+    // Another client that obtains a token for the same subject may.
     issue(stranger.account(&account).session("a")).await.unwrap();
     // Strangers have not kept it alive, and cannot take it over once it has ended.
     service.advance(ALMOST);

@@ -104,8 +104,8 @@ async fn an_admission_is_a_ceiling(service: Service) {
     let ask = || client.client_credentials().tenant("host");
     let token = service.anonymous().issue(ask()).await;
     assert_eq!((token.scopes, token.tenant_id.as_str()), (owned(&["pay"]), "host"));
-    let told = service.introspect(&token.access_token).await;
-    assert_eq!((told.tenant_id.as_str(), told.issuer), ("host", format!("{PUBLIC_URL}/t/host")));
+    let introspection = service.introspect(&token.access_token).await;
+    assert_eq!((introspection.tenant_id.as_str(), introspection.issuer), ("host", format!("{PUBLIC_URL}/t/host")));
     service.anonymous().issue(ask().scopes(&["invoices.write"]).audience(&["https://b"])).await;
     for beyond in ["invoices.read", "unknown", "jeton.tokens.issue"] {
         refused(service.anonymous().issue_token(ask().scopes(&[beyond])).await, Reason::ScopeNotAllowed);
@@ -149,8 +149,8 @@ async fn any_well_formed_client_can_be_admitted(service: Service) {
     let mut replies = Vec::new();
     for id in [known.client_id.as_str(), "cli_0000000000000000000000"] {
         let admission = wire::Admission { client_id: id.to_owned(), ..Default::default() };
-        let told = admin.admit_client(admit("host", admission)).await.unwrap().admission.unwrap();
-        replies.push(wire::Admission { client_id: String::new(), ..told });
+        let answer = admin.admit_client(admit("host", admission)).await.unwrap().admission.unwrap();
+        replies.push(wire::Admission { client_id: String::new(), ..answer });
     }
     assert_eq!(replies[0], replies[1]);
     let malformed = wire::Admission { client_id: "no id".into(), ..Default::default() };
@@ -162,8 +162,11 @@ async fn an_administrator_of_system_acts_in_every_tenant_and_nobody_else_does(se
     let account = service.account_in("host", "").await;
     let admin = service.admin().await;
     let token = admin.issue(super::calls::for_account(&account).tenant("host")).await;
-    let told = service.introspect(&token.access_token).await;
-    assert_eq!((told.active, told.tenant_id.as_str(), told.subject), (Some(true), "host", account.clone()));
+    let introspection = service.introspect(&token.access_token).await;
+    assert_eq!(
+        (introspection.active, introspection.tenant_id.as_str(), introspection.subject),
+        (Some(true), "host", account.clone())
+    );
 
     let caller = service.caller(&service.client_in("default", manager()).await).await;
     refused(caller.get_tenant(wire::GetTenantRequest { tenant_id: "host".into() }).await, Reason::NotFound);

@@ -89,8 +89,8 @@ async fn an_earlier_one_after_the_window_kills_the_family(service: Service) {
             assert_eq!(service.active(&[&zero.access_token, &newest.access_token]).await, [false, false]);
             refused(renew(&service, &client, &newest.refresh_token).await, Reason::RefreshInvalid);
             refused(renew(&service, &client, &zero.refresh_token).await, Reason::RefreshInvalid);
-            let told = service.anonymous().introspect(client.introspect(&newest.refresh_token)).await;
-            assert_eq!(told.active, Some(false));
+            let introspection = service.anonymous().introspect(client.introspect(&newest.refresh_token)).await;
+            assert_eq!(introspection.active, Some(false));
         }
     }
     let alive = first(&service, &client, TokenFormat::Jwt).await;

@@ -113,9 +113,12 @@ async fn a_workload_obtains_what_its_client_would(service: Service) {
     let client = world.service.client_in("default", stood_for()).await;
     let token = world.issue(workload(&KEY.sign(&world.claims()))).await.unwrap();
     let own = world.service.anonymous().issue(client.client_credentials()).await;
-    let told = world.service.introspect(&token.access_token).await;
-    assert_eq!((told.subject, told.subject_kind), (client.client_id.clone(), wire::SubjectKind::Client.into()));
-    assert_eq!((told.client_id, told.actor), (client.client_id.clone(), None));
+    let introspection = world.service.introspect(&token.access_token).await;
+    assert_eq!(
+        (introspection.subject, introspection.subject_kind),
+        (client.client_id.clone(), wire::SubjectKind::Client.into())
+    );
+    assert_eq!((introspection.client_id, introspection.actor), (client.client_id.clone(), None));
     assert_eq!((&token.scopes, &token.audience, token.expires_in), (&own.scopes, &own.audience, own.expires_in));
     assert_eq!((&token.tenant_id, &token.service_urls), (&own.tenant_id, &own.service_urls));
     // All that an issue can ask for, its own life among it: longer than that of the workload's token.
@@ -278,7 +281,7 @@ async fn an_identity_stands_for_one_client_of_a_tenant(service: Service) {
         admin.create_client(request).await
     };
     let status = refused(create("default", stood_for()).await, Reason::WorkloadTaken);
-    assert!(!format!("{status:?}").contains(&first.client_id), "the holder is not told");
+    assert!(!format!("{status:?}").contains(&first.client_id), "the holder stays secret");
     let second = world.service.client().await;
     let fields = ["workload_identities"];
     let patch = |client: &Credentials, identities: Vec<wire::WorkloadIdentity>| wire::Client {
@@ -292,9 +295,9 @@ async fn an_identity_stands_for_one_client_of_a_tenant(service: Service) {
     );
     // The pair is what is taken, byte by byte.
     let near = vec![identity(CLUSTER, "system:serviceaccount:shop:Billing"), identity("https://other", SUBJECT)];
-    let told = update(&world.service, patch(&second, near.clone()), &fields).await.unwrap();
-    assert_eq!(told.workload_identities, near);
-    // Whoever holds it may say so again.
+    let answer = update(&world.service, patch(&second, near.clone()), &fields).await.unwrap();
+    assert_eq!(answer.workload_identities, near);
+    // Its holder may claim it again.
     update(&world.service, patch(&first, vec![identity(CLUSTER, SUBJECT)]), &fields).await.unwrap();
     let twice = wire::Client { workload_identities: vec![identity("https://i", "s"); 2], ..plain() };
     let field = "client.workload_identities[1]";
@@ -408,8 +411,8 @@ async fn keys_are_fetched_where_an_issuer_or_a_client_publishes_them(service: Se
         refused_fields(update(&world.service, wrong, &["jwks_uri"]).await, Reason::InvalidField, &["client.jwks_uri"]);
     }
     let inline = wire::Client { client_id: id.to_owned(), jwks: vec![KEY.jwk()], ..Default::default() };
-    let told = update(&world.service, inline, &["jwks", "jwks_uri"]).await.unwrap();
-    assert_eq!((told.jwks, told.jwks_uri.as_str()), (vec![KEY.jwk()], ""));
+    let answer = update(&world.service, inline, &["jwks", "jwks_uri"]).await.unwrap();
+    assert_eq!((answer.jwks, answer.jwks_uri.as_str()), (vec![KEY.jwk()], ""));
     world.issue(asserted(&KEY, &with(&claims, "jti", json!("2")))).await.unwrap();
 }
 

@@ -32,7 +32,7 @@ impl World {
         self.sim.note(|| format!("failover from {old} to {new}, isolated: {isolated}"));
         self.sim.saw(if isolated { "primaries isolated" } else { "primaries crashed" });
         if chance.one_in(2) {
-            // Whoever is promoted had fallen behind.
+            // The promoted one had fallen behind.
             shard.lock().cut(new, Instant::now() + chance.millis(100, 1500));
         }
         sleep(chance.millis(0, 1000)).await;
@@ -49,7 +49,7 @@ impl World {
         if chance.one_in(2) {
             shard.lock().do_without(1);
             sleep(chance.millis(0, 1000)).await;
-            // Whoever starts now knows nothing, and may hear of either primary.
+            // A replica that starts now knows nothing, and may hear of either primary.
             self.restart_replica();
         }
         sleep(chance.millis(0, 3000)).await;

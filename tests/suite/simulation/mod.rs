@@ -46,7 +46,7 @@ fn the_guarantees_hold_whatever_fails() {
             *seen.entry(what).or_default() += times;
         }
         if report.violation.is_some() {
-            panic!("{}", told(seed));
+            panic!("{}", replayed(seed));
         }
     }
     println!("{runs} runs: {seen:#?}");
@@ -96,7 +96,7 @@ fn check_coverage(seen: &Counts, runs: u64) {
 }
 
 /// The schedule of a run that broke a guarantee, and how to see it again.
-fn told(seed: u64) -> String {
+fn replayed(seed: u64) -> String {
     let report = run(seed, None, true);
     let schedule = report.schedule.join("\n");
     let violation = report.violation.unwrap_or_else(|| "nothing, the second time: the run is not deterministic".into());

@@ -50,5 +50,5 @@ taking_out! {
     taking_out_the_rev_of_grants_is_noticed: FamilyKeepsRev from 1,
     taking_out_effective_positions_is_noticed: EffectiveKept from 1,
     taking_out_acknowledged_effective_positions_is_noticed: EffectiveAcknowledged from 885,
-    taking_out_the_asking_of_bounds_is_noticed: BoundFromAsking from 1,
+    taking_out_the_start_of_bounds_is_noticed: BoundFromRequest from 1,
 }

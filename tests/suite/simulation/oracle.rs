@@ -1,6 +1,6 @@
-//! What must hold: DESIGN §5, judged from outside, by what was asked and answered when.
+//! What must hold: DESIGN §5, judged from outside, by what was called and answered when.
 //!
-//! What overlaps may come out either way, and "unavailable" is always allowed. So the oracle only speaks where an
+//! What overlaps may come out either way, and "unavailable" is always allowed. So the oracle only judges where an
 //! acknowledgement came before the question.
 
 use std::{sync::Arc, time::Duration};
@@ -47,7 +47,7 @@ struct Revocation {
     position: Option<Position>,
     /// Not acknowledged: from when on it cannot hit anything new.
     over: Option<Duration>,
-    /// A caller was told OK; a repair by the way tells nobody.
+    /// A caller got OK; a repair by the way has no caller.
     promised: bool,
     /// Given up at that time, with a record that may or may not have changed.
     unsettled: Option<Moment>,
@@ -170,7 +170,7 @@ impl Oracle {
 
     // --- judgement ---
 
-    /// Judges one introspection that was asked at `began` and answered at `ended`.
+    /// Judges one introspection that was sent at `began` and answered at `ended`.
     pub fn judge(&mut self, sim: &Sim, which: Which, asked: (Consistency, Moment), ended: Moment, verdict: Verdict) {
         let (consistency, began) = asked;
         // What overlaps a restore is as undefined as the restore.

@@ -19,7 +19,7 @@ pub enum Rule {
     RepeatsWait,
     /// A new replication id begins a new line.
     LineRaised,
-    /// Whoever asks for entries that were trimmed is told so.
+    /// A reader of entries that were trimmed learns that they are gone.
     GapsSignalled,
     /// An entry merges into its slot.
     SlotsMerge,
@@ -27,7 +27,7 @@ pub enum Rule {
     SlotsOutlive,
     /// Records change before the entry is appended.
     RecordFirst,
-    /// Whoever loads a record with pending entries appends them first.
+    /// A load of a record with pending entries appends them first.
     PendingRepaired,
     /// A load is cached only if nothing named the record since it began.
     SlowLoadsDropped,
@@ -42,5 +42,5 @@ pub enum Rule {
     /// Only an acknowledged append has a position to keep.
     EffectiveAcknowledged,
     /// A bounded answer counts from when the head was asked for.
-    BoundFromAsking,
+    BoundFromRequest,
 }

@@ -288,7 +288,7 @@ impl Replica {
     }
 
     fn bounded(&self) -> Result<Position> {
-        if self.sim.keeps(Rule::BoundFromAsking) {
+        if self.sim.keeps(Rule::BoundFromRequest) {
             return Ok(self.follower.bounded()?);
         }
         let heard = self.heard.lock().is_some_and(|heard| heard.elapsed() < BOUND);

@@ -18,7 +18,7 @@ pub struct Sim {
     pub began: Instant,
     /// The rule that this run goes without.
     without: Option<Rule>,
-    /// Everything that happened, when it is to be told.
+    /// Everything that happened, when it is to be recorded.
     schedule: Option<Mutex<Vec<String>>>,
     seen: Mutex<Counts>,
     violation: Mutex<Option<String>>,
@@ -39,12 +39,12 @@ pub struct Moment {
 // === impl Sim ===
 
 impl Sim {
-    pub fn new(seed: u64, without: Option<Rule>, told: bool) -> Self {
+    pub fn new(seed: u64, without: Option<Rule>, recorded: bool) -> Self {
         Self {
             chance: Chance::new(seed),
             began: Instant::now(),
             without,
-            schedule: told.then(Mutex::default),
+            schedule: recorded.then(Mutex::default),
             seen: Mutex::default(),
             violation: Mutex::default(),
             moments: AtomicU64::new(0),
@@ -74,7 +74,7 @@ impl Sim {
         u64::try_from(self.began.elapsed().as_micros()).unwrap()
     }
 
-    /// Adds a line to the schedule, if it is to be told.
+    /// Adds a line to the schedule, if it is to be recorded.
     pub fn note(&self, line: impl FnOnce() -> String) {
         if let Some(schedule) = &self.schedule {
             schedule.lock().push(format!("{:>9.3} {}", self.began.elapsed().as_secs_f64(), line()));

@@ -154,8 +154,8 @@ impl Views {
     /// Most sentinels know the primary; who asks one that was cut off may be sent to the primary before.
     fn ask_again(&self, sim: &Sim, shard: &Shard, connection: usize) {
         let cut_off = !sim.calm() && sim.chance.one_in(3);
-        let told = if cut_off { *sim.chance.pick(&shard.believers()) } else { shard.primary() };
-        self.0.lock()[connection] = told;
+        let answer = if cut_off { *sim.chance.pick(&shard.believers()) } else { shard.primary() };
+        self.0.lock()[connection] = answer;
     }
 }
 

@@ -27,7 +27,7 @@ use super::{
 pub struct Report {
     pub violation: Option<String>,
     pub seen: Counts,
-    /// Empty unless it was to be told.
+    /// Empty unless it was to be recorded.
     pub schedule: Vec<String>,
 }
 
@@ -52,12 +52,12 @@ const LONG_SECS: u64 = 1_000_000;
 const MARGIN: Duration = Duration::from_secs(60);
 
 /// Runs one seed in a runtime of its own, on paused time.
-pub fn run(seed: u64, without: Option<Rule>, told: bool) -> Report {
+pub fn run(seed: u64, without: Option<Rule>, recorded: bool) -> Report {
     // Heartbeats use the gate of whichever worker was entered last: not one that an earlier run entered.
     worker::enter(0);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let world = World::new(seed, without, told);
+        let world = World::new(seed, without, recorded);
         world.live().await;
         let sim = &world.sim;
         Report { violation: sim.violation(), seen: sim.seen(), schedule: sim.schedule() }
@@ -67,8 +67,8 @@ pub fn run(seed: u64, without: Option<Rule>, told: bool) -> Report {
 // === impl World ===
 
 impl World {
-    fn new(seed: u64, without: Option<Rule>, told: bool) -> Arc<Self> {
-        let sim = Arc::new(Sim::new(seed, without, told));
+    fn new(seed: u64, without: Option<Rule>, recorded: bool) -> Arc<Self> {
+        let sim = Arc::new(Sim::new(seed, without, recorded));
         let chance = &sim.chance;
         let shard = |name, nodes| Arc::new(Mutex::new(Shard::new(Arc::clone(&sim), name, nodes)));
         let nodes = *chance.pick(&[1, 1, 2, 3, 3]);

@@ -302,7 +302,7 @@ pub async fn names_are_apart_by_tenant_kind_and_field(store: &Arc<dyn Store>) {
     }
 }
 
-pub async fn holders_are_told_in_the_order_of_their_names(store: &Arc<dyn Store>) {
+pub async fn holders_are_returned_in_the_order_of_their_names(store: &Arc<dyn Store>) {
     let tenant = tenant();
     for (value, id) in [("n", "a"), ("m", "b")] {
         done(store, &take(&tenant, value, id)).await;
@@ -424,7 +424,7 @@ pub async fn an_index_that_must_be_empty_and_is_lets_the_change_pass(store: &Arc
 
 // --- repeated requests ---
 
-pub async fn a_repeated_request_is_told_what_the_first_one_did(store: &Arc<dyn Store>) {
+pub async fn a_repeated_request_gets_what_the_first_one_did(store: &Arc<dyn Store>) {
     let tenant = tenant();
     let first = Change { puts: vec![put("a", None, "x")], request: Some(request(1, "a")), ..change(&tenant) };
     done(store, &first).await;
@@ -439,7 +439,7 @@ pub async fn a_repeated_request_is_told_what_the_first_one_did(store: &Arc<dyn S
     done(store, &Change { request: Some(request(3, "b")), ..change(&tenant) }).await;
 }
 
-pub async fn a_repeated_request_is_told_before_any_conflict(store: &Arc<dyn Store>) {
+pub async fn a_repeated_request_is_answered_before_any_conflict(store: &Arc<dyn Store>) {
     let tenant = tenant();
     let create = Change {
         puts: vec![put("a", Some(0), "x")],

@@ -200,7 +200,7 @@ async fn sweep(store: &Arc<dyn Store>) {
 }
 
 #[tokio::test]
-async fn entries_are_kept_for_the_retention_and_a_follower_is_told_what_it_missed() {
+async fn entries_are_kept_for_the_retention_and_a_follower_learns_what_it_missed() {
     let clock = Clock::manual(now());
     let place = Place::new();
     let store = place.open(&clock);

@@ -55,7 +55,7 @@ mod with_a_replica {
             a_name_has_one_holder
             an_index_lists_ids_in_order_page_by_page
             rows_of_an_index_come_with_the_records_that_they_name
-            a_repeated_request_is_told_what_the_first_one_did;
+            a_repeated_request_gets_what_the_first_one_did;
         tokens:
             tokens_are_read_in_the_order_of_their_ids
             a_kept_token_is_returned_and_stays
@@ -420,7 +420,7 @@ async fn a_full_server_refuses_tokens_and_takes_revocations() {
 async fn neither_errors_nor_debug_tell_the_password() -> Result<()> {
     let server = Server::start_with(Aof::Off, &["--requirepass", "hunter2hunter2"]);
     let right = options(&server.url().replace("127", ":hunter2hunter2@127"), 0);
-    let mut told = format!("{right:?} {:?}", Redis::connect(&right).await?);
+    let mut answer = format!("{right:?} {:?}", Redis::connect(&right).await?);
     for url in [
         server.url().replace("127", ":hunter2hunter2x@127"),
         "redis://:hunter2hunter2@127.0.0.1:1".to_owned(),
@@ -428,9 +428,9 @@ async fn neither_errors_nor_debug_tell_the_password() -> Result<()> {
         "hunter2hunter2".to_owned(),
     ] {
         let error = Redis::connect(&options(&url, 0)).await.unwrap_err();
-        told += &format!(" {error} {error:?} {:?}", error.source());
+        answer += &format!(" {error} {error:?} {:?}", error.source());
     }
-    assert!(!told.contains("hunter2"), "{told}");
+    assert!(!answer.contains("hunter2"), "{answer}");
     Ok(())
 }
 

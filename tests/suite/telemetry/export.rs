@@ -64,7 +64,7 @@ fn the_one<'a>(spans: &'a [Span], kind: &str) -> &'a Span {
     found[0]
 }
 
-/// What the receiver was told of the process.
+/// What the receiver got to know of the process.
 fn resource(message: &Value, signal: &str) -> Value {
     message["message"][format!("resource_{signal}")][0]["resource"]["attributes"].clone()
 }
@@ -102,8 +102,8 @@ async fn a_sampled_call_and_its_store(setup: Setup, system: &str) {
     }
     let all = receiver.spans();
     assert!(all.iter().all(|span| span.text("trace_id") == trace), "{all:?}");
-    let told = receiver.wait_for_any("traces");
-    let resource = resource(&told, "spans");
+    let answer = receiver.wait_for_any("traces");
+    let resource = resource(&answer, "spans");
     assert_eq!(attribute(&resource, "service.name"), Some("jeton"));
     assert_eq!(attribute(&resource, "service.version"), Some(env!("CARGO_PKG_VERSION")));
     assert_eq!(attribute(&resource, "deployment.environment.name"), Some("test"));
@@ -132,7 +132,7 @@ async fn a_call_over_http_is_traced_and_counted_as_the_method_that_it_is() {
     assert_eq!((server.text("name"), server.text("parent_span_id")), ("jeton.v1.TokenService/IssueToken", CALLER));
     assert_eq!(server.attribute("network.protocol.name"), Some("http"));
     assert_eq!(server.attribute("rpc.system.name"), None, "{server:?}");
-    let told = page::metrics(&jeton);
+    let answer = page::metrics(&jeton);
     for (service, method, code) in
         [("jeton.v1.TokenService", "IssueToken", "OK"), ("unknown", "unknown", "Unimplemented")]
     {
@@ -140,7 +140,7 @@ async fn a_call_over_http_is_traced_and_counted_as_the_method_that_it_is() {
             "grpc_server_handled_total{{grpc_type=\"unary\",grpc_service=\"{service}\",grpc_method=\"{method}\",\
              grpc_code=\"{code}\"}} 1.0"
         );
-        assert!(told.contains(&series), "{series} is not in:\n{told}");
+        assert!(answer.contains(&series), "{series} is not in:\n{answer}");
     }
 }
 
@@ -220,8 +220,8 @@ async fn metrics_arrive_with_the_conventions_names_and_ours() {
     assert_eq!(stored["explicit_bounds"], point["explicit_bounds"]);
     let build = receiver.wait("metrics", |request| metric(request, "jeton.build.info"));
     assert_eq!((&build["gauge"]["data_points"][0]["as_double"], &build["unit"]), (&1.0.into(), &"1".into()), "{build}");
-    let told = receiver.wait_for_any("metrics");
-    assert_eq!(attribute(&resource(&told, "metrics"), "service.name"), Some("jeton"));
+    let answer = receiver.wait_for_any("metrics");
+    assert_eq!(attribute(&resource(&answer, "metrics"), "service.name"), Some("jeton"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

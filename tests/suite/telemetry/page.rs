@@ -159,7 +159,7 @@ fn a_store_that_is_gone_shows() {
 }
 
 #[test]
-fn prometheus_is_told_what_it_reads() {
+fn prometheus_learns_what_it_reads() {
     let jeton = setup().start();
     let (_, head) = curl(&["-I", "-X", "GET", &format!("{}/metrics", admin_of(&jeton))]);
     let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";

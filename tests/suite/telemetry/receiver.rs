@@ -31,7 +31,7 @@ impl Receiver {
         Self::run("hang", false)
     }
 
-    /// One that speaks TLS, with the certificate of the tests' authority.
+    /// One with TLS, with the certificate of the tests' authority.
     pub fn with_tls() -> Self {
         Self::run("take", true)
     }

@@ -138,10 +138,10 @@ fn every_metric_stands_on_the_operators_page() {
     let jeton = setup().env("JETON_OTLP_ENDPOINT", "http://127.0.0.1:1").start();
     let page = metrics(&jeton);
     let operations = read("docs/OPERATIONS.md");
-    let told: BTreeSet<&str> = operations.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
+    let answer: BTreeSet<&str> = operations.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).collect();
     for line in page.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let (name, kind) = line.split_once(' ').unwrap();
         let shown = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
-        assert!(told.contains(shown.as_str()), "{shown} is not in docs/OPERATIONS.md");
+        assert!(answer.contains(shown.as_str()), "{shown} is not in docs/OPERATIONS.md");
     }
 }

@@ -185,8 +185,8 @@ fn a_mounted_secret_that_changes_is_followed() {
     let port = secured.jeton.address().rsplit_once(':').unwrap().1.parse().unwrap();
     let next = secured.authority.server();
     secured.mount.swap("nonsense", &next.key);
-    let told = "new certificates cannot be used, the old ones stay";
-    until("the log tells of the bad one", || secured.jeton.err().contains(told));
+    let answer = "new certificates cannot be used, the old ones stay";
+    until("the log tells of the bad one", || secured.jeton.err().contains(answer));
     assert!(secured.command("token whoami").contains("system"));
     secured.mount.swap(&next.cert, &next.key);
     let shown = || runtime.block_on(secured.authority.shown_by(port));
@@ -202,7 +202,7 @@ fn files_that_cannot_be_used_end_the_start() {
     let (cert, key) = authority.server().write(setup.dir(), "server");
     let (_, other_key) = authority.server().write(setup.dir(), "other");
     let missing = setup.dir().join("missing").display().to_string();
-    for (cert, key, told) in [
+    for (cert, key, answer) in [
         (&missing, &key, "read "),
         (&key, &key, "it holds no certificate in PEM"),
         (&cert, &cert, "it holds no private key in PEM"),
@@ -210,6 +210,6 @@ fn files_that_cannot_be_used_end_the_start() {
     ] {
         let ended = setup.clone().env("JETON_TLS_CERT_FILE", cert).env("JETON_TLS_KEY_FILE", key).run();
         assert!(!ended.status.success());
-        assert!(ended.err.contains(told) && !ended.err.contains("PRIVATE"), "{}", ended.err);
+        assert!(ended.err.contains(answer) && !ended.err.contains("PRIVATE"), "{}", ended.err);
     }
 }

@@ -57,7 +57,7 @@ impl Secured {
 }
 
 #[tokio::test]
-async fn whoever_shows_a_certificate_shows_one_that_holds() {
+async fn a_certificate_that_is_shown_must_be_valid() {
     let secured = Secured::start(ClientAuth::Optional).await;
     let name = ["spiffe://example.org/billing"];
     assert!(secured.answers(None).await);

@@ -102,12 +102,12 @@ async fn the_documented_user_under_tls_is_enough_for_everything() {
 }
 
 #[test]
-fn whoever_is_not_trusted_is_not_used() {
+fn a_server_that_is_not_trusted_is_not_used() {
     let Some(mut secured) = Secured::start() else { return };
     let url = secured.url(&format!("jeton:{PASSWORD}"));
-    let waits = |setup: Setup, told: &str| {
+    let waits = |setup: Setup, answer: &str| {
         let jeton = setup.start_unwatched();
-        crate::servers::until(told, || jeton.err().contains(told));
+        crate::servers::until(answer, || jeton.err().contains(answer));
         assert!(!jeton.err().contains(PASSWORD), "{}", jeton.err());
     };
     // A server that somebody else certified.

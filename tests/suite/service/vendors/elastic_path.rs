@@ -55,10 +55,10 @@ async fn a_member_gets_a_token_for_each_account(service: Service) {
     let reply = service.anonymous().authenticate_member(people.by_password("Ada@Example.com", PASSWORD)).await.unwrap();
     assert_eq!((reply.total_size, reply.next_page_token.as_str()), (2, ""));
     assert_eq!(reply.member.as_ref().unwrap().member_id, member);
-    let told: BTreeSet<_> =
+    let answer: BTreeSet<_> =
         reply.tokens.iter().map(|token| (token.account_id.clone(), token.account_name.clone())).collect();
     let expected = [(north.clone(), "Account north".to_owned()), (south.clone(), "Account south".to_owned())];
-    assert_eq!(told, expected.into());
+    assert_eq!(answer, expected.into());
     for token in &reply.tokens {
         let issued = token.token.as_ref().unwrap();
         let claims = claims(&issued.access_token);
@@ -269,7 +269,7 @@ async fn every_documented_error_has_its_reason(service: Service) {
         ..people.by_password("ada", PASSWORD)
     };
     refused(nobody.authenticate_member(without).await, Reason::TokenMissing);
-    // 403: what the store does not offer. Whether there is such a person is not told.
+    // 403: what the store does not offer. The reply does not say whether there is such a person.
     for who in ["ada", "unknown"] {
         refused(nobody.request_one_time_password(people.code_for(who)).await, Reason::OneTimePasswordsDisabled);
     }

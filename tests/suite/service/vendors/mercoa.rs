@@ -88,22 +88,26 @@ async fn the_four_tokens_are_issued_by_id_and_by_foreign_id(service: Service) {
         for token in [&whole, &as_user] {
             assert_eq!(claims(token)["exp"].as_u64().unwrap() - claims(token)["iat"].as_u64().unwrap(), 3600);
         }
-        let told = async |token: &str, account: &str| {
+        let introspection = async |token: &str, account: &str| {
             let ask =
                 wire::IntrospectTokenRequest { account_id: account.to_owned(), ..service.admin.introspect(token) };
-            let told = service.anonymous().introspect(ask).await;
-            (told.account_reached.unwrap(), told.roles, told.permissions)
+            let introspection = service.anonymous().introspect(ask).await;
+            (introspection.account_reached.unwrap(), introspection.roles, introspection.permissions)
         };
-        assert_eq!(told(&whole, south).await, (true, vec![], vec![]));
-        assert_eq!(told(&as_user, north).await, (true, owned(&["clerk"]), owned(&["invoice.read"])));
-        assert_eq!(told(&as_user, south).await, (true, owned(&["boss"]), owned(&["invoice.*"])), "it wins there");
+        assert_eq!(introspection(&whole, south).await, (true, vec![], vec![]));
+        assert_eq!(introspection(&as_user, north).await, (true, owned(&["clerk"]), owned(&["invoice.read"])));
+        assert_eq!(
+            introspection(&as_user, south).await,
+            (true, owned(&["boss"]), owned(&["invoice.*"])),
+            "it wins there"
+        );
     }
     // Who is in the group counts when the token is used, not when it was issued.
     let token = issue(for_group("region", "ada")).await;
     remove(&org.manager, "region", &["south"]).await.unwrap();
     let ask = wire::IntrospectTokenRequest { account_id: "south".into(), ..service.admin.introspect(&token) };
-    let told = service.anonymous().introspect(ask).await;
-    assert_eq!((told.account_reached, told.roles), (Some(false), vec![]));
+    let introspection = service.anonymous().introspect(ask).await;
+    assert_eq!((introspection.account_reached, introspection.roles), (Some(false), vec![]));
 }
 
 async fn options_stand_in_the_token_and_a_lifetime_is_text_or_a_number(service: Service) {
@@ -135,8 +139,8 @@ async fn options_stand_in_the_token_and_a_lifetime_is_text_or_a_number(service: 
     {
         let issued = service.anonymous().issue(org.api_key.with(request.clone()).expires_in(text)).await;
         assert_eq!(issued.expires_in, Some(secs), "{text}");
-        let told = service.introspect(&issued.access_token).await;
-        assert_eq!(told.options.unwrap().encode_to_vec(), options.encode_to_vec());
+        let introspection = service.introspect(&issued.access_token).await;
+        assert_eq!(introspection.options.unwrap().encode_to_vec(), options.encode_to_vec());
         let opt = &claims(&issued.access_token)["opt"];
         assert_eq!((&opt["style"]["primaryColor"], &opt["pages"]["emailLog"]), (&"#f0f0f0".into(), &false.into()));
         assert_eq!(opt["invoice"]["status"].as_array().unwrap().len(), 12);

@@ -70,11 +70,11 @@ async fn the_partner_and_an_entity_user_get_tokens(service: Service) {
     // One call with the credentials in its body. The user's entity need not be named.
     let issued = service.anonymous().issue(partner.token()).await;
     assert_eq!((issued.expires_in, issued.token_type.as_str()), (Some(DAY), "Bearer"));
-    // `my_entity` and `my_role` are told to whoever was shown the token.
-    let told = service.introspect(&issued.access_token).await;
-    assert_eq!((&told.member_id, &told.account_id), (&partner.ada, &partner.acme));
-    assert_eq!(told.roles, ["approver"]);
-    assert_eq!(told.permissions, ["payable.read", "payable.approve", "receivable.read:own"]);
+    // `my_entity` and `my_role` go to the one that was shown the token.
+    let introspection = service.introspect(&issued.access_token).await;
+    assert_eq!((&introspection.member_id, &introspection.account_id), (&partner.ada, &partner.acme));
+    assert_eq!(introspection.roles, ["approver"]);
+    assert_eq!(introspection.permissions, ["payable.read", "payable.approve", "receivable.read:own"]);
     // `me`, by the user itself.
     let itself = service.bearer(&service.anonymous().issue(at_jeton(partner.token())).await.access_token);
     let caller = itself.get_caller(Default::default()).await.unwrap().caller.unwrap();
@@ -85,8 +85,8 @@ async fn a_change_of_the_role_counts_for_the_tokens_that_are_out(service: Servic
     let partner = Partner::of(&service).await;
     let token = service.anonymous().issue(partner.token()).await.access_token;
     set_permissions(&partner.manager, &partner.approver, &["payable.read"]).await;
-    let told = service.introspect(&token).await;
-    assert_eq!((told.active, told.permissions), (Some(true), owned(&["payable.read"])));
+    let introspection = service.introspect(&token).await;
+    assert_eq!((introspection.active, introspection.permissions), (Some(true), owned(&["payable.read"])));
     role(&partner.manager, "viewer", "").await;
     let membership = Some(place("acme", "ada", &["viewer"]));
     partner
@@ -94,8 +94,11 @@ async fn a_change_of_the_role_counts_for_the_tokens_that_are_out(service: Servic
         .update_membership(wire::UpdateMembershipRequest { membership, ..Default::default() })
         .await
         .unwrap();
-    let told = service.introspect(&token).await;
-    assert_eq!((told.active, told.roles, told.permissions), (Some(true), owned(&["viewer"]), vec![]));
+    let introspection = service.introspect(&token).await;
+    assert_eq!(
+        (introspection.active, introspection.roles, introspection.permissions),
+        (Some(true), owned(&["viewer"]), vec![])
+    );
     // The user's own token reads itself at jeton only if it is meant for jeton.
     refused(service.bearer(&token).get_caller(Default::default()).await, Reason::TokenInvalid);
     let disable = wire::DisableAccountRequest { account_id: "acme".into(), ..Default::default() };

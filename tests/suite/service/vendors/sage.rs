@@ -62,8 +62,8 @@ async fn an_application_gets_two_tokens_and_the_urls_of_the_tenant(service: Serv
     assert_eq!((issued.expires_in, issued.expire_time.unwrap().seconds), (Some(900), now + 900));
     assert_eq!(issued.refresh_expire_time.unwrap().seconds, now + 3600);
     assert_eq!(issued.service_urls, urls());
-    let told = service.introspect(&issued.access_token).await;
-    assert_eq!((told.client_id, told.tenant_id.as_str()), (application.client_id, "customer"));
+    let introspection = service.introspect(&issued.access_token).await;
+    assert_eq!((introspection.client_id, introspection.tenant_id.as_str()), (application.client_id, "customer"));
     service.advance(Duration::from_secs(899));
     assert!(service.is_active(&issued.access_token).await);
     service.advance(Duration::from_secs(1));
@@ -99,7 +99,7 @@ async fn tokens_are_invalidated_one_by_one_or_together(service: Service) {
         let issued = nobody.issue(token(&application)).await;
         let pick = |wanted: bool, text: &str| if wanted { text.to_owned() } else { String::new() };
         let request = invalidate(&pick(access, &issued.access_token), &pick(refresh, &issued.refresh_token));
-        // Whoever holds them may; no credentials are asked for.
+        // Their holder may; no credentials are needed.
         let reply = nobody.invalidate_tokens(request.clone()).await.unwrap();
         let outcome = |asked: bool| if asked { Outcome::Invalidated } else { Outcome::Unspecified };
         assert_eq!((reply.access_token(), reply.refresh_token()), (outcome(access), outcome(refresh)));

@@ -68,9 +68,9 @@ async fn tokens_of_an_account_are_created_listed_and_deleted(service: Service) {
     }
     let ids: Vec<_> = listed.tokens.iter().map(|token| token.token_id.clone()).collect();
     assert_eq!(ids, [short.token_id.clone(), issued.token_id.clone()], "by expiry");
-    let told = &listed.tokens[1];
-    assert_eq!((&told.account_id, told.scopes.as_slice()), (&platform.child, owned(&["pay"]).as_slice()));
-    let (created, expires) = (told.create_time.unwrap().seconds, told.expire_time.unwrap().seconds);
+    let answer = &listed.tokens[1];
+    assert_eq!((&answer.account_id, answer.scopes.as_slice()), (&platform.child, owned(&["pay"]).as_slice()));
+    let (created, expires) = (answer.create_time.unwrap().seconds, answer.expire_time.unwrap().seconds);
     assert_eq!(expires - created, TWO_WEEKS);
 
     // By its id, which is no secret; again is no error.
@@ -93,8 +93,11 @@ async fn an_account_issues_tokens_for_its_children(service: Service) {
     // Impersonation: by id or foreign id, and it is recorded.
     for id in ["child", &platform.child] {
         let issued = launch.issue(for_account(id).scopes(&["pay"])).await;
-        let told = service.introspect(&issued.access_token).await;
-        assert_eq!((told.subject, told.actor.unwrap().subject), (platform.child.clone(), platform.root.clone()));
+        let introspection = service.introspect(&issued.access_token).await;
+        assert_eq!(
+            (introspection.subject, introspection.actor.unwrap().subject),
+            (platform.child.clone(), platform.root.clone())
+        );
     }
     // An account sees its own tokens and those of its children, and nobody else's.
     assert_eq!(launch.list_tokens(list_account("child")).await.unwrap().tokens.len(), 2);
