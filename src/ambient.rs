@@ -14,7 +14,7 @@ use std::{
 };
 
 use jeton_core::Time;
-use jeton_core::id::{Id, Kind};
+use jeton_core::id::{Id, Tag};
 
 /// Tells the time: the system's, or one that a test sets.
 #[derive(Clone, Debug, Default)]
@@ -81,7 +81,7 @@ pub fn random<const N: usize>() -> Result<[u8; N], NoEntropy> {
     Ok(bytes)
 }
 
-impl<K: Kind> Fresh for Id<K> {
+impl<K: Tag> Fresh for Id<K> {
     fn random() -> Result<Self, NoEntropy> {
         Ok(Self::from_bytes(random()?))
     }

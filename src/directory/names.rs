@@ -19,7 +19,7 @@ use crate::{
 
 impl Directory {
     /// The id that a reference names: the id itself, or the holder of a foreign id.
-    pub(super) async fn id_of<K: id::Kind>(
+    pub(super) async fn id_of<K: id::Tag>(
         &self,
         tenant: &TenantId,
         foreign_ids: &'static Name,

@@ -14,8 +14,8 @@ pub struct Id<K> {
     kind: PhantomData<fn() -> K>,
 }
 
-/// What an id is the id of.
-pub trait Kind: 'static {
+/// Distinguishes the ids of one kind of thing from all others.
+pub trait Tag: 'static {
     /// What random ids of the kind begin with.
     const PREFIX: &'static str;
     /// Whether ids of the kind may also be literals that an operator chose.
@@ -37,7 +37,7 @@ macro_rules! kinds {
         $(#[$doc])*
         #[derive(Debug)]
         pub enum $kind {}
-        impl Kind for $kind {
+        impl Tag for $kind {
             const PREFIX: &'static str = $prefix;
             const LITERALS: bool = $literals;
         }
@@ -80,7 +80,7 @@ const RANDOM_DIGITS: usize = 22;
 
 // === impl Id ===
 
-impl<K: Kind> Id<K> {
+impl<K: Tag> Id<K> {
     /// The id of 128 given bits.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self { repr: Repr::Random(bytes), kind: PhantomData }
@@ -136,7 +136,7 @@ fn is_literal(text: &str) -> bool {
         && !RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
-impl<K: Kind> FromStr for Id<K> {
+impl<K: Tag> FromStr for Id<K> {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
@@ -154,7 +154,7 @@ impl<K: Kind> FromStr for Id<K> {
     }
 }
 
-impl<K: Kind> fmt::Display for Id<K> {
+impl<K: Tag> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.repr {
             Repr::Random(bytes) => {
@@ -168,7 +168,7 @@ impl<K: Kind> fmt::Display for Id<K> {
     }
 }
 
-impl<K: Kind> fmt::Debug for Id<K> {
+impl<K: Tag> fmt::Debug for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -208,7 +208,7 @@ impl<K> hash::Hash for Id<K> {
     }
 }
 
-impl<C, K: Kind> minicbor::Encode<C> for Id<K> {
+impl<C, K: Tag> minicbor::Encode<C> for Id<K> {
     fn encode<W: minicbor::encode::Write>(
         &self,
         e: &mut minicbor::Encoder<W>,
@@ -221,7 +221,7 @@ impl<C, K: Kind> minicbor::Encode<C> for Id<K> {
     }
 }
 
-impl<'b, C, K: Kind> minicbor::Decode<'b, C> for Id<K> {
+impl<'b, C, K: Tag> minicbor::Decode<'b, C> for Id<K> {
     fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         if d.datatype()? == minicbor::data::Type::String {
             let text = d.str()?;
@@ -237,7 +237,7 @@ impl<'b, C, K: Kind> minicbor::Decode<'b, C> for Id<K> {
     }
 }
 
-impl<C, K: Kind> minicbor::CborLen<C> for Id<K> {
+impl<C, K: Tag> minicbor::CborLen<C> for Id<K> {
     fn cbor_len(&self, ctx: &mut C) -> usize {
         match &self.repr {
             Repr::Random(bytes) => minicbor::bytes::ByteSlice::cbor_len(bytes.as_slice().into(), ctx),

@@ -138,7 +138,7 @@ impl FromStr for Ident {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        fn id<K: super::id::Kind>(text: &str) -> Result<super::id::Id<K>, Malformed> {
+        fn id<K: super::id::Tag>(text: &str) -> Result<super::id::Id<K>, Malformed> {
             text.parse().map_err(|_| Malformed)
         }
         let (kind, rest) = text.split_once(':').ok_or(Malformed)?;

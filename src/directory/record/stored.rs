@@ -116,7 +116,7 @@ pub(super) const fn foreign_ids(kind: Kind, resource: &'static str) -> Name {
 
 // === impl RecordId ===
 
-impl<K: id::Kind> RecordId for Id<K> {
+impl<K: id::Tag> RecordId for Id<K> {
     fn to_text(&self) -> String {
         self.to_string()
     }
@@ -126,7 +126,7 @@ impl<K: id::Kind> RecordId for Id<K> {
     }
 }
 
-impl<A: id::Kind, B: id::Kind> RecordId for (Id<A>, Id<B>) {
+impl<A: id::Tag, B: id::Tag> RecordId for (Id<A>, Id<B>) {
     fn to_text(&self) -> String {
         format!("{}:{}", self.0, self.1)
     }

@@ -214,7 +214,7 @@ impl StoredFamily<'_> {
 // === keys ===
 
 /// Token and family ids have no literals, so there are always bytes.
-pub fn id_bytes<K: id::Kind>(id: &id::Id<K>) -> &[u8; 16] {
+pub fn id_bytes<K: id::Tag>(id: &id::Id<K>) -> &[u8; 16] {
     id.random_bytes().unwrap_or(&[0; 16])
 }
 

@@ -14,7 +14,7 @@ use super::client::{Answer, ask_at};
 use crate::{
     service::{
         calls::IssueExt as _,
-        harness::{Kind, PUBLIC_URL, Service, manager},
+        harness::{Backend, PUBLIC_URL, Service, manager},
     },
     tools,
 };
@@ -116,7 +116,7 @@ async fn until<T>(what: &str, wanted: impl AsyncFn() -> Option<T>) -> T {
 
 #[tokio::test]
 async fn it_verifies_tokens_by_the_key_set_before_and_after_a_rotation() {
-    let service = Service::start(Kind::Embedded).await;
+    let service = Service::start(Backend::Embedded).await;
     service.tenant("acme", wire::TenantSettings::default()).await;
     let issuer = format!("{PUBLIC_URL}/t/default");
     let filter = json!({
@@ -171,7 +171,7 @@ async fn it_verifies_tokens_by_the_key_set_before_and_after_a_rotation() {
 
 #[tokio::test]
 async fn it_transcodes_json_by_the_descriptors_that_are_shipped() {
-    let service = Service::start(Kind::Embedded).await;
+    let service = Service::start(Backend::Embedded).await;
     let dir = tempfile::tempdir().unwrap();
     let descriptors = dir.path().join("jeton.binpb");
     let printed = Command::new(env!("CARGO_BIN_EXE_jeton")).arg("contract").output().await.unwrap();

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::{
     calls::{Credentials, IssueExt as _, client_credentials, refused, refused_fields, revoke, revoke_id, seen, uuid},
-    harness::{Kind, PUBLIC_URL, Service, master, plain},
+    harness::{Backend, PUBLIC_URL, Service, master, plain},
     signers::{ALGORITHMS, Signer, and_a_half, part, with},
 };
 
@@ -31,7 +31,7 @@ on_both_stores! {
 
 #[tokio::test]
 async fn an_assertion_that_one_replica_took_no_other_takes() {
-    let service = Service::start(Kind::Redis).await;
+    let service = Service::start(Backend::Redis).await;
     let client = client(&service, &[&ED]).await;
     let replica = service.replica().await;
     let once = assertion(&service, &client.client_id, &ED);

@@ -16,7 +16,7 @@ use super::{
         Caller, Credentials, IssueExt as _, client_credentials, for_account, owned, refused, refused_fields, revoke,
         revoke_id, seen,
     },
-    harness::{Kind, Service, plain},
+    harness::{Backend, Service, plain},
 };
 use crate::certificates::Authority;
 
@@ -200,7 +200,7 @@ async fn identities_that_are_taken_away_and_clients_that_are_disabled_prove_noth
     refused(by_host.issue_token(named(id)).await, Reason::InvalidClient);
     secured.set(id, &[BILLING]).await;
     by_id.issue(named(id)).await;
-    if secured.service.kind() == Kind::Redis {
+    if secured.service.backend() == Backend::Redis {
         let replica = secured.service.replica().await;
         let elsewhere = replica.showing(Some(&secured.authority.client(&[BILLING]))).await;
         elsewhere.issue(named(id)).await;

@@ -5,7 +5,7 @@ use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, Credentials, IssueExt as _, owned, refused},
-    harness::{Kind, Service, plain},
+    harness::{Backend, Service, plain},
 };
 
 on_both_stores! {
@@ -21,7 +21,7 @@ on_both_stores! {
 /// The service and, on Redis, two replicas that have answered about the tokens before.
 async fn everywhere(service: &Service, tokens: &[&str]) -> Vec<Service> {
     let mut replicas = Vec::new();
-    if service.kind() == Kind::Redis {
+    if service.backend() == Backend::Redis {
         replicas.extend([service.replica().await, service.replica().await]);
     }
     assert_active(service, &replicas, tokens, true).await;

@@ -18,7 +18,7 @@ use tonic_types::StatusExt as _;
 
 use super::{
     calls::{refused, refused_fields},
-    harness::{Kind, Service},
+    harness::{Backend, Service},
     identity_profiles,
     memberships::{self, join, place},
     people::{PASSWORD, People, brought, get, link, provider, texts, unlink, update},
@@ -200,7 +200,7 @@ async fn a_real_code_gives_a_token_for_each_account_and_works_once(service: Serv
     // Without a nonce there is none to compare.
     let no_nonce = wire::OidcMechanism { nonce: String::new(), ..fresh().await };
     nobody.authenticate_member(with(no_nonce)).await.unwrap();
-    if service.kind() == Kind::Embedded {
+    if service.backend() == Backend::Embedded {
         assert!(!service.is_stored(&used));
     }
 }
@@ -455,9 +455,9 @@ async fn an_address_that_is_taken_is_refused_where_the_tenant_says_so(service: S
 
 async fn of_many_first_sign_ins_of_a_subject_comes_one_member(service: Service) {
     let world = World::new(service).await;
-    let replica = match world.service.kind() {
-        Kind::Embedded => None,
-        Kind::Redis => Some(world.service.replica().await),
+    let replica = match world.service.backend() {
+        Backend::Embedded => None,
+        Backend::Redis => Some(world.service.replica().await),
     };
     let services = [Some(&world.service), replica.as_ref()];
     for (round, policy) in [

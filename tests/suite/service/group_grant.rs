@@ -17,7 +17,7 @@ use super::{
     },
     group_members::{in_account, in_group, leave, upsert},
     groups::{self, add, create, named, remove},
-    harness::{Kind, PUBLIC_URL, Service, plain},
+    harness::{Backend, PUBLIC_URL, Service, plain},
     memberships::{caller, join, member, place, role},
 };
 
@@ -37,7 +37,7 @@ on_both_stores! {
 
 #[tokio::test]
 async fn an_account_that_left_is_out_of_reach_at_once_on_every_replica() {
-    let service = Service::start(Kind::Redis).await;
+    let service = Service::start(Backend::Redis).await;
     let replica = service.replica().await;
     let scene = Scene::of(&service).await;
     let group = service.anonymous().issue(scene.token("")).await.access_token;

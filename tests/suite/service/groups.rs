@@ -7,7 +7,7 @@ use jeton_contract::reason::Reason;
 
 use super::{
     calls::{Caller, IssueExt as _, owned, refused, refused_fields, seen, uuid},
-    harness::{Kind, PUBLIC_URL, Service, manager},
+    harness::{Backend, PUBLIC_URL, Service, manager},
 };
 
 on_both_stores! {
@@ -34,7 +34,7 @@ on_both_stores! {
 
 #[tokio::test]
 async fn what_a_replica_remembers_of_a_group_ends_with_the_change_of_another() {
-    let service = Service::start(Kind::Redis).await;
+    let service = Service::start(Backend::Redis).await;
     let replica = service.replica().await;
     let caller = caller(&service).await;
     let (one, two) = (service.account("").await, service.account("").await);

@@ -46,7 +46,7 @@ use crate::{
 
 /// Which store a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Backend {
     Embedded,
     Redis,
 }
@@ -108,10 +108,10 @@ pub fn master(number: u8) -> MasterKey {
 
 impl Service {
     /// A service on an empty store.
-    pub async fn start(kind: Kind) -> Self {
-        let backing = match kind {
-            Kind::Embedded => Backing::Embedded(tempfile::tempdir().unwrap()),
-            Kind::Redis => Backing::Redis(RedisServer::start(Aof::Off)),
+    pub async fn start(backend: Backend) -> Self {
+        let backing = match backend {
+            Backend::Embedded => Backing::Embedded(tempfile::tempdir().unwrap()),
+            Backend::Redis => Backing::Redis(RedisServer::start(Aof::Off)),
         };
         // It begins at the real time, because Redis tells its own.
         let clock = Clock::manual(Clock::default().now());
@@ -125,16 +125,16 @@ impl Service {
         Self::on(Arc::new(backing), clock, vec![master(1)], others, None).await
     }
 
-    pub fn kind(&self) -> Kind {
+    pub fn backend(&self) -> Backend {
         match &*self.backing {
-            Backing::Embedded(_) => Kind::Embedded,
-            Backing::Redis(_) => Kind::Redis,
+            Backing::Embedded(_) => Backend::Embedded,
+            Backing::Redis(_) => Backend::Redis,
         }
     }
 
     /// Another replica on the same store and clock. Redis only.
     pub async fn replica(&self) -> Self {
-        assert_eq!(self.kind(), Kind::Redis, "the embedded store serves one process");
+        assert_eq!(self.backend(), Backend::Redis, "the embedded store serves one process");
         let admin = Some(self.admin.clone());
         let (masters, others) = (self.masters.clone(), self.others.clone());
         Self::on(Arc::clone(&self.backing), self.clock.clone(), masters, others, admin).await

@@ -15,7 +15,7 @@ use super::{
         Caller, IssueExt as _, exchange, for_account, for_group, for_member, list_account, list_client, revoke_id, seen,
     },
     groups,
-    harness::{Kind, Service, manager},
+    harness::{Backend, Service, manager},
     identity_profiles,
     memberships::{self, join},
     people::{brought, texts},
@@ -36,7 +36,7 @@ const WITHOUT: [(&str, &str); 2] = [
 
 #[tokio::test]
 async fn every_method_of_the_contract_has_a_row() {
-    let service = Service::start(Kind::Embedded).await;
+    let service = Service::start(Backend::Embedded).await;
     service.tenant("bbbb", Default::default()).await;
     let (caller, b) = b(&service).await;
     let never = Ids::never();

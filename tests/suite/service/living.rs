@@ -192,7 +192,7 @@ async fn a_repeat_does_not_bring_back_a_refresh_token_that_is_over(service: Serv
             service.anonymous().issue(client.client_credentials()).await;
         }
         let repeat = service.anonymous().issue_token(request).await;
-        if service.kind() == super::harness::Kind::Embedded {
+        if service.backend() == super::harness::Backend::Embedded {
             refused(repeat, Reason::TokenDied);
         }
         let introspection = service.anonymous().introspect(client.introspect(&first.refresh_token)).await;

@@ -9,14 +9,14 @@ macro_rules! on_both_stores {
         mod embedded {
             $(#[tokio::test]
             async fn $name() {
-                let service = crate::service::harness::Service::start(crate::service::harness::Kind::Embedded).await;
+                let service = crate::service::harness::Service::start(crate::service::harness::Backend::Embedded).await;
                 super::$name(service).await;
             })*
         }
         mod redis {
             $(#[tokio::test]
             async fn $name() {
-                let service = crate::service::harness::Service::start(crate::service::harness::Kind::Redis).await;
+                let service = crate::service::harness::Service::start(crate::service::harness::Backend::Redis).await;
                 super::$name(service).await;
             })*
         }

@@ -13,7 +13,7 @@ use jeton::api::wire::{
 use super::{
     calls::{Credentials, IssueExt as _, for_group, for_member, owned, revoke, revoke_id, seconds},
     groups,
-    harness::{Kind, Service, plain},
+    harness::{Backend, Service, plain},
     memberships,
 };
 use crate::simulation::chance::Chance;
@@ -32,19 +32,19 @@ const MARGIN: u64 = 5;
 
 #[tokio::test]
 async fn on_the_embedded_store_every_introspection_agrees_with_the_model() {
-    run_all(Kind::Embedded).await;
+    run_all(Backend::Embedded).await;
 }
 
 #[tokio::test]
 async fn on_redis_every_introspection_agrees_with_the_model() {
-    run_all(Kind::Redis).await;
+    run_all(Backend::Redis).await;
 }
 
-async fn run_all(kind: Kind) {
+async fn run_all(backend: Backend) {
     let setting = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
     let first = setting("JETON_MODEL_SEED").unwrap_or(1);
     for seed in first..first + setting("JETON_MODEL_RUNS").unwrap_or(RUNS) {
-        let mut world = World::new(seed, Service::start(kind).await).await;
+        let mut world = World::new(seed, Service::start(backend).await).await;
         let mut steps = 0;
         while steps < STEPS || world.days() <= 400 {
             world.step().await;

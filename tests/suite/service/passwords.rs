@@ -10,7 +10,7 @@ use jeton_contract::reason::Reason;
 
 use super::{
     calls::{for_member, owned, refused, refused_fields},
-    harness::{Kind, PUBLIC_URL, Service, manager},
+    harness::{Backend, PUBLIC_URL, Service, manager},
     identity_profiles,
     memberships::{self, invite, join, place},
     people::{PASSWORD, People, get, let_members_manage_themselves, link, set_password, texts, unlink, update},
@@ -34,7 +34,7 @@ on_both_stores! {
 
 #[tokio::test]
 async fn what_is_stored_opens_no_door() {
-    let service = Service::start(Kind::Embedded).await;
+    let service = Service::start(Backend::Embedded).await;
     let people = People::new(&service).await;
     identity_profiles::create(&people.manager, identity_profiles::oidc("o")).await.unwrap();
     people.person("somebody", &[]).await;

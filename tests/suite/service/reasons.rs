@@ -8,7 +8,7 @@ use tonic::Status;
 
 use super::{
     calls::{IssueExt as _, owned, refused, uuid},
-    harness::{Kind, Service, plain},
+    harness::{Backend, Service, plain},
     memberships::{self, place},
     people::{PASSWORD, People, set_password},
 };
@@ -19,7 +19,7 @@ on_both_stores! {
 
 #[tokio::test]
 async fn a_refresh_token_newer_than_its_stored_family_is_lost_data() {
-    let service = Service::start(Kind::Redis).await;
+    let service = Service::start(Backend::Redis).await;
     let client = service.client().await;
     let zero = service.anonymous().issue(client.client_credentials().refresh()).await;
     // What a restore of an old copy does.
@@ -35,7 +35,7 @@ async fn a_refresh_token_newer_than_its_stored_family_is_lost_data() {
 
 #[tokio::test]
 async fn while_the_store_does_not_answer_calls_are_unavailable_within_a_second_and_never_inactive() {
-    let service = Service::start(Kind::Redis).await;
+    let service = Service::start(Backend::Redis).await;
     let client = service.client().await;
     let token = service.anonymous().issue(client.client_credentials().refresh()).await;
     let nobody = service.anonymous();

@@ -14,7 +14,7 @@ use tonic::Status;
 
 use super::{
     calls::{Credentials, IssueExt as _, owned, refused, refused_fields, seen, uuid},
-    harness::{Kind, PUBLIC_URL, Service, plain},
+    harness::{Backend, PUBLIC_URL, Service, plain},
     signers::{ALGORITHMS, Signer, and_a_half, key_set, part, with},
 };
 use crate::remote::{Remote, Reply};
@@ -418,7 +418,7 @@ async fn keys_are_fetched_where_an_issuer_or_a_client_publishes_them(service: Se
 
 #[tokio::test]
 async fn an_identity_that_one_replica_takes_away_counts_on_none() {
-    let world = World::new(Service::start(Kind::Redis).await, &[&KEY]).await;
+    let world = World::new(Service::start(Backend::Redis).await, &[&KEY]).await;
     let client = world.service.client_in("default", stood_for()).await;
     let replica = world.service.replica().await;
     let jwt = KEY.sign(&world.claims());

@@ -24,7 +24,7 @@ use tokio_util::sync::DropGuard;
 use super::{SOON, files, until};
 use crate::{
     certificates::{Authority, Certified, Mount, self_signed},
-    service::harness::{Kind, Service},
+    service::harness::{Backend, Service},
 };
 
 /// A service under TLS.
@@ -41,7 +41,7 @@ impl Secured {
         let dir = tempfile::tempdir().unwrap();
         let mount = Mount::new(&dir.path().join("mount"), &authority.server());
         let tls = Tls::load(files(&mount, dir.path(), Some((&clients, auth))), Clock::default()).unwrap();
-        let service = Service::start(Kind::Embedded).await;
+        let service = Service::start(Backend::Embedded).await;
         let service = service.secured(tls.for_callers(), authority).await;
         Self { service, tls, clients, _files: dir }
     }

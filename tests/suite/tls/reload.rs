@@ -22,7 +22,7 @@ use crate::{
     certificates::{Authority, Mount},
     service::{
         calls::{Caller, Credentials},
-        harness::{Kind, Service},
+        harness::{Backend, Service},
     },
 };
 
@@ -51,7 +51,7 @@ impl Watched {
         let tls = Tls::load(files, Clock::default()).unwrap();
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&tls).watch(OFTEN, stop.clone()));
-        let service = Service::start(Kind::Embedded).await;
+        let service = Service::start(Backend::Embedded).await;
         let service = service.secured(tls.for_callers(), Arc::clone(&authority)).await;
         Self { service, tls, authority, clients, mount, dir, _stop: stop.drop_guard() }
     }
