@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use jeton_contract::reason::Reason;
-use jeton_core::{AccountId, Ident, Position, TenantId, entry::Entry};
+use jeton_core::{AccountId, Ident, Lineage, Position, TenantId, entry::Entry};
 
 use super::{
     Directory,
@@ -12,7 +12,7 @@ use super::{
     load::key,
     names::{foreign_id, has_reserved_prefix},
     permit::Act,
-    record::{Account, Confinement, MAX_DEPTH, State, Stored as _},
+    record::{Account, MAX_DEPTH, State, Stored as _},
 };
 use crate::{
     error::{Error, Result},
@@ -143,8 +143,8 @@ impl Directory {
     }
 
     /// Whether an account and all of its ancestors are enabled.
-    pub async fn is_alive(&self, tenant: &TenantId, confinement: &Confinement) -> Result<bool> {
-        let line = || std::iter::once(&confinement.account).chain(&confinement.ancestors);
+    pub async fn is_alive(&self, tenant: &TenantId, lineage: &Lineage) -> Result<bool> {
+        let line = || lineage.accounts();
         self.load_all::<Account>(tenant, line()).await?;
         for id in line() {
             let account = self.account(tenant, id).await?;

@@ -130,7 +130,7 @@ impl Directory {
         account: Option<&AccountId>,
     ) -> Result<Option<Arc<Authority>>> {
         match subject {
-            Subject::Member(own, member) => self.authority(tenant, own, member).await,
+            Subject::Member(own, member) => self.authority(tenant, &own.account, member).await,
             Subject::Group(group, member) => self.group_authority(tenant, group, member.as_ref(), account).await,
             Subject::Client(_) | Subject::Account(_) | Subject::OtherClient(..) => Ok(Some(Authority::none())),
         }
@@ -191,7 +191,7 @@ impl Directory {
         self.load_all::<Account>(tenant, accounts.iter().flat_map(|account| &account.ancestors)).await?;
         let mut alive = Vec::with_capacity(accounts.len());
         for account in accounts {
-            if self.is_alive(tenant, &account.confinement()).await? {
+            if self.is_alive(tenant, &account.lineage()).await? {
                 alive.push(account);
             }
         }

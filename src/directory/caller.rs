@@ -101,10 +101,10 @@ impl Caller {
         self.subject.account()
     }
 
-    /// Whether a token that acts as `account`, or that is confined to it, is within the caller's confinement.
-    pub fn reaches_subject(&self, tenant: &TenantId, account: Option<&AccountId>, ancestors: &[AccountId]) -> bool {
+    /// Whether what acts as `subject` is within the caller's confinement.
+    pub fn reaches_subject(&self, tenant: &TenantId, subject: &Subject) -> bool {
         match self.confinement(tenant) {
-            Some(root) => account.is_some_and(|account| account == root || ancestors.contains(root)),
+            Some(root) => subject.is_within(root),
             // The contents of a group are introspected account by account; no token of a group has scopes of jeton's.
             None => self.subject.group().is_none(),
         }
@@ -122,7 +122,7 @@ impl Caller {
                 let own = account.tenant == self.tenant || self.is_admin();
                 own && self.confinement(&account.tenant).is_none_or(|root| account.is_within(root))
             }
-            (Right::OwnOnly, Subject::Account(own)) => account.tenant == self.tenant && account.is_within(own),
+            (Right::OwnOnly, Subject::Account(own)) => account.tenant == self.tenant && account.is_within(&own.account),
             (
                 Right::OwnOnly,
                 Subject::Client(_) | Subject::Member(..) | Subject::Group(..) | Subject::OtherClient(..),

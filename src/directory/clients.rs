@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jeton_contract::reason::Reason;
 use jeton_core::{
-    AccountId, ClientId, GrantType, Position, Scopes, TenantId, Time, entry::Entry, family::RenewalPolicy,
+    AccountId, ClientId, GrantType, Lineage, Position, Scopes, TenantId, Time, entry::Entry, family::RenewalPolicy,
 };
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     names::rename,
     page::{Page, PageRequest},
     permit::Act,
-    record::{Client, Confinement, Grantable, State, Stored as _, WorkloadIdentity},
+    record::{Client, Grantable, State, Stored as _, WorkloadIdentity},
 };
 use crate::{
     ambient::Fresh as _,
@@ -153,7 +153,7 @@ impl Act {
     }
 
     /// The account that confines a client that `caller` creates or admits.
-    pub(super) async fn confinement_for(&self, account: Option<&str>) -> Result<Option<Confinement>> {
+    pub(super) async fn confinement_for(&self, account: Option<&str>) -> Result<Option<Lineage>> {
         let (caller, tenant) = (self.caller(), self.tenant());
         match account {
             Some(reference) => {
@@ -161,11 +161,11 @@ impl Act {
                 if account.state == State::Deleted {
                     return Err(Error::not_found("Account", reference));
                 }
-                Ok(Some(account.confinement()))
+                Ok(Some(account.lineage()))
             }
             // What a confined caller makes stays within its confinement.
             None => match caller.confinement(tenant) {
-                Some(own) => Ok(self.directory.account(tenant, own).await?.map(|account| account.confinement())),
+                Some(own) => Ok(self.directory.account(tenant, own).await?.map(|account| account.lineage())),
                 None => Ok(None),
             },
         }
@@ -220,7 +220,7 @@ impl Directory {
     }
 }
 
-pub(super) fn new_client(id: ClientId, tenant: &TenantId, confinement: Option<Confinement>, now: Time) -> Client {
+pub(super) fn new_client(id: ClientId, tenant: &TenantId, confinement: Option<Lineage>, now: Time) -> Client {
     Client {
         id,
         tenant: tenant.clone(),

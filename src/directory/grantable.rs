@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jeton_contract::reason::Reason;
 use jeton_core::{
-    AccountId, GrantType, Scopes,
+    AccountId, GrantType, Lineage, Scopes,
     scope::{is_management, management},
 };
 
@@ -15,7 +15,7 @@ use super::{
     bounds::{ANY, Bounds, Lifetimes},
     caller::Caller,
     permit::Act,
-    record::{Admission, Client, Confinement, Grantable, Tenant},
+    record::{Admission, Client, Grantable, Tenant},
 };
 use crate::error::{Error, Result};
 
@@ -217,7 +217,7 @@ impl Limits {
         self.check_lifetimes(&Bounds::of(grantable, &self.tenant).lifetimes)
     }
 
-    fn check_confinement(&self, confinement: Option<&Confinement>) -> Result<()> {
+    fn check_confinement(&self, confinement: Option<&Lineage>) -> Result<()> {
         let within = |root: &AccountId| confinement.is_some_and(|own| own.is_within(root));
         if self.caller.confinement(&self.tenant.id).is_none_or(within) {
             return Ok(());

@@ -175,12 +175,12 @@ impl Act {
             return true;
         }
         match self.permit.right {
-            Right::Scope => caller.reaches_subject(&token.tenant, token.account(), &token.ancestors),
+            Right::Scope => caller.reaches_subject(&token.tenant, &token.subject),
             Right::OwnOnly => match (&caller.subject, &token.subject) {
                 (Subject::Client(_), Subject::Client(_)) => {
                     caller.tenant == token.tenant && caller.standing.client.id == token.client
                 }
-                (Subject::Account(own), Subject::Account(account)) => account == own || token.ancestors.contains(own),
+                (Subject::Account(own), Subject::Account(of)) => of.is_within(&own.account),
                 // What another client obtained in its name is the client's own.
                 (Subject::Client(_), Subject::OtherClient(client, _)) => {
                     caller.tenant == token.tenant && caller.standing.client.id == *client

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jeton_contract::{reason::Reason, validate::Violation};
-use jeton_core::{AccountId, Position, RoleId, TenantId, entry::Entry};
+use jeton_core::{AccountId, Lineage, Position, RoleId, TenantId, entry::Entry};
 
 use super::{
     Directory,
@@ -13,7 +13,7 @@ use super::{
     load::key,
     page::{Page, PageRequest},
     permit::Act,
-    record::{Account, Confinement, Role, State, Stored as _},
+    record::{Account, Role, State, Stored as _},
 };
 use crate::{
     ambient::Fresh as _,
@@ -64,7 +64,7 @@ impl Act {
         let (caller, tenant) = (self.caller(), self.tenant());
         self.directory.existing_tenant(tenant).await?;
         let account = match account {
-            Some(reference) => Some(self.living_account(reference).await?.confinement()),
+            Some(reference) => Some(self.living_account(reference).await?.lineage()),
             None => {
                 require_unconfined(caller)?;
                 None
@@ -196,7 +196,7 @@ impl Directory {
         let names: Vec<Unique> = wanted()
             .filter(|(_, reference)| reference.parse::<RoleId>().is_err())
             .flat_map(|(account, reference)| {
-                let own = account.map(Account::confinement);
+                let own = account.map(Account::lineage);
                 [unique(own.as_ref(), reference), unique(None, reference)]
             })
             .collect();
@@ -217,7 +217,7 @@ impl Directory {
             let mut roles: Vec<Role> = Vec::with_capacity(references.len());
             for (reference, role) in references.iter().zip(records.by_ref()) {
                 let fits = |role: &Role| {
-                    let own = |line: &Confinement| account.is_some_and(|account| line.account == account.id);
+                    let own = |line: &Lineage| account.is_some_and(|account| line.account == account.id);
                     role.state != State::Deleted && role.account.as_ref().is_none_or(own)
                 };
                 let role = role.filter(fits).ok_or_else(|| Error::not_found(Role::NAME, reference))?;
@@ -271,7 +271,7 @@ fn is_visible(caller: &Caller, role: &Role) -> bool {
 }
 
 /// A role's name: unique in its account, or among those of the tenant.
-fn unique(account: Option<&Confinement>, name: &str) -> Unique {
+fn unique(account: Option<&Lineage>, name: &str) -> Unique {
     let account = account.map(|line| line.account.to_string()).unwrap_or_default();
     Unique { name: &NAMES, value: format!("{account}/{name}") }
 }

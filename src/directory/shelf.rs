@@ -3,7 +3,7 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use jeton_core::{
-    Ident, SessionId, TenantId, Time,
+    Ident, TenantId, Time,
     state::{State, Ticket},
 };
 use tokio::time::Instant;
@@ -123,7 +123,7 @@ fn key_set_outdated_by(ident: &Ident) -> Option<TenantId> {
 
 fn session_outdated_by(ident: &Ident) -> Option<SessionKey> {
     let Ident::Session(tenant, session) = ident else { return None };
-    Some(SessionKey { tenant: tenant.clone(), session: SessionId::new(Arc::clone(session)) })
+    Some(SessionKey { tenant: tenant.clone(), session: session.clone() })
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Act {
         require_unconfined(self.caller())?;
         let tenant = &*self.tenant_of().await?;
         let settings = &tenant.settings;
-        let id = KeyId::new(id);
+        let id: KeyId = id.parse().map_err(|_| Error::not_found("SigningKey", id))?;
         let fresh = self.directory.generate_key(&tenant.id, settings.signing_algorithm()).await?;
         let (keys, position) = self
             .directory
@@ -81,7 +81,7 @@ impl Act {
                 }
                 // What another key signs once the revoked one would have taken over is not decided yet.
                 set.extend_active(now);
-                Ok(Entry::revoke(Ident::SigningKey(tenant.id.clone(), id.shared())))
+                Ok(Entry::revoke(Ident::SigningKey(tenant.id.clone(), id.clone())))
             })
             .await?;
         let key = keys.set.keys.iter().find(|key| key.id == id).cloned();

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jeton_core::{Family, GrantType, Scopes, Time};
+use jeton_core::{Family, GrantType, Lineage, Scopes, Time};
 
-use super::record::{Admission, Client, Confinement, State, Tenant};
+use super::record::{Admission, Client, State, Tenant};
 
 /// A client in a tenant.
 #[derive(Clone, Debug)]
@@ -66,7 +66,7 @@ impl Standing {
     }
 
     /// The account that confines it here.
-    pub fn confinement(&self) -> Option<&Confinement> {
+    pub fn confinement(&self) -> Option<&Lineage> {
         match &self.admission {
             Some(admission) => admission.confinement.as_ref(),
             None => self.client.confinement.as_ref(),

@@ -161,7 +161,7 @@ impl Issuer {
         let Some(standing) = standing.filter(|standing| standing.is_enabled()) else { return Ok(None) };
         Ok(Some(Arc::new(Caller {
             tenant: client.tenant.clone(),
-            subject: Subject::Client(standing.confinement().map(|confinement| confinement.account.clone())),
+            subject: Subject::Client(standing.confinement().cloned()),
             sub: client.id.to_string(),
             scopes: standing.allowed_scopes(),
             standing,

@@ -90,8 +90,8 @@ impl Issuer {
             return Err(Error::new(Reason::ScopeInsufficient, "members do not change their usernames"));
         }
         let authentication = act.caller().token.as_ref().and_then(|token| token.authentication);
-        let is_fresh = authentication
-            .is_some_and(|own| own.method == Method::OneTimePassword && self.now() < own.at().plus(FRESH));
+        let is_fresh =
+            authentication.is_some_and(|own| own.method == Method::OneTimePassword && self.now() < own.at.plus(FRESH));
         if is_fresh {
             return Ok(own.hash.clone());
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jeton_core::{
     AccessToken, Actor, GrantType,
-    access::{Acting, MAX_ACTORS},
+    actor::{Acting, MAX_ACTORS},
 };
 
 use super::{
@@ -53,7 +53,6 @@ impl Issuer {
         Ok(Granted {
             grant: GrantType::TokenExchange,
             subject: subject.subject_for(&client.id),
-            ancestors: subject.ancestors.clone(),
             actor: Actor::new(chain, &client.id),
             allowed: subject.scopes.intersection(&standing.allowed_scopes()),
             default: standing.default_scopes().without_management().intersection(&subject.scopes),

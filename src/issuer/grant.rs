@@ -49,14 +49,9 @@ impl Issuer {
         {
             return Err(Error::new(Reason::Disabled, "the account that confines the client is disabled"));
         }
-        let (account, ancestors) = match confinement {
-            Some(confinement) => (Some(confinement.account), confinement.ancestors),
-            None => (None, Vec::new()),
-        };
         Ok(Granted {
             grant,
-            subject: Subject::Client(account),
-            ancestors,
+            subject: Subject::Client(confinement),
             actor: None,
             allowed: standing.allowed_scopes(),
             default: standing.default_scopes(),
@@ -95,8 +90,7 @@ impl Issuer {
         };
         Ok(Granted {
             grant: GrantType::Account,
-            subject: Subject::Account(account.id.clone()),
-            ancestors: account.ancestors.clone(),
+            subject: Subject::Account(account.lineage()),
             actor,
             allowed,
             default,
@@ -113,8 +107,7 @@ impl Issuer {
         self.require_alive(&standing.tenant, &account).await?;
         Ok(Granted {
             grant: GrantType::Member,
-            subject: Subject::Member(account.id.clone(), member),
-            ancestors: account.ancestors.clone(),
+            subject: Subject::Member(account.lineage(), member),
             actor: None,
             // What a member may do at jeton itself is not decided by its client's scopes.
             allowed: standing.allowed_scopes().without_management(),
@@ -135,7 +128,6 @@ impl Issuer {
         Ok(Granted {
             grant: GrantType::EntityGroup,
             subject: Subject::Group(group, member),
-            ancestors: Vec::new(),
             actor: None,
             // What a group or its member may do at jeton itself is not decided by its client's scopes.
             allowed: standing.allowed_scopes().without_management(),
@@ -163,7 +155,7 @@ impl Issuer {
     }
 
     async fn require_alive(&self, tenant: &Tenant, account: &Account) -> Result<()> {
-        if tenant.state == State::Enabled && self.directory.is_alive(&tenant.id, &account.confinement()).await? {
+        if tenant.state == State::Enabled && self.directory.is_alive(&tenant.id, &account.lineage()).await? {
             return Ok(());
         }
         Err(Error::new(Reason::Disabled, "the account, one of its ancestors, or the tenant is disabled"))

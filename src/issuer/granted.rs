@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jeton_core::{AccessToken, AccountId, Actor, Authentication, GrantType, Scopes, Subject, Time};
+use jeton_core::{AccessToken, Actor, Authentication, GrantType, Scopes, Subject, Time};
 
 use crate::directory::{caller::Caller, standing::Standing};
 
@@ -11,7 +11,6 @@ pub(super) struct Granted {
     pub standing: Arc<Standing>,
     pub grant: GrantType,
     pub subject: Subject,
-    pub ancestors: Vec<AccountId>,
     pub actor: Option<Actor>,
     /// What the caller may hand on at most, and what it hands on if not asked.
     pub allowed: Scopes,

@@ -104,7 +104,7 @@ impl Issuer {
             && family.tenant == content.tenant
             && family.client == caller.standing.client.id;
         let current = own && family.generation == content.generation && freshness.has_seen(family.rev, act.head());
-        let reached = current && caller.reaches_subject(&family.tenant, family.account(), &family.ancestors);
+        let reached = current && caller.reaches_subject(&family.tenant, &family.subject);
         if !reached || self.living_family(&family).await?.is_err() {
             return Ok(Introspection::Inactive);
         }
@@ -117,6 +117,6 @@ fn may_introspect(caller: &Caller, introspects: &[String], verified: &Verified) 
     let token = &verified.token;
     let tenant = token.tenant == caller.tenant || caller.is_admin();
     tenant
-        && caller.reaches_subject(&token.tenant, token.account(), &token.ancestors)
+        && caller.reaches_subject(&token.tenant, &token.subject)
         && token.audience.meets(introspects, &verified.issuer)
 }

@@ -109,7 +109,7 @@ impl Issuer {
         let now = self.now();
         let scopes = terms::decide_scopes(request, &granted, act.caller())?;
         let ttl = terms::decide_ttl(request, &granted, &scopes, act.caller(), now)?;
-        let Granted { standing, grant, subject, ancestors, actor, parents, authentication, .. } = granted;
+        let Granted { standing, grant, subject, actor, parents, authentication, .. } = granted;
         let tenant = Arc::clone(&standing.tenant);
         let issuer = self.directory.issuer(&tenant.id);
         let audience = terms::decide_audience(request, &scopes, &standing, &issuer)?;
@@ -136,12 +136,11 @@ impl Issuer {
             scopes,
             audience,
             format,
-            issued_secs: now.as_secs(),
-            ttl_secs: ttl.map(|ttl| ttl.as_secs()),
+            issued: now.whole_secs(),
+            ttl,
             rev: act.head(),
             signing_key: key.as_ref().map(|key| key.stored.id.clone()),
             actor,
-            ancestors,
             session,
             family: family_id,
             sources: Vec::new(),
@@ -168,7 +167,7 @@ impl Issuer {
         parents: &[Arc<AccessToken>],
         now: Time,
     ) -> Option<Family> {
-        let (id, ttl_secs) = (token.family.clone()?, token.ttl_secs?);
+        let (id, ttl) = (token.family.clone()?, token.ttl?);
         let end = now.plus(standing.refresh_absolute_ttl());
         let absolute_expiry = end.min(end_of(parents));
         Some(Family {
@@ -181,14 +180,14 @@ impl Issuer {
             audience: token.audience.clone(),
             format: token.format,
             rev: token.rev,
-            token_ttl_secs: ttl_secs,
+            token_ttl: ttl,
             absolute_expiry,
             idle_expiry: now.plus(standing.refresh_idle_ttl()),
             generation: 0,
             rotated: now,
             minted: Minted {
-                issued_secs: token.issued_secs,
-                ttl_secs,
+                issued: token.issued,
+                ttl,
                 rev: token.rev,
                 scopes: None,
                 signing_key: token.signing_key.clone(),
@@ -198,7 +197,6 @@ impl Issuer {
             derivation_key: self.core.ring.current(),
             closed: false,
             actor: token.actor.clone(),
-            ancestors: token.ancestors.clone(),
             session: token.session.clone(),
             sources: token.sources.clone(),
             options: token.options.clone(),

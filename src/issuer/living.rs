@@ -7,17 +7,13 @@
 use std::sync::Arc;
 
 use jeton_core::{
-    AccessToken, AccountId, ClientId, Family, Position, SessionId, Subject, TenantId, Time, ident::Idents,
+    AccessToken, ClientId, Family, Lineage, Position, SessionId, Subject, TenantId, Time, ident::Idents,
     scope::management,
 };
 
 use super::Issuer;
 use crate::{
-    directory::{
-        authority::Authority,
-        record::{Confinement, State},
-        standing::Standing,
-    },
+    directory::{authority::Authority, record::State, standing::Standing},
     error::Result,
     revocation::cache::MAX_AGE,
     store::SessionKey,
@@ -32,7 +28,6 @@ pub(super) struct Dependent<'a> {
     pub tenant: &'a TenantId,
     pub client: &'a ClientId,
     pub subject: &'a Subject,
-    pub ancestors: &'a [AccountId],
     pub session: Option<&'a SessionId>,
 }
 
@@ -64,14 +59,8 @@ impl<'a> Dependent<'a> {
             tenant: &token.tenant,
             client: &token.client,
             subject: &token.subject,
-            ancestors: &token.ancestors,
             session: token.session.as_ref(),
         }
-    }
-
-    /// Whether a client that is confined to `account` now reaches the subject.
-    fn is_within(&self, account: &AccountId) -> bool {
-        self.subject.account().is_some_and(|own| own == account) || self.ancestors.contains(account)
     }
 }
 
@@ -106,11 +95,10 @@ impl Issuer {
         if !self.client_reaches(what).await? {
             return Ok(Err(Dead::Over));
         }
-        if let Some(account) = what.subject.account() {
-            let line = Confinement { account: account.clone(), ancestors: what.ancestors.to_vec() };
-            if !directory.is_alive(what.tenant, &line).await? {
-                return Ok(Err(Dead::Over));
-            }
+        if let Some(lineage) = what.subject.lineage()
+            && !directory.is_alive(what.tenant, lineage).await?
+        {
+            return Ok(Err(Dead::Over));
         }
         let Some(authority) = directory.authority_of(what.tenant, what.subject, None).await? else {
             return Ok(Err(Dead::Over));
@@ -141,7 +129,6 @@ impl Issuer {
             tenant: &family.tenant,
             client: &family.client,
             subject: &family.subject,
-            ancestors: &family.ancestors,
             session: family.session.as_ref(),
         };
         Ok(self.living(&what, self.now()).await?.map(|_| standing))
@@ -150,7 +137,7 @@ impl Issuer {
     /// Whether its client is enabled: at home in its tenant, admitted to it, or an administrator of `system`; and not
     /// confined meanwhile to where its subject is not. That a client from elsewhere was disabled at home is found in the log.
     async fn client_reaches(&self, what: &Dependent<'_>) -> Result<bool> {
-        let within = |now: Option<&Confinement>| now.is_none_or(|now| what.is_within(&now.account));
+        let within = |now: Option<&Lineage>| now.is_none_or(|now| what.subject.is_within(&now.account));
         if let Some(client) = self.directory.client(what.tenant, what.client).await? {
             return Ok(client.state == State::Enabled && within(client.confinement.as_ref()));
         }

@@ -63,7 +63,7 @@ impl Issuer {
     async fn revive(&self, mut ended: Ended, lapsed: Lapsed, decided: &mut Decided, now: Time) -> Result<String> {
         for _ in 0..MAX_RACES {
             let Some(session) = &decided.token.session else { break };
-            let session = Ident::Session(decided.tenant.id.clone(), session.shared());
+            let session = Ident::Session(decided.tenant.id.clone(), session.clone());
             decided.token.rev =
                 self.core.log.append(&[retention::of_session(session, ended.floor, ended.until)]).await?;
             if let Some(family) = &mut decided.family {

@@ -69,15 +69,15 @@ impl Issuer {
         let within = match &token.subject {
             Subject::Client(None) | Subject::OtherClient(_, None) => true,
             Subject::Client(Some(own)) | Subject::OtherClient(_, Some(own)) | Subject::Account(own) => {
-                account.is_within(own)
+                account.is_within(&own.account)
             }
-            Subject::Member(own, _) => account.id == *own,
+            Subject::Member(own, _) => account.id == own.account,
             Subject::Group(group, _) => match directory.group(tenant, group).await? {
                 Some(group) => directory.is_entity(&group, &account.id).await?,
                 None => false,
             },
         };
-        let alive = within && directory.is_alive(tenant, &account.confinement()).await?;
+        let alive = within && directory.is_alive(tenant, &account.lineage()).await?;
         let authority =
             if alive { directory.authority_of(tenant, &token.subject, Some(&account.id)).await? } else { None };
         Ok(Reach { reached: authority.is_some(), authority: authority.unwrap_or_else(Authority::none) })

@@ -74,7 +74,7 @@ pub(super) fn decode_token(record: &[u8], id: &TokenId) -> Result<AccessToken> {
 pub(super) fn subject_key(token: &AccessToken) -> SubjectKey {
     match &token.subject {
         Subject::Client(_) => SubjectKey::Client(token.tenant.clone(), token.client.clone()),
-        Subject::Account(account) => SubjectKey::Account(account.clone()),
+        Subject::Account(lineage) => SubjectKey::Account(lineage.account.clone()),
         Subject::Member(_, member) | Subject::Group(_, Some(member)) => SubjectKey::Member(member.clone()),
         Subject::Group(group, None) => SubjectKey::Group(group.clone()),
         Subject::OtherClient(client, _) => SubjectKey::Client(token.tenant.clone(), client.clone()),

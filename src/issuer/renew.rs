@@ -159,13 +159,13 @@ impl Issuer {
     /// The family with a next access token and a new idle expiry, and the same refresh token.
     fn extend(&self, act: &Act, request: &Request, family: &Family, standing: &Standing, now: Time) -> Result<Family> {
         let scopes = decide_scopes(request, family, standing)?;
-        let left = standing.renewable_until(family).since(now.whole_secs()).as_secs();
-        let max = standing.tenant.settings.max_ttl_of(&scopes).as_secs();
+        let left = standing.renewable_until(family).since(now.whole_secs());
+        let max = standing.tenant.settings.max_ttl_of(&scopes);
         Ok(Family {
             idle_expiry: now.plus(standing.refresh_idle_ttl()),
             minted: Minted {
-                issued_secs: now.as_secs(),
-                ttl_secs: family.token_ttl_secs.min(max).min(left).max(1),
+                issued: now.whole_secs(),
+                ttl: terms::whole_secs(family.token_ttl.min(max).min(left)),
                 rev: act.head(),
                 scopes: Some(scopes).filter(|scopes| *scopes != family.scopes),
                 signing_key: None,
@@ -252,7 +252,7 @@ impl Issuer {
     /// The family with the key that signs its access token: decided before it is written, so that a repeat has the same.
     async fn with_key(&self, mut family: Family, tenant: &Arc<Tenant>) -> Result<Family> {
         if family.format == Format::Jwt {
-            let expires = Time::from_secs(family.minted.issued_secs.saturating_add(family.minted.ttl_secs));
+            let expires = family.minted.issued.plus(family.minted.ttl);
             family.minted.signing_key = Some(self.signing_key(tenant, expires).await?.stored.id.clone());
         }
         Ok(family)

@@ -42,7 +42,7 @@ impl Issuer {
                 decided.family = Some(family);
             }
             // The first try was cut short: its family is there only now. Or its record was forgotten, and must not come back.
-            (Some(FamilyConflict::Gone) | None, Some(_)) if stored.issued().plus(FAMILY_RETENTION) <= now => {
+            (Some(FamilyConflict::Gone) | None, Some(_)) if stored.issued.plus(FAMILY_RETENTION) <= now => {
                 self.forget_family(decided.family, now).await?;
                 return Err(died());
             }

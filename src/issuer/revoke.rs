@@ -35,7 +35,7 @@ pub enum Target {
     Member(String),
     /// An entity group with its members in it, by id or foreign id.
     Group(String),
-    Sessions(Vec<String>),
+    Sessions(Vec<SessionId>),
     Tenant,
 }
 
@@ -140,13 +140,11 @@ impl Issuer {
     }
 
     /// Revokes what was minted for sessions so far. Of one for which nothing was, there is nothing to remember.
-    async fn end_sessions(&self, act: &Act, sessions: &[String], except: Option<Ident>) -> Result<Position> {
+    async fn end_sessions(&self, act: &Act, sessions: &[SessionId], except: Option<Ident>) -> Result<Position> {
         let tenant = act.tenant();
-        let keys: Vec<_> = sessions
-            .iter()
-            .map(|session| SessionKey { tenant: tenant.clone(), session: SessionId::new(session.as_str()) })
-            .collect();
-        let ident = |key: &SessionKey| Ident::Session(tenant.clone(), key.session.shared());
+        let key = |session: &SessionId| SessionKey { tenant: tenant.clone(), session: session.clone() };
+        let keys: Vec<_> = sessions.iter().map(key).collect();
+        let ident = |key: &SessionKey| Ident::Session(tenant.clone(), key.session.clone());
         let store = &self.core.store;
         let Some(except) = except else {
             let ended = store.end_sessions(&keys).await?;

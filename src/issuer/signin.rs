@@ -136,7 +136,7 @@ impl Issuer {
         parent: Option<&AccessToken>,
     ) -> Result<Opened> {
         let now = self.now();
-        let by_password = Authentication { method: Method::Password, at_secs: now.as_secs() };
+        let by_password = Authentication { method: Method::Password, at: now.whole_secs() };
         let (member, authentication) = match &request.mechanism {
             Mechanism::Password { profile, username, password } => {
                 let field = "password.identity_profile_id";
@@ -248,7 +248,7 @@ impl Opened {
     /// What a page token says. It is sealed: nobody reads or makes one.
     fn to_cursor(&self) -> String {
         let Self { member, authentication, at, rev, after } = self;
-        let (method, secs, at) = (authentication.method.name(), authentication.at_secs, at.as_millis());
+        let (method, secs, at) = (authentication.method.name(), authentication.at.as_secs(), at.as_millis());
         format!("{member} {method} {secs} {at} {rev} {}", after.as_deref().unwrap_or_default())
     }
 
@@ -256,7 +256,7 @@ impl Opened {
         let mut parts = cursor.split(' ');
         let member = parts.next()?.parse().ok()?;
         let authentication =
-            Authentication { method: Method::of(parts.next()?)?, at_secs: parts.next()?.parse().ok()? };
+            Authentication { method: Method::of(parts.next()?)?, at: Time::from_secs(parts.next()?.parse().ok()?) };
         let at = Time::from_millis(parts.next()?.parse().ok()?);
         let rev = parts.next()?.parse().ok()?;
         let after = Some(parts.next()?).filter(|after| !after.is_empty()).map(str::to_owned);

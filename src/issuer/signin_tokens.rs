@@ -1,9 +1,9 @@
 //! The tokens of one page of a sign-in: one for each account in which the member may act.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jeton_contract::reason::Reason;
-use jeton_core::{AccessToken, Authentication, GrantType, Position, Subject};
+use jeton_core::{AccessToken, GrantType, Position, Subject};
 
 use super::{
     Issuer,
@@ -106,8 +106,7 @@ impl Issuer {
         };
         let granted = Granted {
             grant: GrantType::AuthenticatedMember,
-            subject: Subject::Member(account.id.clone(), opened.member.clone()),
-            ancestors: account.ancestors.clone(),
+            subject: Subject::Member(account.lineage(), opened.member.clone()),
             actor: None,
             allowed,
             default,
@@ -126,7 +125,7 @@ impl Issuer {
 
 /// A sign-in goes on by switching no longer than a family can be renewed, in steps no longer than its first.
 fn life_of_switched(parent: &AccessToken, standing: &Standing) -> Life {
-    let signed_in = parent.authentication.map_or_else(|| parent.issued(), Authentication::at);
+    let signed_in = parent.authentication.map_or(parent.issued, |own| own.at);
     let end = signed_in.plus(standing.tenant.settings.refresh_absolute_ttl());
-    Life { until: end.max(parent.expires()), longest: parent.ttl_secs.map(Duration::from_secs) }
+    Life { until: end.max(parent.expires()), longest: parent.ttl }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jeton_contract::reason::Reason;
 use jeton_core::{
-    AccessToken, Audience, Format, GrantType, Scopes, SessionId, Source, Time, access::MAX_SOURCES, scope::management,
+    AccessToken, Audience, Format, GrantType, Scopes, SessionId, Source, Time, scope::management, source::MAX_SOURCES,
 };
 
 use super::{
@@ -90,7 +90,7 @@ pub(super) fn require_within(stored: &AccessToken, now: &AccessToken, issuer: &s
         return refuse(Reason::AudienceNotAllowed, "another audience");
     }
     // Of two clocks one is behind: what lives as long from its own issue on does not live longer.
-    let as_long = |token: &AccessToken| token.ttl_secs.unwrap_or(u64::MAX);
+    let as_long = |token: &AccessToken| token.ttl.unwrap_or(Duration::MAX);
     if stored.expires() > now.expires() && as_long(stored) > as_long(now) {
         return refuse(Reason::TtlOutOfRange, "a longer life");
     }
@@ -137,7 +137,7 @@ pub(super) fn decide_ttl(
         }
         Lifetime::Default => {
             let ttl = standing.token_ttl(*grant).min(max).min(life.longest.unwrap_or(max));
-            Ok(Some(ttl.min(left).max(Duration::from_secs(1))))
+            Ok(Some(whole_secs(ttl.min(left))))
         }
         Lifetime::For(ttl) => {
             let ttl = Duration::from_secs(ttl.as_secs());
@@ -175,6 +175,11 @@ pub(super) const fn default_format(grant: GrantType) -> Format {
         | GrantType::AuthenticatedMember => Format::Jwt,
         GrantType::Account => Format::Opaque,
     }
+}
+
+/// The whole seconds of a life, one at least.
+pub(super) fn whole_secs(ttl: Duration) -> Duration {
+    Duration::from_secs(ttl.as_secs().max(1))
 }
 
 pub(super) fn refuse_eternal_with(format: Format, refresh: bool) -> Result<()> {

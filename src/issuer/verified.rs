@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use jeton_core::{AccessToken, AccountId, Subject, Time, ident::Idents};
+use jeton_core::{AccessToken, AccountId, Lineage, Subject, Time, ident::Idents};
 
 use crate::{
     directory::{
@@ -105,13 +105,13 @@ impl Verified {
         missing.want::<Tenant>(tenant, tenant);
         missing.want::<Client>(tenant, &token.client);
         missing.want::<Admission>(tenant, &(tenant.clone(), token.client.clone()));
-        for account in token.account().into_iter().chain(&token.ancestors) {
+        for account in token.subject.lineage().into_iter().flat_map(Lineage::accounts) {
             missing.want::<Account>(tenant, account);
         }
         match &token.subject {
-            Subject::Member(account, member) => {
+            Subject::Member(lineage, member) => {
                 missing.want::<Member>(tenant, member);
-                missing.want::<Membership>(tenant, &(account.clone(), member.clone()));
+                missing.want::<Membership>(tenant, &(lineage.account.clone(), member.clone()));
             }
             Subject::Group(group, member) => {
                 missing.want::<EntityGroup>(tenant, group);

@@ -163,7 +163,7 @@ impl StoredKey {
     pub fn generate(tenant: &TenantId, algorithm: Algorithm, ring: &Keyring, now: Time) -> Result<Self, KeyFault> {
         let mut id = String::new();
         base62::encode_into(&ambient::random::<6>().map_err(|_| KeyFault::new("make a key id"))?, &mut id);
-        let id = KeyId::new(id);
+        let id: KeyId = id.parse().map_err(|_| KeyFault::new("make a key id"))?;
         let pkcs8 = private::generate(algorithm)?;
         let mut public = Jwk::from_encoding_key(&private::encoding_key(algorithm, &pkcs8)?, algorithm.jsonwebtoken())
             .map_err(|_| KeyFault::new("read a new key's public part"))?;

@@ -19,7 +19,7 @@ use jeton::{
     },
 };
 use jeton_contract::reason::Reason;
-use jeton_core::{AccountId, FamilyId, Position, SessionId, TenantId, Time, TokenId};
+use jeton_core::{AccountId, FamilyId, Position, TenantId, Time, TokenId};
 
 mod directory;
 mod embedded;
@@ -260,7 +260,7 @@ fn family(id: &FamilyId, expected: Option<u32>, revision: u32, text: &str) -> Mi
 }
 
 fn session_key(session: &str) -> SessionKey {
-    SessionKey { tenant: tenant(), session: SessionId::new(session) }
+    SessionKey { tenant: tenant(), session: session.parse().unwrap() }
 }
 
 fn position(micros: u64) -> Position {

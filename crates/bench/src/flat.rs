@@ -12,7 +12,7 @@ use jeton::{
     store::{Existing, Mint, SubjectKey, TokenMint, embedded::Embedded},
 };
 use jeton_core::{
-    AccessToken, AccountId, Actor, Audience, ClientId, Format, Position, Scopes, Subject, TenantId, TokenId,
+    AccessToken, AccountId, Actor, Audience, ClientId, Format, Lineage, Position, Scopes, Subject, TenantId, TokenId,
     secret::SecretText,
 };
 use tokio::task::JoinSet;
@@ -223,16 +223,15 @@ pub(super) fn mint(client: &ClientId, account: &AccountId) -> Result<Mint> {
         id: TokenId::made_at(now)?,
         tenant,
         client: client.clone(),
-        subject: Subject::Account(account.clone()),
+        subject: Subject::Account(Lineage { account: account.clone(), ancestors: Vec::new() }),
         scopes: Scopes::new(SCOPES),
         audience: Audience::new([format!("{issuer}/api")], &issuer),
         format: Format::Opaque,
-        issued_secs: now.as_secs(),
-        ttl_secs: Some(14 * 86_400),
+        issued: now.whole_secs(),
+        ttl: Some(Duration::from_secs(14 * 86_400)),
         rev: Position::new(0, Clock::default().now_micros()).unwrap_or(Position::START),
         signing_key: None,
         actor: Some(Actor::Client),
-        ancestors: Vec::new(),
         session: None,
         family: None,
         sources: Vec::new(),

@@ -1,6 +1,6 @@
 //! How and when the member of a token proved who it is.
 
-use crate::time::Time;
+use crate::time::{Time, secs};
 
 /// What a token says of a member's sign-in: the claims `amr` and `auth_time` (RFC 9068 §2.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
@@ -8,9 +8,9 @@ use crate::time::Time;
 pub struct Authentication {
     #[n(0)]
     pub method: Method,
-    /// Seconds since the epoch. It stays when a token is replaced by another one of the same sign-in.
-    #[n(1)]
-    pub at_secs: u64,
+    /// When, in whole seconds. It stays when a token is replaced by another one of the same sign-in.
+    #[cbor(n(1), with = "secs")]
+    pub at: Time,
 }
 
 /// By what (RFC 8176 §2). There is no registered value for the word of an identity provider: "fed" stands for it by
@@ -25,14 +25,6 @@ pub enum Method {
     /// The provider does not say by what means it knew the member.
     #[n(2)]
     Federated,
-}
-
-// === impl Authentication ===
-
-impl Authentication {
-    pub const fn at(self) -> Time {
-        Time::from_secs(self.at_secs)
-    }
 }
 
 // === impl Method ===

@@ -1,13 +1,20 @@
 //! The claims of our JWTs (RFC 9068) and their strict reading.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    access::{AccessToken, Acting, Actor, Audience, Format, Json, KeyId, MAX_ACTORS, SessionId, Source, Subject},
+    access::{AccessToken, Format},
+    actor::{Acting, Actor, MAX_ACTORS},
+    audience::Audience,
     authentication::{Authentication, Method},
-    id::TenantId,
+    id::{ClientId, TenantId},
     scope::Scopes,
+    source::Source,
+    subject::{Lineage, Subject},
+    text::{Json, KeyId},
 };
 use crate::time::Time;
 
@@ -97,27 +104,29 @@ impl Claims {
             Some(json) => RawValue::from_string(json.as_str().to_owned()).ok().map(Some),
             None => Some(None),
         };
+        let lineage = token.subject.lineage();
+        let ancestors = lineage.map_or(&[][..], |lineage| &lineage.ancestors);
         Some(Self {
             iss: issuer.to_owned(),
             sub: token.sub(),
             aud,
-            exp: token.issued_secs.checked_add(token.ttl_secs?)?,
-            iat: token.issued_secs,
+            exp: token.issued.as_secs().checked_add(token.ttl?.as_secs())?,
+            iat: token.issued.as_secs(),
             jti: token.id.to_string(),
             client_id: token.client.to_string(),
             scope: token.scopes.to_claim(),
             sid: token.session.as_ref().map(ToString::to_string),
             act: Act::new(token.actors()),
             ten: token.tenant.to_string(),
-            acc: token.account().map(ToString::to_string),
-            anc: token.ancestors.iter().map(ToString::to_string).collect(),
+            acc: lineage.map(|lineage| lineage.account.to_string()),
+            anc: ancestors.iter().map(ToString::to_string).collect(),
             mem: token.subject.member().map(ToString::to_string),
             grp: token.subject.group().map(ToString::to_string),
             fam: token.family.as_ref().map(ToString::to_string),
             src: token.sources.iter().map(ToString::to_string).collect(),
             rev: token.rev.to_string(),
             amr: token.authentication.iter().map(|own| own.method.name().to_owned()).collect(),
-            auth_time: token.authentication.map(|own| own.at_secs),
+            auth_time: token.authentication.map(|own| own.at.as_secs()),
             opt: raw(&token.options)?,
             ext: raw(&token.claims)?,
         })
@@ -132,18 +141,8 @@ impl Claims {
         if self.exp > Time::NEVER.as_secs() {
             return None;
         }
-        let client: super::id::ClientId = self.client_id.parse().ok()?;
-        let account = self.acc.map(|account| account.parse()).transpose().ok()?;
-        let member = self.mem.map(|member| member.parse()).transpose().ok()?;
-        let group = self.grp.map(|group| group.parse()).transpose().ok()?;
-        let subject = match (group, account, member) {
-            (Some(group), None, member) => Subject::Group(group, member),
-            (None, Some(account), Some(member)) => Subject::Member(account, member),
-            (Some(_), Some(_), _) | (None, None, Some(_)) => return None,
-            (None, account, None) if self.sub == self.client_id => Subject::Client(account),
-            (None, Some(account), None) if self.sub == account.to_string() => Subject::Account(account),
-            (None, account, None) => Subject::OtherClient(self.sub.parse().ok()?, account),
-        };
+        let subject = self.subject()?;
+        let client: ClientId = self.client_id.parse().ok()?;
         let actor = Actor::new(self.act.map_or_else(|| Some(Vec::new()), Act::into_chain)?, &client);
         let audience = match &self.aud {
             Aud::One(one) => Audience::new([one], issuer),
@@ -151,10 +150,9 @@ impl Claims {
         };
         let authentication = match (self.amr.as_slice(), self.auth_time) {
             ([], None) => None,
-            ([name], Some(at_secs)) => Some(Authentication { method: Method::of(name)?, at_secs }),
+            ([name], Some(secs)) => Some(Authentication { method: Method::of(name)?, at: Time::from_secs(secs) }),
             _ => return None,
         };
-        let ancestors = self.anc.iter().map(|id| id.parse()).collect::<Result<_, _>>().ok()?;
         let tenant: TenantId = self.ten.parse().ok()?;
         let sources = self.src.iter().map(|text| Source::parse(text, &tenant)).collect::<Option<_>>()?;
         let json = |raw: Option<Box<RawValue>>| raw.map(|raw| Json::new(raw.get()));
@@ -166,22 +164,43 @@ impl Claims {
             scopes: Scopes::from_claim(&self.scope),
             audience,
             format: Format::Jwt,
-            issued_secs: self.iat,
-            ttl_secs: Some(ttl),
-            rev: self.rev.parse().ok()?,
-            signing_key: Some(signing_key),
             actor,
-            ancestors,
-            session: self.sid.map(SessionId::new),
-            family: self.fam.map(|id| id.parse()).transpose().ok()?,
             sources,
+            session: self.sid.map(|sid| sid.parse()).transpose().ok()?,
+            home: None,
             options: json(self.opt),
             claims: json(self.ext),
+            issued: Time::from_secs(self.iat),
+            ttl: Some(Duration::from_secs(ttl)),
+            rev: self.rev.parse().ok()?,
+            signing_key: Some(signing_key),
+            family: self.fam.map(|id| id.parse()).transpose().ok()?,
             request: None,
-            home: None,
             authentication,
         };
         (token.sub() == self.sub).then_some(token)
+    }
+
+    /// What the token acts as.
+    fn subject(&self) -> Option<Subject> {
+        let member = self.mem.as_ref().map(|member| member.parse()).transpose().ok()?;
+        let group = self.grp.as_ref().map(|group| group.parse()).transpose().ok()?;
+        let lineage = match &self.acc {
+            Some(account) => {
+                let ancestors = self.anc.iter().map(|id| id.parse()).collect::<Result<_, _>>().ok()?;
+                Some(Lineage { account: account.parse().ok()?, ancestors })
+            }
+            None if self.anc.is_empty() => None,
+            None => return None,
+        };
+        Some(match (group, lineage, member) {
+            (Some(group), None, member) => Subject::Group(group, member),
+            (None, Some(lineage), Some(member)) => Subject::Member(lineage, member),
+            (Some(_), Some(_), _) | (None, None, Some(_)) => return None,
+            (None, lineage, None) if self.sub == self.client_id => Subject::Client(lineage),
+            (None, Some(lineage), None) if self.sub == lineage.account.to_string() => Subject::Account(lineage),
+            (None, lineage, None) => Subject::OtherClient(self.sub.parse().ok()?, lineage),
+        })
     }
 }
 
@@ -210,25 +229,12 @@ impl Act {
     }
 }
 
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Token(id) => id.fmt(f),
-            Self::Family(id) => id.fmt(f),
-            Self::Named(ident) => ident.fmt(f),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Ident;
 
     fn chain(length: u8) -> Vec<Acting> {
-        (0..length)
-            .map(|n| Acting { sub: format!("s{n}"), client: super::super::ClientId::from_bytes([n; 16]) })
-            .collect()
+        (0..length).map(|n| Acting { sub: format!("s{n}"), client: ClientId::from_bytes([n; 16]) }).collect()
     }
 
     #[test]
@@ -240,23 +246,5 @@ mod tests {
             assert_eq!(act.into_chain(), Some(chain(length)));
         }
         assert_eq!(Act::new(chain(5)).unwrap().into_chain(), None);
-    }
-
-    #[test]
-    fn a_source_reads_back_and_has_one_text() {
-        let token = super::super::TokenId::from_bytes([1; 16]);
-        let client = super::super::ClientId::from_bytes([2; 16]);
-        let key = Ident::SigningKey("default".parse().unwrap(), "k1".into());
-        let (own, other): (TenantId, TenantId) = ("default".parse().unwrap(), "other".parse().unwrap());
-        let elsewhere = Source::Named(Ident::Token(other, token.clone()));
-        for source in
-            [Source::Token(token.clone()), elsewhere, Source::Named(Ident::Client(client.clone())), Source::Named(key)]
-        {
-            assert_eq!(Source::parse(&source.to_string(), &own), Some(source.clone()));
-            assert_eq!(minicbor::decode::<Source>(&minicbor::to_vec(&source).unwrap()).unwrap(), source);
-        }
-        assert_eq!(Source::parse(&format!("t:default:{token}"), &own), None);
-        assert_eq!(Source::parse(&format!("d:default:{client}"), &own), None, "the client stands for it");
-        assert_eq!(Source::parse("x", &own), None);
     }
 }

@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn entries_and_slots_read_back() {
-        let ident = Ident::Session("default".parse().unwrap(), "a:b".into());
+        let ident = Ident::Session("default".parse().unwrap(), "a:b".parse().unwrap());
         let token = Ident::Token(TenantId::system(), TokenId::from_bytes([9; 16]));
         for except in [None, Some(token)] {
             let effect = Effect::Revoke { except, until: Time::from_secs(5) };

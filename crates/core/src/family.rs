@@ -3,17 +3,22 @@
 use std::time::Duration;
 
 use super::{
-    access::{self, AccessToken, Actor, Audience, Format, Json, KeyId, RequestDigest, SessionId, Source, Subject},
+    access::{AccessToken, Format, RequestDigest},
+    actor::Actor,
+    audience::Audience,
     grant::GrantType,
-    id::{AccountId, ClientId, FamilyId, TenantId},
+    id::{ClientId, FamilyId, TenantId, TokenId},
     ident::{Ident, Idents},
     position::Position,
     scope::Scopes,
     secret::DerivationKeyId,
+    source::Source,
+    subject::Subject,
+    text::{Json, KeyId, SessionId},
+    time::{Time, secs},
 };
-use crate::time::Time;
 
-/// One lineage of refresh tokens: what was granted once, and where its renewal stands.
+/// A line of refresh tokens: what was granted once, and where its renewal stands.
 #[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
 #[cbor(array)]
 pub struct Family {
@@ -23,80 +28,80 @@ pub struct Family {
     pub tenant: TenantId,
     #[n(2)]
     pub client: ClientId,
-    /// The client's tenant, if another.
     #[n(3)]
-    pub home: Option<TenantId>,
-    #[n(4)]
     pub subject: Subject,
     /// What was granted; an access token may get less, never more.
-    #[n(5)]
+    #[n(4)]
     pub scopes: Scopes,
-    #[n(6)]
+    #[n(5)]
     pub audience: Audience,
-    #[n(7)]
+    #[n(6)]
     pub format: Format,
     /// The `rev` of the grant. It never moves: a rotation must not step past a revocation that its own checks would find.
-    #[n(8)]
+    #[n(7)]
     pub rev: Position,
-    /// Life of each access token, in seconds.
-    #[n(9)]
-    pub token_ttl_secs: u64,
+    /// Life of each access token, in whole seconds.
+    #[cbor(n(8), with = "secs")]
+    pub token_ttl: Duration,
     /// When the family ends, however often it is renewed.
-    #[n(10)]
+    #[n(9)]
     pub absolute_expiry: Time,
     /// When the current refresh token ends unless it is renewed.
-    #[n(11)]
+    #[n(10)]
     pub idle_expiry: Time,
     /// Number of the current refresh token, from 0.
-    #[n(12)]
+    #[n(11)]
     pub generation: u32,
     /// When the current refresh token was made.
-    #[n(13)]
+    #[n(12)]
     pub rotated: Time,
     /// The access token that came with the current refresh token, so that a repeat gives the same.
-    #[n(14)]
+    #[n(13)]
     pub minted: Minted,
     /// The derivation key of the current refresh token.
-    #[n(15)]
+    #[n(14)]
     pub derivation_key: DerivationKeyId,
     /// The refresh token was invalidated on its own: no renewal any more, but its access tokens live.
-    #[n(16)]
+    #[n(15)]
     pub closed: bool,
-    #[n(17)]
-    pub actor: Option<Actor>,
-    #[n(18)]
-    pub ancestors: Vec<AccountId>,
-    #[n(19)]
-    pub session: Option<SessionId>,
-    #[n(20)]
-    pub sources: Vec<Source>,
-    #[n(21)]
-    pub options: Option<Json>,
-    #[n(22)]
-    pub claims: Option<Json>,
-    /// Digest of the request body, when issued under a `request_id`.
-    #[n(23)]
-    pub request: Option<RequestDigest>,
     /// When nothing lives any more that carries it: no access token, its first included, and no refresh token. Fixed with the
     /// grant, in whole seconds, because each of its refresh tokens says so, too.
-    #[n(24)]
+    #[cbor(n(16), with = "secs")]
     pub ends: Time,
     /// When it was granted.
-    #[n(25)]
+    #[n(17)]
     pub granted: Time,
     /// What its client had to be allowed; nothing where an account issued it to itself.
-    #[n(26)]
+    #[n(18)]
     pub grant: Option<GrantType>,
+    #[n(19)]
+    pub sources: Vec<Source>,
+    #[n(20)]
+    pub actor: Option<Actor>,
+    #[n(21)]
+    pub session: Option<SessionId>,
+    #[n(22)]
+    pub options: Option<Json>,
+    #[n(23)]
+    pub claims: Option<Json>,
+    /// The client's tenant, if another.
+    #[n(24)]
+    pub home: Option<TenantId>,
+    /// Digest of the request body, when issued under a `request_id`.
+    #[n(25)]
+    pub request: Option<RequestDigest>,
 }
 
 /// What a renewal decided about its access token; the id derives from family and generation.
 #[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
 #[cbor(array)]
 pub struct Minted {
-    #[n(0)]
-    pub issued_secs: u64,
-    #[n(1)]
-    pub ttl_secs: u64,
+    /// In whole seconds.
+    #[cbor(n(0), with = "secs")]
+    pub issued: Time,
+    /// In whole seconds.
+    #[cbor(n(1), with = "secs")]
+    pub ttl: Duration,
     #[n(2)]
     pub rev: Position,
     /// Only if fewer than the family's.
@@ -221,23 +226,14 @@ impl Family {
             Ident::Admission(self.tenant.clone(), self.client.clone()),
             Ident::Tenant(self.tenant.clone()),
         ];
-        access::lineage(
-            &mut idents,
-            &self.tenant,
-            self.session.as_ref(),
-            &self.subject,
-            &self.ancestors,
-            &self.sources,
-        );
+        idents.extend(self.session.clone().map(|session| Ident::Session(self.tenant.clone(), session)));
+        self.subject.name(&self.tenant, &mut idents);
+        self.sources.iter().for_each(|source| source.name(&self.tenant, &mut idents));
         Idents::new(idents, 1)
     }
 
-    pub const fn account(&self) -> Option<&AccountId> {
-        self.subject.account()
-    }
-
     /// The access token that `minted` describes.
-    pub fn access_token(&self, id: super::id::TokenId, minted: &Minted) -> AccessToken {
+    pub fn access_token(&self, id: TokenId, minted: &Minted) -> AccessToken {
         AccessToken {
             id,
             tenant: self.tenant.clone(),
@@ -246,15 +242,14 @@ impl Family {
             scopes: minted.scopes.clone().unwrap_or_else(|| self.scopes.clone()),
             audience: self.audience.clone(),
             format: self.format,
-            issued_secs: minted.issued_secs,
-            ttl_secs: Some(minted.ttl_secs),
+            issued: minted.issued,
+            ttl: Some(minted.ttl),
             rev: minted.rev,
             signing_key: minted.signing_key.clone(),
             actor: self.actor.clone(),
-            ancestors: self.ancestors.clone(),
+            sources: self.sources.clone(),
             session: self.session.clone(),
             family: Some(self.id.clone()),
-            sources: self.sources.clone(),
             options: self.options.clone(),
             claims: self.claims.clone(),
             request: None,
@@ -278,20 +273,25 @@ mod tests {
             id: FamilyId::from_bytes([1; 16]),
             tenant: "default".parse().unwrap(),
             client: "client".parse().unwrap(),
-            home: None,
             subject: Subject::Client(None),
             scopes: Scopes::default(),
             audience: Audience::default(),
             format: Format::Opaque,
+            actor: None,
+            sources: Vec::new(),
+            session: None,
+            home: None,
+            options: None,
+            claims: None,
             rev,
-            token_ttl_secs: 60,
+            token_ttl: Duration::from_secs(60),
             absolute_expiry: Time::NEVER,
             idle_expiry: Time::NEVER,
             generation,
             rotated: MADE,
             minted: Minted {
-                issued_secs: MADE.as_secs(),
-                ttl_secs: 60,
+                issued: MADE,
+                ttl: Duration::from_secs(60),
                 rev,
                 scopes: None,
                 signing_key: None,
@@ -300,16 +300,10 @@ mod tests {
             },
             derivation_key: DerivationKeyId(1),
             closed: false,
-            actor: None,
-            ancestors: Vec::new(),
-            session: None,
-            sources: Vec::new(),
-            options: None,
-            claims: None,
-            request: None,
             ends: Time::NEVER,
             granted: MADE,
             grant: None,
+            request: None,
         }
     }
 

@@ -1,12 +1,11 @@
 //! What an entry of the revocation log can name.
 
-use std::{
-    fmt,
-    str::FromStr,
-    sync::{Arc, LazyLock},
-};
+use std::{fmt, str::FromStr, sync::LazyLock};
 
-use super::id::{AccountId, ClientId, FamilyId, GroupId, IdentityProfileId, MemberId, RoleId, TenantId, TokenId};
+use super::{
+    id::{AccountId, ClientId, FamilyId, GroupId, IdentityProfileId, MemberId, RoleId, TenantId, TokenId},
+    text::{KeyId, SessionId},
+};
 
 /// An identifier that an entry of the revocation log names and that tokens carry, with its tenant. Its text form,
 /// `kind:tenant:rest`, is the key of the stored state map.
@@ -17,7 +16,7 @@ pub enum Ident {
     /// A family of refresh tokens with every access token renewed from it.
     Family(TenantId, FamilyId),
     /// A session of a tenant.
-    Session(TenantId, Arc<str>),
+    Session(TenantId, SessionId),
     /// A client, in every tenant. It stands in `system`, as what is no tenant's own does: the JWT of a client that is a guest
     /// does not say where it is at home.
     Client(ClientId),
@@ -44,7 +43,7 @@ pub enum Ident {
     /// A whole tenant.
     Tenant(TenantId),
     /// Everything that one signing key signed.
-    SigningKey(TenantId, Arc<str>),
+    SigningKey(TenantId, KeyId),
 }
 
 /// All identifiers of one token or family.
@@ -138,7 +137,7 @@ impl FromStr for Ident {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        fn id<K: super::id::Tag>(text: &str) -> Result<super::id::Id<K>, Malformed> {
+        fn id<T: FromStr>(text: &str) -> Result<T, Malformed> {
             text.parse().map_err(|_| Malformed)
         }
         let (kind, rest) = text.split_once(':').ok_or(Malformed)?;
@@ -148,7 +147,7 @@ impl FromStr for Ident {
         Ok(match kind {
             "t" => Self::Token(tenant, id(rest)?),
             "f" => Self::Family(tenant, id(rest)?),
-            "s" => Self::Session(tenant, rest.into()),
+            "s" => Self::Session(tenant, id(rest)?),
             "c" if tenant == TenantId::system() => Self::Client(id(rest)?),
             "d" => Self::Admission(tenant, id(rest)?),
             "a" => Self::Account(tenant, id(rest)?),
@@ -161,7 +160,7 @@ impl FromStr for Ident {
             "r" => Self::Role(tenant, id(rest)?),
             "i" => Self::IdentityProfile(tenant, id(rest)?),
             "n" if rest.is_empty() => Self::Tenant(tenant),
-            "k" => Self::SigningKey(tenant, rest.into()),
+            "k" => Self::SigningKey(tenant, id(rest)?),
             _ => return Err(Malformed),
         })
     }
@@ -187,7 +186,7 @@ mod tests {
         for ident in [
             Ident::Token(tenant.clone(), TokenId::from_bytes([3; 16])),
             Ident::Family(tenant.clone(), FamilyId::from_bytes([4; 16])),
-            Ident::Session(tenant.clone(), "a:b".into()),
+            Ident::Session(tenant.clone(), "a:b".parse().unwrap()),
             Ident::Client("admin".parse().unwrap()),
             Ident::Admission(tenant.clone(), ClientId::from_bytes([5; 16])),
             Ident::Account(tenant.clone(), account.clone()),
@@ -200,10 +199,17 @@ mod tests {
             Ident::Role(tenant.clone(), RoleId::from_bytes([7; 16])),
             Ident::IdentityProfile(tenant.clone(), IdentityProfileId::from_bytes([8; 16])),
             Ident::Tenant(tenant.clone()),
-            Ident::SigningKey(tenant, "k1".into()),
+            Ident::SigningKey(tenant, "k1".parse().unwrap()),
         ] {
             assert_eq!(ident.to_string().split(':').nth(1).unwrap(), ident.tenant().to_string());
             assert_eq!(ident.to_string().parse(), Ok(ident));
+        }
+    }
+
+    #[test]
+    fn what_would_tear_an_entry_apart_is_no_identifier() {
+        for text in ["s:default:", "s:default:a b", "s:default:a\nb", "k:default:", "k:default:a b"] {
+            assert_eq!(text.parse::<Ident>(), Err(Malformed), "{text}");
         }
     }
 

@@ -9,6 +9,8 @@
 //! it means).
 
 pub mod access;
+pub mod actor;
+pub mod audience;
 pub mod authentication;
 pub mod base62;
 pub mod claims;
@@ -23,10 +25,15 @@ pub mod public_key;
 pub mod retention;
 pub mod scope;
 pub mod secret;
+pub mod source;
 pub mod state;
+pub mod subject;
+pub mod text;
 pub mod time;
 
-pub use access::{AccessToken, Actor, Audience, Format, Json, KeyId, SessionId, Source, Subject};
+pub use access::{AccessToken, Format};
+pub use actor::Actor;
+pub use audience::Audience;
 pub use authentication::Authentication;
 pub use family::Family;
 pub use grant::GrantType;
@@ -34,6 +41,9 @@ pub use id::{AccountId, ClientId, FamilyId, GroupId, IdentityProfileId, MemberId
 pub use ident::Ident;
 pub use position::Position;
 pub use scope::Scopes;
+pub use source::Source;
+pub use subject::{Lineage, Subject};
+pub use text::{Json, KeyId, SessionId};
 pub use time::Time;
 
 /// Encodes what the store keeps.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use jsonwebtoken::{DecodingKey, jwk::Jwk};
 
-use crate::access::KeyId;
+use crate::text::KeyId;
 
 /// How a key signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]

@@ -74,3 +74,65 @@ impl Time {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
+
+/// Moments and spans of which a record keeps whole seconds: half the bytes of milliseconds.
+pub(crate) mod secs {
+    use std::time::Duration;
+
+    use minicbor::{
+        Decoder, Encoder,
+        data::Type,
+        decode::Error as Malformed,
+        encode::{Error, Write},
+    };
+
+    use super::Time;
+
+    /// What has whole seconds, or none.
+    pub trait Secs: Sized {
+        fn to_secs(&self) -> Option<u64>;
+        fn from_secs(secs: Option<u64>) -> Option<Self>;
+    }
+
+    impl Secs for Time {
+        fn to_secs(&self) -> Option<u64> {
+            Some(self.as_secs())
+        }
+
+        fn from_secs(secs: Option<u64>) -> Option<Self> {
+            secs.map(|secs| Self::from_secs(secs).min(Self::NEVER))
+        }
+    }
+
+    impl Secs for Duration {
+        fn to_secs(&self) -> Option<u64> {
+            Some(self.as_secs())
+        }
+
+        fn from_secs(secs: Option<u64>) -> Option<Self> {
+            secs.map(Self::from_secs)
+        }
+    }
+
+    impl Secs for Option<Duration> {
+        fn to_secs(&self) -> Option<u64> {
+            self.map(|span| span.as_secs())
+        }
+
+        fn from_secs(secs: Option<u64>) -> Option<Self> {
+            Some(secs.map(Duration::from_secs))
+        }
+    }
+
+    pub fn encode<T: Secs, C, W: Write>(value: &T, e: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
+        match value.to_secs() {
+            Some(secs) => e.u64(secs)?.ok(),
+            None => e.null()?.ok(),
+        }
+    }
+
+    pub fn decode<T: Secs, C>(d: &mut Decoder<'_>, _: &mut C) -> Result<T, Malformed> {
+        let secs = if d.datatype()? == Type::Null { d.null().map(|()| None) } else { d.u64().map(Some) }?;
+        T::from_secs(secs).ok_or_else(|| Malformed::message("a time is missing"))
+    }
+}

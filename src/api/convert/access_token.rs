@@ -90,9 +90,7 @@ pub fn issued(issued: Issued, now: Time) -> (wire::IssuedToken, String) {
         token_type: "Bearer".to_owned(),
         expire_time: moment(expires),
         // Both are whole seconds, so they agree to the second.
-        expires_in: token
-            .ttl_secs
-            .map(|_| i64::try_from(expires.since(now.whole_secs()).as_secs()).unwrap_or(i64::MAX)),
+        expires_in: token.ttl.map(|_| i64::try_from(expires.since(now.whole_secs()).as_secs()).unwrap_or(i64::MAX)),
         refresh_token,
         refresh_expire_time,
         scopes: token.scopes.to_vec(),
@@ -123,7 +121,7 @@ pub fn listed(listed: &Listed) -> wire::Token {
         creator: token.creator(),
         format: format(token.format).into(),
         state: state.into(),
-        create_time: Some(timestamp(token.issued())),
+        create_time: Some(timestamp(token.issued)),
         expire_time: moment(token.expires()),
         family_id: token.family.as_ref().map(ToString::to_string).unwrap_or_default(),
         actor: actor(token),
@@ -206,10 +204,10 @@ pub fn active(
         subject: token.sub(),
         subject_kind: subject_kind(&token.subject).into(),
         account_id: token.account().map(ToString::to_string).unwrap_or_default(),
-        ancestor_ids: token.ancestors.iter().map(ToString::to_string).collect(),
+        ancestor_ids: ancestors(&token.subject),
         scopes: token.scopes.to_vec(),
         audience: token.audience.absolute(issuer).collect(),
-        issue_time: Some(timestamp(token.issued())),
+        issue_time: Some(timestamp(token.issued)),
         expire_time: moment(token.expires()),
         session_id: token.session.as_ref().map(ToString::to_string).unwrap_or_default(),
         family_id: token.family.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -223,6 +221,11 @@ pub fn active(
         entity_group_id: token.subject.group().map(ToString::to_string).unwrap_or_default(),
         account_reached: None,
         authentication_methods: token.authentication.iter().map(|own| own.method.name().to_owned()).collect(),
-        authentication_time: token.authentication.map(|own| timestamp(own.at())),
+        authentication_time: token.authentication.map(|own| timestamp(own.at)),
     })
+}
+
+fn ancestors(subject: &Subject) -> Vec<String> {
+    let ancestors = subject.lineage().map_or(&[][..], |lineage| &lineage.ancestors);
+    ancestors.iter().map(ToString::to_string).collect()
 }

@@ -1,9 +1,9 @@
 //! What IssueToken wants, and the properties of a token that AuthenticateMember shares with it.
 
 use jeton_contract::reason::Reason;
-use jeton_core::{Format, Json, SessionId};
+use jeton_core::{Format, Json};
 
-use super::{CLAIMS, OPTIONS, given, set, to_json};
+use super::{CLAIMS, OPTIONS, given, session_id, set, to_json};
 use crate::{
     api::wire,
     directory::commit::Repeat,
@@ -28,7 +28,7 @@ pub fn request(message: wire::IssueTokenRequest, repeat: Option<Repeat>) -> Resu
         scopes: message.scopes,
         audience: message.audience,
         lifetime,
-        session: given(&message.session_id).map(SessionId::new),
+        session: given(&message.session_id).map(|text| session_id("session_id", text)).transpose()?,
         options,
         claims,
         format,

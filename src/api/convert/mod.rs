@@ -23,7 +23,7 @@ pub(super) mod tenant;
 
 use std::time::Duration;
 
-use jeton_core::{Position, Time};
+use jeton_core::{Position, SessionId, Time};
 use prost::Message;
 
 pub use self::json::{CLAIMS, OPTIONS, from_json, to_json};
@@ -54,6 +54,11 @@ pub fn given(text: &str) -> Option<&str> {
 /// The same of a string that is taken out of its message.
 pub fn set(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// A session's id, as `field` of a message has it.
+pub fn session_id(field: &str, text: &str) -> Result<SessionId> {
+    text.parse().map_err(|_| Error::field(field, "must be up to 128 visible characters of ASCII"))
 }
 
 /// A text that the field of this name must have.

@@ -2,6 +2,7 @@
 
 use jeton_core::Position;
 
+use super::session_id;
 use crate::{
     api::wire,
     error::{Error, Result},
@@ -18,7 +19,10 @@ pub fn target(target: Option<wire::revoke_all_tokens_request::Target>) -> Result
         Some(Wire::ClientId(client)) => Ok(Target::Client(client)),
         Some(Wire::MemberId(member)) => Ok(Target::Member(member)),
         Some(Wire::EntityGroupId(group)) => Ok(Target::Group(group)),
-        Some(Wire::Sessions(sessions)) => Ok(Target::Sessions(sessions.session_ids)),
+        Some(Wire::Sessions(sessions)) => {
+            let ids = sessions.session_ids.iter().map(|id| session_id("sessions.session_ids", id));
+            Ok(Target::Sessions(ids.collect::<Result<_>>()?))
+        }
         Some(Wire::Tenant(TenantTarget {})) => Ok(Target::Tenant),
         None => Err(Error::field("target", "must be set")),
     }

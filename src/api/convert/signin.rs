@@ -1,11 +1,11 @@
 //! What AuthenticateMember and RequestOneTimePassword want, and the tokens of a sign-in.
 
-use jeton_core::{SessionId, Time, secret::SecretText};
+use jeton_core::{Time, secret::SecretText};
 use prost::Message as _;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::{access_token, given, issue, member, position, repeat, set};
+use super::{access_token, given, issue, member, position, repeat, session_id, set};
 use crate::{
     api::wire,
     error::{Error, Result},
@@ -46,7 +46,7 @@ pub fn request(mut message: wire::AuthenticateMemberRequest, deadline: Instant) 
             scopes: message.scopes,
             audience: message.audience,
             lifetime,
-            session: given(&message.session_id).map(SessionId::new),
+            session: given(&message.session_id).map(|text| session_id("session_id", text)).transpose()?,
             options,
             claims,
             format,

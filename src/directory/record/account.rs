@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jeton_contract::reason::Reason;
-use jeton_core::{AccountId, Ident, TenantId, Time};
+use jeton_core::{AccountId, Ident, Lineage, TenantId, Time};
 
 use super::stored::{Kept, State, Stored, foreign_ids, stored};
 use crate::{
@@ -48,16 +48,6 @@ pub struct Account {
     pub version: u64,
 }
 
-/// An account with its ancestors, nearest first.
-#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
-#[cbor(array)]
-pub struct Confinement {
-    #[n(0)]
-    pub account: AccountId,
-    #[n(1)]
-    pub ancestors: Vec<AccountId>,
-}
-
 /// How deep the account tree may be, the root included.
 pub const MAX_DEPTH: usize = 8;
 
@@ -77,15 +67,6 @@ impl Kept for Account {
     fn outdated_by(ident: &Ident) -> Option<Self::Key> {
         let (Ident::Account(_, id) | Ident::Subtree(_, id)) = ident else { return None };
         Some(id.clone())
-    }
-}
-
-// === impl Confinement ===
-
-impl Confinement {
-    /// Whether it is `root` or stands below it.
-    pub fn is_within(&self, root: &AccountId) -> bool {
-        self.account == *root || self.ancestors.contains(root)
     }
 }
 
@@ -114,7 +95,7 @@ impl Account {
         self.id == *root || self.ancestors.contains(root)
     }
 
-    pub fn confinement(&self) -> Confinement {
-        Confinement { account: self.id.clone(), ancestors: self.ancestors.clone() }
+    pub fn lineage(&self) -> Lineage {
+        Lineage { account: self.id.clone(), ancestors: self.ancestors.clone() }
     }
 }

@@ -1,11 +1,8 @@
 //! Admissions: what lets a client of another tenant work in this one.
 
-use jeton_core::{ClientId, Ident, Scopes, TenantId, Time};
+use jeton_core::{ClientId, Ident, Lineage, Scopes, TenantId, Time};
 
-use super::{
-    account::Confinement,
-    stored::{Kept, State, Stored, stored},
-};
+use super::stored::{Kept, State, Stored, stored};
 use crate::{
     metrics::labels,
     store::{Kind, RecordKey},
@@ -24,7 +21,7 @@ pub struct Admission {
     #[n(3)]
     pub audiences: Vec<String>,
     #[n(4)]
-    pub confinement: Option<Confinement>,
+    pub confinement: Option<Lineage>,
     /// Enabled, or Deleted once expelled.
     #[n(5)]
     pub state: State,

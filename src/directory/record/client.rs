@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jeton_contract::reason::Reason;
-use jeton_core::{ClientId, GrantType, Ident, Scopes, TenantId, Time, family::RenewalPolicy, secret::DerivationKeyId};
-
-use super::{
-    account::Confinement,
-    stored::{Kept, State, Stored, stored},
+use jeton_core::{
+    ClientId, GrantType, Ident, Lineage, Scopes, TenantId, Time, family::RenewalPolicy, secret::DerivationKeyId,
 };
+
+use super::stored::{Kept, State, Stored, stored};
 use crate::{
     keys::jwk::Jwk,
     metrics::labels,
@@ -41,7 +40,7 @@ pub struct Client {
     pub introspects: Vec<String>,
     /// The account whose subtree confines it, with that account's ancestors, which never change.
     #[n(9)]
-    pub confinement: Option<Confinement>,
+    pub confinement: Option<Lineage>,
     #[n(10)]
     pub token_ttl: Option<Duration>,
     #[n(11)]

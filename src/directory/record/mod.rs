@@ -23,7 +23,7 @@ mod tenant;
 
 pub(crate) use self::member::invited;
 pub use self::{
-    account::{Account, Confinement, MAX_DEPTH},
+    account::{Account, MAX_DEPTH},
     admission::Admission,
     client::{Client, Grantable, Secret, WorkloadIdentity},
     entity::Entity,

@@ -1,11 +1,8 @@
 //! Roles: what members who have one may do.
 
-use jeton_core::{Ident, RoleId, TenantId, Time};
+use jeton_core::{Ident, Lineage, RoleId, TenantId, Time};
 
-use super::{
-    account::Confinement,
-    stored::{Kept, State, Stored, stored},
-};
+use super::stored::{Kept, State, Stored, stored};
 use crate::{metrics::labels, store::Kind};
 
 /// What members who have it may do: in one account, or in every account of the tenant.
@@ -18,7 +15,7 @@ pub struct Role {
     pub tenant: TenantId,
     /// The account that it belongs to, with that account's ancestors, which never change.
     #[n(2)]
-    pub account: Option<Confinement>,
+    pub account: Option<Lineage>,
     #[n(3)]
     pub name: String,
     #[n(4)]

@@ -75,7 +75,7 @@ mod tests {
         let token = token(&TokenId::from_bytes([255; 16]));
         assert!(token.len() <= 30, "{token}");
         let session = |tenant: &str, session: &str| {
-            session_key(&SessionKey { tenant: tenant.parse().unwrap(), session: jeton_core::SessionId::new(session) })
+            session_key(&SessionKey { tenant: tenant.parse().unwrap(), session: session.parse().unwrap() })
         };
         assert!(session("default", "x").len() <= 30);
         assert_ne!(session("default", "x"), session("default", "y"));

@@ -10,9 +10,7 @@ use super::{
     Redis,
     answer::{self, Answers, unreadable},
     connection::{Confirm, pipeline},
-    expiry, keys,
-    log::text_of,
-    scripts,
+    expiry, keys, scripts,
 };
 use crate::{
     storage::{Error, Result},
@@ -171,7 +169,7 @@ fn write_call(change: &Change) -> Result<Cmd> {
 
 /// A record's value after its version.
 fn unversioned(put: &Put) -> Result<Vec<u8>> {
-    let pending = put.pending.iter().map(text_of).collect::<Result<Vec<_>>>()?.join("\n");
+    let pending = put.pending.iter().map(Entry::to_text).collect::<Vec<_>>().join("\n");
     let length = u32::try_from(pending.len()).map_err(|_| Error::corrupt("more is pending than fits into a record"))?;
     Ok([length.to_be_bytes().as_slice(), pending.as_bytes(), &put.body].concat())
 }

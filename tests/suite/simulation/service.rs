@@ -190,7 +190,7 @@ impl Replica {
             family.rev = self.head().await?;
         }
         family.minted.rev = head;
-        family.minted.issued_secs = self.clock.now().as_secs();
+        family.minted.issued = self.clock.now().whole_secs();
         let token = family.access_token(id, &family.minted);
         self.mint(&token, Some(&family), Some(there.revision)).await?;
         Ok(token)

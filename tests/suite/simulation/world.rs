@@ -171,20 +171,13 @@ impl World {
     async fn issue(&self) {
         let chance = &self.sim.chance;
         let client = chance.pick(&self.clients).clone();
-        let session = chance.one_in(3).then(|| SessionId::new("shared"));
+        let session = chance.one_in(3).then(|| "shared".parse().unwrap());
         let format = if chance.one_in(3) { Format::Opaque } else { Format::Jwt };
-        let ttl_secs = if chance.one_in(4) { TTL_SECS } else { LONG_SECS };
+        let ttl = Duration::from_secs(if chance.one_in(4) { TTL_SECS } else { LONG_SECS });
         let replica = self.any_replica();
-        let issued_secs = replica.clock.now().as_secs();
-        let minted = Minted {
-            issued_secs,
-            ttl_secs,
-            rev: Position::START,
-            scopes: None,
-            signing_key: None,
-            requested: None,
-            kept: None,
-        };
+        let issued = replica.clock.now().whole_secs();
+        let minted =
+            Minted { issued, ttl, rev: Position::START, scopes: None, signing_key: None, requested: None, kept: None };
         let family = family(FamilyId::from_bytes(chance.bytes()), client, session, format, minted);
         let mut token = family.access_token(TokenId::from_bytes(chance.bytes()), &family.minted);
         let has_family = chance.one_in(3);
@@ -269,7 +262,7 @@ impl World {
         let token = self.oracle.lock().token(which);
         match &token.family {
             Some(family) => self.revoke(Entry::revoke(Ident::Family(tenant(), family.clone()))).await,
-            None => self.revoke(Entry::revoke(Ident::Session(tenant(), "shared".into()))).await,
+            None => self.revoke(Entry::revoke(Ident::Session(tenant(), "shared".parse().unwrap()))).await,
         }
     }
 
@@ -444,7 +437,7 @@ fn family(id: FamilyId, client: ClientId, session: Option<SessionId>, format: Fo
         audience: Audience::default(),
         format,
         rev: Position::START,
-        token_ttl_secs: minted.ttl_secs,
+        token_ttl: minted.ttl,
         absolute_expiry: Time::NEVER,
         idle_expiry: Time::NEVER,
         generation: 0,
@@ -453,7 +446,6 @@ fn family(id: FamilyId, client: ClientId, session: Option<SessionId>, format: Fo
         derivation_key: DerivationKeyId(0),
         closed: false,
         actor: None,
-        ancestors: Vec::new(),
         session,
         sources: Vec::new(),
         options: None,

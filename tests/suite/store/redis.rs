@@ -434,18 +434,6 @@ async fn neither_errors_nor_debug_tell_the_password() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn an_entry_that_could_not_be_read_again_is_not_appended() {
-    let server = Server::start(Aof::Off);
-    let store = connect(&server).await;
-    for session in ["a b", "a\nb"] {
-        let entry = Entry::revoke(Ident::Session(tenant(), session.into()));
-        let refused = store.append(&[entry]).await;
-        assert!(matches!(refused, Err(Error::Corrupt { .. })), "{session:?}: {refused:?}");
-    }
-    assert!(store.tail(Position::START).await.unwrap().entries.is_empty());
-}
-
 // === replicas ===
 
 #[tokio::test]

@@ -138,7 +138,7 @@ pub async fn sessions_are_read_in_order_and_apart_by_tenant(store: &Arc<dyn Stor
     let first = now();
     let ours = session_key("a:b");
     let theirs = SessionKey { tenant: tenant(), ..ours.clone() };
-    let odd = SessionKey { session: super::SessionId::new("{a}\"ü\\\n"), ..ours.clone() };
+    let odd = SessionKey { session: "{a}\"\\%00".parse().unwrap(), ..ours.clone() };
     store.mint(&session(&ours, first)).await.unwrap();
     store.mint(&session(&odd, first.plus(MILLI))).await.unwrap();
     let keys = [odd, theirs, ours];
