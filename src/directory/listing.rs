@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{
     Directory,
-    load::{Began, key},
+    load::Began,
     page::{MAX_SIZE, Page, PageRequest},
     shelf::Shelved,
 };
@@ -127,11 +127,12 @@ impl Directory {
         listing.note(limit, rows.len());
         let mut records = Vec::with_capacity(rows.len());
         for Row { id, record } in rows {
+            let place = RecordKey { tenant: listing.index.tenant.clone(), kind: R::KIND, id };
             let record = match record {
-                Some(record) => self.listed(&key::<R>(&listing.index.tenant, &id), &record, began).await?,
+                Some(record) => self.listed(&place, &record, began).await?,
                 None => None,
             };
-            records.push((id, record));
+            records.push((place.id, record));
         }
         Ok(Some(records))
     }
