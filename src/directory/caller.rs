@@ -74,7 +74,7 @@ impl Caller {
         Err(Error::new(Reason::ScopeInsufficient, "a token that the member obtained by signing in is needed"))
     }
 
-    /// The tenant that a call is about, as far as the caller can name it; see [`super::Directory::tenant_of`]. Another's
+    /// The tenant that a call is about, as far as the caller can name it; see [`super::permit`]. Another's
     /// looks as if it did not exist.
     ///
     /// # Errors

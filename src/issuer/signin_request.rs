@@ -11,7 +11,7 @@ use crate::directory::commit::Repeat;
 pub struct SignIn {
     pub mechanism: Mechanism,
     pub wanted: WantedTokens,
-    /// Up to [`MAX_PAGE`]; 0 is [`DEFAULT_PAGE`].
+    /// Up to [`MAX_PAGE`](super::signin::MAX_PAGE); 0 is [`DEFAULT_PAGE`](super::signin::DEFAULT_PAGE).
     pub page_size: usize,
     pub page_token: String,
     /// Digest of the whole request as far as it is the same for all of its pages.
